@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_STORE_CHUNK_STORE_H
+#define VARVE_STORE_CHUNK_STORE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "hash/chunk_id.h"
+#include "store/store.h"
+
+/*
+ * Chunks and manifest nodes by name, each kept once: packs in a store, found by an index, sealed
+ * with the store's keys.
+ *
+ * States of a name: absent -> pending (in an open or flushing pack, in memory) -> durable (pack
+ * stored, name in the index).  chunk_store_has() answers true for pending and durable; whoever
+ * relies on that answer must call chunk_store_barrier() before publishing anything.
+ *
+ * A pack that cannot be stored takes its pending names back to absent and raises the loss count:
+ * a run that started at another count must not publish (its "have" answers may be void).
+ *
+ * Threads: all calls may run at the same time, except open and close.
+ */
+struct chunk_store;
+
+#define CHUNK_SIZE_MIN (4u * 1024)
+#define CHUNK_SIZE_MAX (1024u * 1024)
+
+enum chunk_kind { CHUNK_DATA = 1, CHUNK_NODE = 2 }; /* numbers are on disk */
+
+struct chunk_store_options {
+    const char *index_path;   /* folder of the derived index */
+    const char *key_path;     /* key file; made (0600) when store and key are both new */
+    uint32_t chunk_size;      /* used when the store is new; 0: 64 KiB */
+    unsigned put_threads;     /* packs being stored at once; 0: 2 */
+};
+
+/*
+ * Opens or makes the store's cfg/store.  A store without its key file is VARVE_ERR_AUTH (named
+ * path, way out) and nothing is touched; so is the wrong key.  An unknown format version or feature
+ * flag is VARVE_ERR_UNSUPPORTED.  Borrows store until closed.
+ */
+VARVE_CHECK enum varve_err chunk_store_open(struct chunk_store **out, struct store *store,
+                                            struct fs *fs,
+                                            const struct chunk_store_options *options,
+                                            struct varve_error *err);
+/* Flushes what it can; an error then is logged (nothing listed depends on it). NULL is fine. */
+void chunk_store_close(struct chunk_store *cs);
+
+uint32_t chunk_store_chunk_size(const struct chunk_store *cs);
+bool chunk_store_key_was_made(const struct chunk_store *cs);
+
+/* have[i] = 1 when ids[i] is pending or durable.  Fast for thousands at a time. */
+VARVE_CHECK enum varve_err chunk_store_has(struct chunk_store *cs, const struct chunk_id *ids,
+                                           size_t count, uint8_t *have, struct varve_error *err);
+
+/*
+ * Puts what the peer sent: stored holds stored_len bytes, an LZ4 block when stored_len < raw_len.
+ * They are unpacked and hashed first: not the bytes of *id is VARVE_ERR_CORRUPT and nothing is kept.
+ * A name that is there already: VARVE_OK, nothing written.  Blocks while too many packs are
+ * waiting for the disk.
+ */
+VARVE_CHECK enum varve_err chunk_store_put(struct chunk_store *cs, enum chunk_kind kind,
+                                           const struct chunk_id *id, const void *stored,
+                                           size_t stored_len, size_t raw_len,
+                                           struct varve_error *err);
+
+/* The bytes of *id, unpacked, their hash checked.  buf has room for cap; *len gets the length.
+ * Absent: VARVE_ERR_NOT_FOUND.  Damaged: VARVE_ERR_CORRUPT naming pack and offset. */
+VARVE_CHECK enum varve_err chunk_store_get(struct chunk_store *cs, const struct chunk_id *id,
+                                           void *buf, size_t cap, size_t *len,
+                                           struct varve_error *err);
+
+/* Everything put before the call is durable when this returns VARVE_OK. */
+VARVE_CHECK enum varve_err chunk_store_barrier(struct chunk_store *cs, struct varve_error *err);
+uint64_t chunk_store_loss_count(struct chunk_store *cs);
+
+struct chunk_store_stats {
+    uint64_t chunks;        /* names in the index */
+    uint64_t packs;
+    uint64_t stored_bytes;  /* size of all packs */
+    uint64_t raw_bytes;     /* unpacked size of all chunks and nodes */
+    uint64_t free_bytes;    /* of the file system below */
+};
+VARVE_CHECK enum varve_err chunk_store_get_stats(struct chunk_store *cs,
+                                                 struct chunk_store_stats *out,
+                                                 struct varve_error *err);
+
+/* Seals small records (points) with a key derived from the data key; *out is the caller's. */
+VARVE_CHECK enum varve_err chunk_store_seal_record(struct chunk_store *cs, const char *name,
+                                                   const void *data, size_t len, uint8_t **out,
+                                                   size_t *out_len, struct varve_error *err);
+VARVE_CHECK enum varve_err chunk_store_open_record(struct chunk_store *cs, const char *name,
+                                                   const void *data, size_t len, uint8_t **out,
+                                                   size_t *out_len, struct varve_error *err);
+struct store *chunk_store_objects(struct chunk_store *cs);
+
+#endif

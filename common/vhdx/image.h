@@ -1,0 +1,71 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_VHDX_IMAGE_H
+#define VARVE_VHDX_IMAGE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/guid.h"
+#include "extent/extent.h"
+#include "os/file.h"
+
+/*
+ * Reads virtual disk files: VHDX (dynamic, fixed, differencing, any legal block and sector size),
+ * VHD (fixed, dynamic, differencing) and raw.  The file is never written: a dirty VHDX log is
+ * replayed into memory.  Format sources: MS-VHDX v20240423; Microsoft VHD specification 1.0.
+ *
+ * Hostile files get VARVE_ERR_CORRUPT naming structure and offset; nothing is allocated beyond the
+ * limits below.  A differencing file opens its parents too (found by every locator key, checked by
+ * linkage) unless IMAGE_NO_PARENT is given.
+ *
+ * Threads: image_read() and image_map() from many threads at once on one image; open and close alone.
+ */
+struct image;
+
+#define IMAGE_CHAIN_MAX   256u
+#define IMAGE_BAT_CACHE   (8u * 1024 * 1024)  /* bytes of block table kept per file */
+#define IMAGE_LOG_MAX     (64u * 1024 * 1024) /* longest VHDX log region replayed */
+
+enum image_format { IMAGE_RAW = 1, IMAGE_VHD = 2, IMAGE_VHDX = 3 };
+enum image_type { IMAGE_FIXED = 1, IMAGE_DYNAMIC = 2, IMAGE_DIFFERENCING = 3 };
+
+enum image_flags {
+    IMAGE_NO_PARENT = 1 << 0, /* do not open parents; image_map() says IMAGE_MAP_PARENT */
+    IMAGE_ALLOW_RAW = 1 << 1, /* a file that is neither VHDX nor VHD is a raw disk, if its size is a
+                                 multiple of 512 and its name does not end in .vhd(x) or .avhd(x) */
+};
+
+struct image_info {
+    enum image_format format;
+    enum image_type type;
+    uint64_t virtual_size;
+    uint64_t file_size;
+    uint32_t block_size;       /* 0 for fixed VHD and raw */
+    uint32_t logical_sector;   /* 512 or 4096 */
+    uint32_t physical_sector;
+    struct guid disk_id;         /* VHDX: page 83 id; VHD: unique id; raw: zero */
+    struct guid data_write_guid; /* VHDX only */
+    bool log_replayed;
+    unsigned chain_length;       /* 1 = no parent */
+    char creator[64];            /* UTF-8, "" unknown */
+};
+
+VARVE_CHECK enum varve_err image_open(struct image **out, struct fs *fs, const char *path,
+                                      unsigned flags, struct varve_error *err);
+void image_close(struct image *img); /* NULL is fine */
+void image_get_info(const struct image *img, struct image_info *out);
+
+/* Exactly len bytes at off (inside the virtual size), through the chain. */
+VARVE_CHECK enum varve_err image_read(struct image *img, void *buf, size_t len, uint64_t off,
+                                      struct varve_error *err);
+
+enum image_map_kind { IMAGE_MAP_DATA = 1, IMAGE_MAP_ZERO = 2, IMAGE_MAP_PARENT = 3 };
+
+/* What stands at off, and for how long (at most max, at least one sector): merged over the chain, or
+ * with IMAGE_NO_PARENT of this file alone. */
+VARVE_CHECK enum varve_err image_map(struct image *img, uint64_t off, uint64_t max, uint64_t *len,
+                                     enum image_map_kind *kind, struct varve_error *err);
+
+#endif
