@@ -24,31 +24,31 @@
  */
 struct catalog;
 
-#define POINT_DISKS_MAX   256u
-#define POINT_FILES_MAX   64u
-#define POINT_STRING_MAX  1024u
-#define POINT_FILE_MAX    (1024u * 1024) /* bytes of one configuration file */
-#define POINT_RECORD_MAX  (4u * 1024 * 1024)
+#define POINT_DISKS_MAX  256u
+#define POINT_FILES_MAX  64u
+#define POINT_STRING_MAX 1024u
+#define POINT_FILE_MAX   (1024u * 1024) /* bytes of one configuration file */
+#define POINT_RECORD_MAX (4u * 1024 * 1024)
 
 enum point_consistency { POINT_CRASH = 1, POINT_APPLICATION = 2, POINT_OFFLINE = 3 };
 
 struct point_disk {
-    struct guid id;          /* VirtualDiskId */
-    char *name;              /* "data.vhdx": file name to restore under, no folder */
-    char *path;              /* where it was on the host, for people */
-    uint64_t size;           /* virtual size, bytes */
+    struct guid id; /* VirtualDiskId */
+    char *name;     /* "data.vhdx": file name to restore under, no folder */
+    char *path;     /* where it was on the host, for people */
+    uint64_t size;  /* virtual size, bytes */
     uint32_t logical_sector;
     uint32_t physical_sector;
-    uint32_t block_size;     /* of the original VHDX, 0 unknown */
-    struct guid page83;      /* SCSI identity the guest sees */
+    uint32_t block_size; /* of the original VHDX, 0 unknown */
+    struct guid page83;  /* SCSI identity the guest sees */
     struct manifest_root root;
-    char *change_id;         /* against which the next run asks; "" = none, next run reads all */
+    char *change_id; /* against which the next run asks; "" = none, next run reads all */
     bool incremental;
-    char *reason;            /* why full, or "" */
-    uint64_t read_bytes;     /* from the source in this run */
-    uint64_t sent_bytes;     /* chunk bytes that travelled, packed */
-    uint64_t new_bytes;      /* unpacked bytes of chunks the store did not have */
-    uint64_t tracked_bytes;  /* what change tracking reported */
+    char *reason;           /* why full, or "" */
+    uint64_t read_bytes;    /* from the source in this run */
+    uint64_t sent_bytes;    /* chunk bytes that travelled, packed */
+    uint64_t new_bytes;     /* unpacked bytes of chunks the store did not have */
+    uint64_t tracked_bytes; /* what change tracking reported */
 };
 
 struct point_file {
@@ -62,16 +62,16 @@ struct point {
     struct guid vm;
     struct guid host;
     struct guid run;
-    uint64_t seq;              /* per vm, from 1, given by catalog_publish() */
+    uint64_t seq; /* per vm, from 1, given by catalog_publish() */
     char *vm_name;
     char *host_name;
-    int64_t frozen_at_us;      /* host's clock, for people */
-    int64_t published_at_us;   /* collector's clock, set by catalog_publish() */
+    int64_t frozen_at_us;    /* host's clock, for people */
+    int64_t published_at_us; /* collector's clock, set by catalog_publish() */
     enum point_consistency consistency;
-    char *capture;             /* "sim", "folder", ... */
-    char *source;              /* "file", ... */
-    char *reason;              /* why this way */
-    char *reference_point;     /* the host's id of it, or "" */
+    char *capture;         /* "sim", "folder", ... */
+    char *source;          /* "file", ... */
+    char *reason;          /* why this way */
+    char *reference_point; /* the host's id of it, or "" */
     unsigned generation;
     struct point_disk *disks;
     size_t disk_count;

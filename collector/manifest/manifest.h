@@ -22,8 +22,8 @@
 #define MANIFEST_LEVELS_MAX 6u
 
 struct manifest_root {
-    struct chunk_id id;    /* hole: the whole disk is zero */
-    uint64_t chunk_count;  /* chunks of the disk; fixes the level of the root */
+    struct chunk_id id;   /* hole: the whole disk is zero */
+    uint64_t chunk_count; /* chunks of the disk; fixes the level of the root */
 };
 
 /* ---- writing: ascending over a parent's tree ---- */
@@ -43,8 +43,7 @@ VARVE_CHECK enum varve_err manifest_builder_new(struct manifest_builder **out,
                                                 const struct manifest_root *base,
                                                 struct varve_error *err);
 VARVE_CHECK enum varve_err manifest_builder_set(struct manifest_builder *b, uint64_t chunk,
-                                                const struct chunk_id *id,
-                                                struct varve_error *err);
+                                                const struct chunk_id *id, struct varve_error *err);
 /* Chunks [first, first + count) become holes. */
 VARVE_CHECK enum varve_err manifest_builder_set_holes(struct manifest_builder *b, uint64_t first,
                                                       uint64_t count, struct varve_error *err);
@@ -59,8 +58,7 @@ void manifest_builder_free(struct manifest_builder *b);
 /* A cursor with a small cache of nodes (its path plus 64 leaves).  One thread at a time. */
 struct manifest_reader;
 
-VARVE_CHECK enum varve_err manifest_reader_new(struct manifest_reader **out,
-                                               struct chunk_store *cs,
+VARVE_CHECK enum varve_err manifest_reader_new(struct manifest_reader **out, struct chunk_store *cs,
                                                const struct manifest_root *root,
                                                struct varve_error *err);
 void manifest_reader_free(struct manifest_reader *r);
@@ -78,12 +76,10 @@ VARVE_CHECK enum varve_err manifest_walk_data(struct manifest_reader *r,
 
 /* Calls cb for each maximal run of chunks whose names differ between a and b, ascending; equal
  * subtrees are skipped unread.  Chunks beyond the shorter of the two count as different. */
-VARVE_CHECK enum varve_err manifest_diff(struct chunk_store *cs, const struct manifest_root *a,
-                                         const struct manifest_root *b,
-                                         enum varve_err (*cb)(void *arg, uint64_t first,
-                                                              uint64_t count,
-                                                              struct varve_error *err),
-                                         void *arg, struct varve_error *err);
+VARVE_CHECK enum varve_err manifest_diff(
+    struct chunk_store *cs, const struct manifest_root *a, const struct manifest_root *b,
+    enum varve_err (*cb)(void *arg, uint64_t first, uint64_t count, struct varve_error *err),
+    void *arg, struct varve_error *err);
 
 /* Pure functions on bytes, for tests and fuzzing. */
 struct manifest_node {

@@ -31,10 +31,10 @@ struct chunk_store;
 enum chunk_kind { CHUNK_DATA = 1, CHUNK_NODE = 2 }; /* numbers are on disk */
 
 struct chunk_store_options {
-    const char *index_path;   /* folder of the derived index */
-    const char *key_path;     /* key file; made (0600) when store and key are both new */
-    uint32_t chunk_size;      /* used when the store is new; 0: 64 KiB */
-    unsigned put_threads;     /* packs being stored at once; 0: 2 */
+    const char *index_path; /* folder of the derived index */
+    const char *key_path;   /* key file; made (0600) when store and key are both new */
+    uint32_t chunk_size;    /* used when the store is new; 0: 64 KiB */
+    unsigned put_threads;   /* packs being stored at once; 0: 2 */
 };
 
 /*
@@ -78,11 +78,11 @@ VARVE_CHECK enum varve_err chunk_store_barrier(struct chunk_store *cs, struct va
 uint64_t chunk_store_loss_count(struct chunk_store *cs);
 
 struct chunk_store_stats {
-    uint64_t chunks;        /* names in the index */
+    uint64_t chunks; /* names in the index */
     uint64_t packs;
-    uint64_t stored_bytes;  /* size of all packs */
-    uint64_t raw_bytes;     /* unpacked size of all chunks and nodes */
-    uint64_t free_bytes;    /* of the file system below */
+    uint64_t stored_bytes; /* size of all packs */
+    uint64_t raw_bytes;    /* unpacked size of all chunks and nodes */
+    uint64_t free_bytes;   /* of the file system below */
 };
 VARVE_CHECK enum varve_err chunk_store_get_stats(struct chunk_store *cs,
                                                  struct chunk_store_stats *out,

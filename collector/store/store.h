@@ -70,8 +70,7 @@ VARVE_CHECK enum varve_err store_get(struct store *s, const char *name, uint64_t
                                      size_t len, struct varve_error *err);
 VARVE_CHECK enum varve_err store_size(struct store *s, const char *name, uint64_t *out,
                                       struct varve_error *err);
-VARVE_CHECK enum varve_err store_remove(struct store *s, const char *name,
-                                        struct varve_error *err);
+VARVE_CHECK enum varve_err store_remove(struct store *s, const char *name, struct varve_error *err);
 VARVE_CHECK enum varve_err store_list(struct store *s, const char *prefix,
                                       bool (*cb)(void *arg, const char *name, uint64_t size),
                                       void *arg, struct varve_error *err);

@@ -21,9 +21,9 @@
  */
 
 #if defined(__GNUC__) || defined(__clang__)
-#define VARVE_CHECK         __attribute__((warn_unused_result))
-#define VARVE_PRINTF(f, a)  __attribute__((format(printf, f, a)))
-#define VARVE_NORETURN      __attribute__((noreturn))
+#define VARVE_CHECK        __attribute__((warn_unused_result))
+#define VARVE_PRINTF(f, a) __attribute__((format(printf, f, a)))
+#define VARVE_NORETURN     __attribute__((noreturn))
 #else
 #define VARVE_CHECK
 #define VARVE_PRINTF(f, a)
@@ -34,23 +34,23 @@
 enum varve_err {
     VARVE_OK = 0,
     VARVE_ERR_NOMEM = 1,
-    VARVE_ERR_INVALID = 2,     /* the caller, operator or config said something impossible */
+    VARVE_ERR_INVALID = 2, /* the caller, operator or config said something impossible */
     VARVE_ERR_NOT_FOUND = 3,
     VARVE_ERR_EXISTS = 4,
-    VARVE_ERR_BUSY = 5,        /* somebody else holds it; try again later */
-    VARVE_ERR_DENIED = 6,      /* known, but not allowed */
-    VARVE_ERR_AUTH = 7,        /* who you are could not be shown */
+    VARVE_ERR_BUSY = 5,   /* somebody else holds it; try again later */
+    VARVE_ERR_DENIED = 6, /* known, but not allowed */
+    VARVE_ERR_AUTH = 7,   /* who you are could not be shown */
     VARVE_ERR_TIMEOUT = 8,
     VARVE_ERR_CANCELLED = 9,
     VARVE_ERR_NOSPACE = 10,
     VARVE_ERR_IO = 11,
-    VARVE_ERR_CORRUPT = 12,    /* stored or received bytes are not what they must be */
-    VARVE_ERR_PROTOCOL = 13,   /* the peer broke the protocol */
+    VARVE_ERR_CORRUPT = 12,  /* stored or received bytes are not what they must be */
+    VARVE_ERR_PROTOCOL = 13, /* the peer broke the protocol */
     VARVE_ERR_UNSUPPORTED = 14,
-    VARVE_ERR_STALE = 15,      /* change tracking lost: take a full copy */
-    VARVE_ERR_LIMIT = 16,      /* a named limit would be passed */
-    VARVE_ERR_INTERNAL = 17,   /* our own mistake */
-    VARVE_ERR_CLOSED = 18,     /* the peer ended the conversation */
+    VARVE_ERR_STALE = 15,    /* change tracking lost: take a full copy */
+    VARVE_ERR_LIMIT = 16,    /* a named limit would be passed */
+    VARVE_ERR_INTERNAL = 17, /* our own mistake */
+    VARVE_ERR_CLOSED = 18,   /* the peer ended the conversation */
     VARVE_ERR_COUNT
 };
 
@@ -80,7 +80,7 @@ const char *varve_err_name(enum varve_err code);
 enum varve_err varve_error_set(struct varve_error *err, enum varve_err code, const char *fmt, ...)
     VARVE_PRINTF(3, 4);
 enum varve_err varve_error_vset(struct varve_error *err, enum varve_err code, const char *fmt,
-                                va_list ap);
+                                va_list ap) VARVE_PRINTF(3, 0);
 /* The code follows from errnum by a table (ENOSPC, EDQUOT -> NOSPACE, ENOENT -> NOT_FOUND, ...);
  * ": <text of errnum>" is appended. */
 enum varve_err varve_error_errno(struct varve_error *err, int errnum, const char *fmt, ...)
@@ -92,7 +92,6 @@ enum varve_err varve_error_nng(struct varve_error *err, int nng_code, const char
 enum varve_err varve_error_nomem(struct varve_error *err);
 
 /* Puts "<fmt>: " in front of the message, keeps code, source and native, returns err->code. */
-enum varve_err varve_error_prefix(struct varve_error *err, const char *fmt, ...)
-    VARVE_PRINTF(2, 3);
+enum varve_err varve_error_prefix(struct varve_error *err, const char *fmt, ...) VARVE_PRINTF(2, 3);
 
 #endif

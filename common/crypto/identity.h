@@ -24,8 +24,8 @@ VARVE_CHECK enum varve_err identity_generate(struct identity **out, struct varve
 VARVE_CHECK enum varve_err identity_load(struct identity **out, struct fs *fs, const char *path,
                                          struct varve_error *err);
 /* Create-only. */
-VARVE_CHECK enum varve_err identity_save(const struct identity *id, struct fs *fs,
-                                         const char *path, struct varve_error *err);
+VARVE_CHECK enum varve_err identity_save(const struct identity *id, struct fs *fs, const char *path,
+                                         struct varve_error *err);
 /* From the 32 secret bytes, which are borrowed (an access file, a test). */
 VARVE_CHECK enum varve_err identity_from_secret(struct identity **out,
                                                 const uint8_t secret[IDENTITY_KEY_SIZE],

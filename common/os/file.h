@@ -113,8 +113,8 @@ VARVE_CHECK enum varve_err fs_free_bytes(struct fs *fs, const char *path, uint64
                                          struct varve_error *err);
 
 /* The whole file into fresh memory (caller frees); larger than limit is VARVE_ERR_LIMIT. */
-VARVE_CHECK enum varve_err fs_read_all(struct fs *fs, const char *path, size_t limit,
-                                       uint8_t **out, size_t *out_len, struct varve_error *err);
+VARVE_CHECK enum varve_err fs_read_all(struct fs *fs, const char *path, size_t limit, uint8_t **out,
+                                       size_t *out_len, struct varve_error *err);
 /* Writes path.tmp, syncs it, renames it over path (or, with create_only, only if path is not there:
  * VARVE_ERR_EXISTS), syncs the folder.  After a crash path is the old or the new content, whole. */
 VARVE_CHECK enum varve_err fs_write_durable(struct fs *fs, const char *path, const void *buf,

@@ -24,9 +24,9 @@
  */
 struct image;
 
-#define IMAGE_CHAIN_MAX   256u
-#define IMAGE_BAT_CACHE   (8u * 1024 * 1024)  /* bytes of block table kept per file */
-#define IMAGE_LOG_MAX     (64u * 1024 * 1024) /* longest VHDX log region replayed */
+#define IMAGE_CHAIN_MAX 256u
+#define IMAGE_BAT_CACHE (8u * 1024 * 1024)  /* bytes of block table kept per file */
+#define IMAGE_LOG_MAX   (64u * 1024 * 1024) /* longest VHDX log region replayed */
 
 enum image_format { IMAGE_RAW = 1, IMAGE_VHD = 2, IMAGE_VHDX = 3 };
 enum image_type { IMAGE_FIXED = 1, IMAGE_DYNAMIC = 2, IMAGE_DIFFERENCING = 3 };
@@ -42,14 +42,14 @@ struct image_info {
     enum image_type type;
     uint64_t virtual_size;
     uint64_t file_size;
-    uint32_t block_size;       /* 0 for fixed VHD and raw */
-    uint32_t logical_sector;   /* 512 or 4096 */
+    uint32_t block_size;     /* 0 for fixed VHD and raw */
+    uint32_t logical_sector; /* 512 or 4096 */
     uint32_t physical_sector;
     struct guid disk_id;         /* VHDX: page 83 id; VHD: unique id; raw: zero */
     struct guid data_write_guid; /* VHDX only */
     bool log_replayed;
-    unsigned chain_length;       /* 1 = no parent */
-    char creator[64];            /* UTF-8, "" unknown */
+    unsigned chain_length; /* 1 = no parent */
+    char creator[64];      /* UTF-8, "" unknown */
 };
 
 VARVE_CHECK enum varve_err image_open(struct image **out, struct fs *fs, const char *path,

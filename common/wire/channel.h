@@ -35,7 +35,7 @@ struct channel;
 #define CHANNEL_MESSAGE_MAX (4u * 1024 * 1024)
 
 struct channel_secret {
-    uint8_t id[16];     /* names the one-time secret, sent encrypted */
+    uint8_t id[16]; /* names the one-time secret, sent encrypted */
     uint8_t secret[32];
 };
 
