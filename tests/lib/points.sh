@@ -1,0 +1,46 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Comparing points with the simulator's truth. Sourced after lab.sh.
+#
+#   points_json VM            the points of a vm, one JSON object a line, newest first
+#   points_truth HOST POINT DISKID   path of the raw image of what the disk held when that point was frozen
+#   points_check_raw HOST POINT      restores a point as raw images and compares every disk with cmp
+#   points_clean HOST VM      fails unless the host is left clean: no recovery checkpoint, one reference point, chain merged
+
+points_json() { "$BIN/varve" point list "$1" --json; }
+
+# A checkpoint's tag carries the run id; so does the point.
+points_truth() {
+    local run
+    run=$("$BIN/varve" point show "$2" --json | jq -r .run_id)
+    lab_ctl "$1" truth.list "{\"vm\":\"$(points_vm "$2")\"}" |
+        jq -r --arg run "$run" --arg disk "${3^^}" \
+            '.truths[] | select(.tag | ascii_downcase | contains($run)) | .disks[] | select(.id == $disk) | .path'
+}
+points_vm() { "$BIN/varve" point show "$1" --json | jq -r '.vm_id | ascii_upcase'; }
+
+points_check_raw() {
+    local host=$1 point=$2 out line disk name truth
+    out=$(mktemp -d "$LAB/restore.XXXXXX")
+    rmdir "$out"
+    "$BIN/varve" restore "$point" --format raw "$out" --quiet || lab_die "restoring $point failed"
+    while IFS=$'\t' read -r disk name; do
+        truth=$(points_truth "$host" "$point" "$disk")
+        [ -f "$truth" ] || lab_die "no truth for point $point disk $disk"
+        cmp "$out/$name" "$truth" || lab_die "point $point, disk $name: not what the disk held"
+    done < <("$BIN/varve" point show "$point" --json | jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv')
+    rm -rf "$out"
+}
+
+points_clean() {
+    local id left refs
+    id=$(lab_vm_id "$1" "$2")
+    lab_ctl "$1" wait.idle "{\"vm\":\"$id\",\"timeout_ms\":20000}" >/dev/null
+    left=$(lab_ctl "$1" checkpoint.list "{\"vm\":\"$id\"}" | jq '[.checkpoints[] | select(.type == "recovery")] | length')
+    refs=$(lab_ctl "$1" refpoint.list "{\"vm\":\"$id\"}" | jq '.refpoints | length')
+    [ "$left" -eq 0 ] || lab_die "vm $2 is left with $left recovery checkpoint(s)"
+    [ "$refs" -eq 1 ] || lab_die "vm $2 has $refs reference points, not one"
+    lab_ctl "$1" vm.list | jq -e --arg id "$id" '.vms[] | select(.id == $id) | all(.disks[]; .type != "differencing")' >/dev/null ||
+        lab_die "vm $2: a chain is not merged"
+}
