@@ -36,6 +36,7 @@ struct file_stat {
     uint64_t device;
     bool is_dir;
     bool is_regular;
+    bool is_private; /* nobody but the owner may use it (mode & 077 is 0) */
 };
 
 struct fs_ops {

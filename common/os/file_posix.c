@@ -208,6 +208,7 @@ stat_from(struct file_stat *out, const struct stat *st)
     out->device = (uint64_t)st->st_dev;
     out->is_dir = S_ISDIR(st->st_mode);
     out->is_regular = S_ISREG(st->st_mode);
+    out->is_private = (st->st_mode & 077) == 0;
 }
 
 static enum varve_err
