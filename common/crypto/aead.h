@@ -19,10 +19,15 @@
  * same bytes and both are tested.  aead_available() is false for AES-256-GCM where only libsodium is
  * there and the processor lacks the instructions.
  *
- * A struct aead holds the key schedule and scratch state: one thread at a time.
+ * A struct aead holds the key schedule and scratch state: one thread at a time.  It lives in guarded
+ * memory, so making one costs tens of microseconds: where many keys pass by, keep one and
+ * aead_rekey() it (below one microsecond).
  */
 #define AEAD_KEY_SIZE 32
 #define AEAD_TAG_SIZE 16
+
+/* Plaintext of one message at most: more is VARVE_ERR_LIMIT. */
+#define AEAD_MESSAGE_MAX (1024u * 1024 * 1024)
 
 enum aead_cipher { AEAD_AES256GCM = 1, AEAD_CHACHA20POLY1305 = 2 }; /* numbers are on disk */
 
@@ -36,11 +41,19 @@ void aead_free(struct aead *a); /* wipes; NULL is fine */
 VARVE_CHECK enum varve_err aead_rekey(struct aead *a, const uint8_t key[AEAD_KEY_SIZE],
                                       struct varve_error *err);
 
-/* out has room for len + AEAD_TAG_SIZE; out == in is allowed. */
+/* The next key from the current one, one-way: REKEY of the Noise specification, section 4.2 (the
+ * first 32 bytes of 32 zero bytes sealed with n = 2^64-1).  Counters are the caller's and go on. */
+VARVE_CHECK enum varve_err aead_ratchet(struct aead *a, struct varve_error *err);
+
+/*
+ * out has room for len + AEAD_TAG_SIZE; out == in is allowed.  n must never repeat under one key;
+ * 2^64-1 belongs to aead_ratchet().
+ */
 VARVE_CHECK enum varve_err aead_seal(struct aead *a, uint64_t n, const void *ad, size_t ad_len,
                                      const void *in, size_t len, void *out,
                                      struct varve_error *err);
-/* The input in several parts, sealed as if they stood one behind the other. */
+/* The input in several parts, sealed as if they stood one behind the other.  out overlaps none of
+ * them, unless there is one part and it starts at out. */
 struct aead_part {
     const void *data;
     size_t len;

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "crypto/identity.h"
+
+#include <string.h>
+
+#include <sodium.h>
+
+#include "crypto/secret_file.h"
+
+struct identity {
+    uint8_t secret_key[IDENTITY_KEY_SIZE];
+    uint8_t public_key[IDENTITY_KEY_SIZE];
+};
+
+enum varve_err
+crypto_init(struct varve_error *err)
+{
+    if (sodium_init() < 0) {
+        return varve_error_set(err, VARVE_ERR_INTERNAL, "libsodium does not start");
+    }
+    return VARVE_OK;
+}
+
+void
+crypto_random(void *out, size_t len)
+{
+    randombytes_buf(out, len);
+}
+
+/* Memory for an identity whose secret is still to be filled in. */
+static enum varve_err
+identity_alloc(struct identity **out, struct varve_error *err)
+{
+    struct identity *id = sodium_malloc(sizeof(*id));
+
+    if (id == NULL) {
+        return varve_error_nomem(err);
+    }
+    memset(id, 0, sizeof(*id));
+    *out = id;
+    return VARVE_OK;
+}
+
+enum varve_err
+identity_from_secret(struct identity **out, const uint8_t secret[IDENTITY_KEY_SIZE],
+                     struct varve_error *err)
+{
+    struct identity *id = NULL;
+    enum varve_err rc = identity_alloc(&id, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    memcpy(id->secret_key, secret, IDENTITY_KEY_SIZE);
+    (void)crypto_scalarmult_base(id->public_key, id->secret_key);
+    *out = id;
+    return VARVE_OK;
+}
+
+enum varve_err
+identity_generate(struct identity **out, struct varve_error *err)
+{
+    struct identity *id = NULL;
+    enum varve_err rc = identity_alloc(&id, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    crypto_random(id->secret_key, IDENTITY_KEY_SIZE);
+    (void)crypto_scalarmult_base(id->public_key, id->secret_key);
+    *out = id;
+    return VARVE_OK;
+}
+
+enum varve_err
+identity_load(struct identity **out, struct fs *fs, const char *path, struct varve_error *err)
+{
+    struct identity *id = NULL;
+    enum varve_err rc = identity_alloc(&id, err);
+
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    rc = secret_file_load(fs, path, SECRET_FILE_IDENTITY, id->secret_key, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    (void)crypto_scalarmult_base(id->public_key, id->secret_key);
+    *out = id;
+    id = NULL;
+out:
+    identity_free(id);
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "reading this program's key");
+}
+
+enum varve_err
+identity_save(const struct identity *id, struct fs *fs, const char *path, struct varve_error *err)
+{
+    enum varve_err rc = secret_file_create(fs, path, SECRET_FILE_IDENTITY, id->secret_key, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "saving this program's key");
+}
+
+void
+identity_free(struct identity *id)
+{
+    sodium_free(id); /* wipes */
+}
+
+const uint8_t *
+identity_public(const struct identity *id)
+{
+    return id->public_key;
+}
+
+const uint8_t *
+identity_secret(const struct identity *id)
+{
+    return id->secret_key;
+}
