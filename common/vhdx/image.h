@@ -49,7 +49,7 @@ struct image_info {
     struct guid data_write_guid; /* VHDX only */
     bool log_replayed;
     unsigned chain_length; /* 1 = no parent */
-    char creator[64];      /* UTF-8, "" unknown */
+    char creator[64];      /* UTF-8, "" unknown, cut if longer */
 };
 
 VARVE_CHECK enum varve_err image_open(struct image **out, struct fs *fs, const char *path,
@@ -57,14 +57,16 @@ VARVE_CHECK enum varve_err image_open(struct image **out, struct fs *fs, const c
 void image_close(struct image *img); /* NULL is fine */
 void image_get_info(const struct image *img, struct image_info *out);
 
-/* Exactly len bytes at off (inside the virtual size), through the chain. */
+/* Exactly len bytes at off (inside the virtual size), through the chain.  With IMAGE_NO_PARENT bytes
+ * that stand in the parent are VARVE_ERR_INVALID. */
 VARVE_CHECK enum varve_err image_read(struct image *img, void *buf, size_t len, uint64_t off,
                                       struct varve_error *err);
 
 enum image_map_kind { IMAGE_MAP_DATA = 1, IMAGE_MAP_ZERO = 2, IMAGE_MAP_PARENT = 3 };
 
 /* What stands at off, and for how long (at most max, at least one sector): merged over the chain, or
- * with IMAGE_NO_PARENT of this file alone. */
+ * with IMAGE_NO_PARENT of this file alone.  *len may end before the kind does: the work of one call is
+ * bounded.  Undefined, zero and unmapped blocks are IMAGE_MAP_ZERO, in a child too. */
 VARVE_CHECK enum varve_err image_map(struct image *img, uint64_t off, uint64_t max, uint64_t *len,
                                      enum image_map_kind *kind, struct varve_error *err);
 

@@ -1,0 +1,226 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "vhdx/image.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "vhdx/image_internal.h"
+
+/* Runs that one call of image_map() joins at most; a caller who wants more calls again. */
+#define MAP_RUNS_MAX 1024u
+
+struct image {
+    struct layer *layers[IMAGE_CHAIN_MAX]; /* leaf first */
+    unsigned count;
+};
+
+static bool
+is_same_file(const struct layer *a, const struct layer *b)
+{
+    return a->f.device == b->f.device && a->f.inode == b->f.inode &&
+           (a->f.inode != 0 || strcmp(a->f.path, b->f.path) == 0);
+}
+
+static enum varve_err
+check_parent(const struct image *img, const struct layer *parent, struct varve_error *err)
+{
+    const struct layer *child = img->layers[img->count - 1];
+    unsigned i;
+
+    for (i = 0; i < img->count; i++) {
+        if (is_same_file(img->layers[i], parent)) {
+            return varve_error_set(err, VARVE_ERR_CORRUPT,
+                                   "disk '%s': its chain of parents comes back to '%s'",
+                                   child->f.path, parent->f.path);
+        }
+    }
+    if (img->count == IMAGE_CHAIN_MAX) {
+        return varve_error_set(err, VARVE_ERR_LIMIT, "disk '%s': more than %u files in its chain",
+                               img->layers[0]->f.path, IMAGE_CHAIN_MAX);
+    }
+    if (parent->info.virtual_size != child->info.virtual_size) {
+        return varve_error_set(
+            err, VARVE_ERR_CORRUPT,
+            "disk '%s' has %" PRIu64 " bytes, its parent '%s' %" PRIu64 ": one of them was resized",
+            child->f.path, child->info.virtual_size, parent->f.path, parent->info.virtual_size);
+    }
+    if (parent->info.logical_sector != child->info.logical_sector) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "disk '%s' has sectors of %" PRIu32 " bytes, its parent '%s' of "
+                               "%" PRIu32,
+                               child->f.path, child->info.logical_sector, parent->f.path,
+                               parent->info.logical_sector);
+    }
+    return VARVE_OK;
+}
+
+enum varve_err
+image_open(struct image **out, struct fs *fs, const char *path, unsigned flags,
+           struct varve_error *err)
+{
+    struct image *img = NULL;
+    struct layer *next = NULL;
+    enum varve_err rc;
+
+    img = calloc(1, sizeof(*img));
+    if (img == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = layer_open(&img->layers[0], fs, path, flags, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    img->count = 1;
+    while ((flags & IMAGE_NO_PARENT) == 0 && img->layers[img->count - 1]->has_parent) {
+        rc = parent_open(&next, img->layers[img->count - 1], err);
+        if (rc != VARVE_OK) {
+            goto out;
+        }
+        rc = check_parent(img, next, err);
+        if (rc != VARVE_OK) {
+            goto out;
+        }
+        img->layers[img->count++] = next;
+        next = NULL;
+    }
+    *out = img;
+    img = NULL;
+out:
+    layer_free(next);
+    image_close(img);
+    return rc;
+}
+
+void
+image_close(struct image *img)
+{
+    unsigned i;
+
+    if (img == NULL) {
+        return;
+    }
+    for (i = 0; i < img->count; i++) {
+        layer_free(img->layers[i]);
+    }
+    free(img);
+}
+
+void
+image_get_info(const struct image *img, struct image_info *out)
+{
+    *out = img->layers[0]->info;
+    out->chain_length = img->count;
+}
+
+/*
+ * Who holds the byte at off, and for how long.  Each layer answers for no more than the one above it
+ * asked, so the run shrinks on its way down.  A run of the kind PARENT comes back only when the
+ * parents were not opened.
+ */
+static enum varve_err
+resolve(struct image *img, uint64_t off, uint64_t max, struct layer **owner, struct layer_run *run,
+        struct varve_error *err)
+{
+    unsigned i;
+
+    for (i = 0; i < img->count; i++) {
+        struct layer *l = img->layers[i];
+        enum varve_err rc = l->ops->map(l, off, max, run, err);
+
+        if (rc != VARVE_OK) {
+            return varve_error_prefix(err, "disk '%s'", l->f.path);
+        }
+        *owner = l;
+        if (run->kind != IMAGE_MAP_PARENT) {
+            break;
+        }
+        max = run->length;
+    }
+    return VARVE_OK;
+}
+
+static enum varve_err
+check_range(const struct image *img, uint64_t off, uint64_t len, struct varve_error *err)
+{
+    const struct layer *leaf = img->layers[0];
+
+    if (!checked_range(off, len, leaf->info.virtual_size)) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "disk '%s': %" PRIu64 " bytes at %" PRIu64
+                               " asked for, it has %" PRIu64,
+                               leaf->f.path, len, off, leaf->info.virtual_size);
+    }
+    return VARVE_OK;
+}
+
+enum varve_err
+image_read(struct image *img, void *buf, size_t len, uint64_t off, struct varve_error *err)
+{
+    uint8_t *p = buf;
+    enum varve_err rc;
+
+    rc = check_range(img, off, len, err);
+    while (rc == VARVE_OK && len > 0) {
+        struct layer_run run;
+        struct layer *owner = NULL;
+
+        rc = resolve(img, off, len, &owner, &run, err);
+        if (rc != VARVE_OK) {
+            break;
+        }
+        if (run.kind == IMAGE_MAP_ZERO) {
+            memset(p, 0, (size_t)run.length);
+        } else if (run.kind == IMAGE_MAP_DATA) {
+            rc = owner->ops->read(owner, p, (size_t)run.length, run.file_offset, err);
+            if (rc != VARVE_OK) {
+                (void)varve_error_prefix(err, "disk '%s'", owner->f.path);
+            }
+        } else {
+            rc = varve_error_set(err, VARVE_ERR_INVALID,
+                                 "disk '%s': the bytes at %" PRIu64
+                                 " are in its parent, which was not opened",
+                                 owner->f.path, off);
+        }
+        p += run.length;
+        off += run.length;
+        len -= (size_t)run.length;
+    }
+    return rc;
+}
+
+enum varve_err
+image_map(struct image *img, uint64_t off, uint64_t max, uint64_t *len, enum image_map_kind *kind,
+          struct varve_error *err)
+{
+    uint64_t total = 0;
+    enum image_map_kind first = IMAGE_MAP_DATA;
+    unsigned runs;
+    enum varve_err rc;
+
+    rc = check_range(img, off, max, err);
+    if (rc == VARVE_OK && max == 0) {
+        rc = varve_error_set(err, VARVE_ERR_INVALID, "a map of no bytes was asked for");
+    }
+    for (runs = 0; runs < MAP_RUNS_MAX && total < max && rc == VARVE_OK; runs++) {
+        struct layer_run run;
+        struct layer *owner = NULL;
+
+        rc = resolve(img, off + total, max - total, &owner, &run, err);
+        if (rc != VARVE_OK) {
+            break;
+        }
+        if (runs == 0) {
+            first = run.kind;
+        } else if (run.kind != first) {
+            break;
+        }
+        total += run.length;
+    }
+    if (rc == VARVE_OK) {
+        *len = total;
+        *kind = first;
+    }
+    return rc;
+}

@@ -1,0 +1,105 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_VHDX_IMAGE_INTERNAL_H
+#define VARVE_VHDX_IMAGE_INTERNAL_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "vhdx/image.h"
+
+/*
+ * An image is a stack of layers, one per file, leaf first.  A layer knows its own file only: what is
+ * not in it is IMAGE_MAP_PARENT, and image.c asks the next one.
+ */
+
+/* The open file of a layer; moves into the layer that is made of it. */
+struct layer_file {
+    struct fs *fs;     /* borrowed */
+    struct file *file; /* owned */
+    char *path;        /* owned */
+    uint64_t size;
+    uint64_t device;
+    uint64_t inode;
+};
+
+/* Where the parent may be and how it is recognised. */
+#define PARENT_PATHS_MAX 4u
+#define PARENT_PATH_SIZE 1024u
+
+struct parent_hint {
+    enum image_format format;
+    struct guid ids[2]; /* any of these; never zero */
+    unsigned id_count;
+    /* In the order to try; '/' for '\'; relative to the folder of the child. */
+    char *paths[PARENT_PATHS_MAX];
+    unsigned path_count;
+};
+
+struct layer_run {
+    uint64_t length; /* at least 1, at most what was asked for */
+    enum image_map_kind kind;
+    uint64_t file_offset; /* IMAGE_MAP_DATA: all of the run stands there in one piece */
+};
+
+struct layer;
+
+struct layer_ops {
+    void (*free)(struct layer *l);
+    /* max > 0, [off, off + max) inside the virtual size. */
+    enum varve_err (*map)(struct layer *l, uint64_t off, uint64_t max, struct layer_run *out,
+                          struct varve_error *err);
+    /* Bytes of the file, as a replayed log makes them. */
+    enum varve_err (*read)(struct layer *l, void *buf, size_t len, uint64_t file_offset,
+                           struct varve_error *err);
+};
+
+struct layer {
+    const struct layer_ops *ops;
+    struct layer_file f;
+    struct image_info info;
+    bool has_parent;
+    struct parent_hint parent;
+};
+
+/* Opens the file, finds out what it is, makes a layer of it. */
+VARVE_CHECK enum varve_err layer_open(struct layer **out, struct fs *fs, const char *path,
+                                      unsigned flags, struct varve_error *err);
+void layer_free(struct layer *l); /* NULL is fine */
+/* The id by which children know this layer. */
+const struct guid *layer_link_id(const struct layer *l);
+
+/* One per format.  *f is taken on success only. */
+VARVE_CHECK enum varve_err vhdx_layer_open(struct layer **out, struct layer_file *f,
+                                           struct varve_error *err);
+VARVE_CHECK enum varve_err vhd_layer_open(struct layer **out, struct layer_file *f,
+                                          struct varve_error *err);
+VARVE_CHECK enum varve_err raw_layer_open(struct layer **out, struct layer_file *f,
+                                          struct varve_error *err);
+
+/* Only the id by which children know the file; cheap, for looking for a parent. */
+VARVE_CHECK enum varve_err vhdx_peek_id(struct file *f, uint64_t size, struct guid *out,
+                                        struct varve_error *err);
+VARVE_CHECK enum varve_err vhd_peek_id(struct file *f, uint64_t size, struct guid *out,
+                                       struct varve_error *err);
+bool vhd_has_footer(struct file *f, uint64_t size);
+
+/* For formats without a log: file bytes as they are. */
+enum varve_err layer_read_plain(struct layer *l, void *buf, size_t len, uint64_t file_offset,
+                                struct varve_error *err);
+void layer_release(struct layer *l); /* what struct layer itself holds, not the struct */
+
+/* Adds a path as a Windows program wrote it.  With base_name only its last part counts: the parent
+ * is then looked for beside the child.  Empty ones and repetitions are left out. */
+VARVE_CHECK enum varve_err parent_hint_add_path(struct parent_hint *h, const char *path,
+                                                bool base_name, struct varve_error *err);
+
+/* Finds and opens the parent of l: by each path, then by looking at every disk in the folder. */
+VARVE_CHECK enum varve_err parent_open(struct layer **out, const struct layer *child,
+                                       struct varve_error *err);
+
+/* Length of the run of equal bits that starts at bit `first`, at most count bits; bit 0 is the
+ * lowest of byte 0.  *value is what they are. */
+uint64_t bits_run(const uint8_t *bits, uint64_t first, uint64_t count, bool *value);
+
+#endif
