@@ -9,9 +9,10 @@
 #include "base/error.h"
 
 /*
- * Files.  Everything that must survive a power cut goes through a struct fs, an interface with two
- * members: fs_system() (the machine's file system) and fs_fault (file_fault.h: fails the n-th
- * call, or forgets what was not synced).  Paths are UTF-8 with '/'.
+ * Files.  Everything that must survive a power cut goes through a struct fs, an interface with three
+ * members: fs_system() (the machine's file system), mem_fs() (file_mem.h: in memory, forgets what
+ * was not synced when its power is cut) and fault_fs() (file_fault.h: a wrapper that fails the n-th
+ * call).  file_contract_test.c runs the same cases over all of them.  Paths are UTF-8 with '/'.
  *
  * What is promised about durability: bytes written to a file survive a power cut once file_sync()
  * of that file has returned VARVE_OK; a name created, renamed or removed survives once fs_sync_dir()
@@ -117,7 +118,8 @@ VARVE_CHECK enum varve_err fs_free_bytes(struct fs *fs, const char *path, uint64
 VARVE_CHECK enum varve_err fs_read_all(struct fs *fs, const char *path, size_t limit, uint8_t **out,
                                        size_t *out_len, struct varve_error *err);
 /* Writes path.tmp, syncs it, renames it over path (or, with create_only, only if path is not there:
- * VARVE_ERR_EXISTS), syncs the folder.  After a crash path is the old or the new content, whole. */
+ * VARVE_ERR_EXISTS), syncs the folder.  After a crash path is the old or the new content, whole.
+ * One writer per path at a time. */
 VARVE_CHECK enum varve_err fs_write_durable(struct fs *fs, const char *path, const void *buf,
                                             size_t len, bool create_only, struct varve_error *err);
 

@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "os/file.h"
+#include "os/file_fault.h"
+#include "os/file_mem.h"
 
 /*
  * What file.h promises of every struct fs, run over each member.  A case gets an empty folder on a
@@ -17,6 +19,8 @@ struct member {
     void (*destroy)(struct member *m);
     struct fs *fs;
     char root[64];
+    struct mem_fs *mem;
+    struct fault_fs *fault;
 };
 
 struct collected {
@@ -82,8 +86,68 @@ system_destroy(struct member *m)
     assert_ok(fs_remove(m->fs, m->root, &err), &err);
 }
 
+/* ---- memory ---- */
+
+static void
+mem_make(struct member *m)
+{
+    struct varve_error err;
+
+    assert_ok(mem_fs_new(&m->mem, &err), &err);
+    m->fs = mem_fs(m->mem);
+    (void)snprintf(m->root, sizeof(m->root), "/root");
+    assert_ok(fs_mkdir(m->fs, m->root, &err), &err);
+}
+
+static void
+mem_destroy(struct member *m)
+{
+    mem_fs_free(m->mem);
+}
+
+/* ---- the fault wrapper, without a fault, over both ---- */
+
+static void
+fault_make(struct member *m, void (*make_inner)(struct member *))
+{
+    struct varve_error err;
+
+    make_inner(m);
+    assert_ok(fault_fs_new(&m->fault, m->fs, &err), &err);
+    m->fs = fault_fs(m->fault);
+}
+
+static void
+fault_system_make(struct member *m)
+{
+    fault_make(m, system_make);
+}
+
+static void
+fault_system_destroy(struct member *m)
+{
+    system_destroy(m);
+    fault_fs_free(m->fault);
+}
+
+static void
+fault_mem_make(struct member *m)
+{
+    fault_make(m, mem_make);
+}
+
+static void
+fault_mem_destroy(struct member *m)
+{
+    fault_fs_free(m->fault);
+    mem_destroy(m);
+}
+
 static struct member members[] = {
     {.name = "system", .make = system_make, .destroy = system_destroy},
+    {.name = "memory", .make = mem_make, .destroy = mem_destroy},
+    {.name = "fault over system", .make = fault_system_make, .destroy = fault_system_destroy},
+    {.name = "fault over memory", .make = fault_mem_make, .destroy = fault_mem_destroy},
 };
 
 /* ---- the cases ---- */
