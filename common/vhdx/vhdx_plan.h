@@ -39,6 +39,7 @@ struct vhdx_params {
         struct guid linkage;       /* the parent's data_write_guid */
         const char *relative_path; /* ".\\base.vhdx", UTF-8 */
         const char *absolute_path; /* what absolute_win32_path says; NULL: left out */
+        const char *volume_path;   /* NULL: left out; readers do without */
     } parent;
 };
 

@@ -1,0 +1,75 @@
+#!/bin/sh
+# SPDX-License-Identifier: Apache-2.0
+#
+# Goal: chains that we write are read right by programs that are not ours.
+#
+# Each seed gives a chain (vhdx_gen); every level is read by 7-Zip and libvhdi, a base of 512-byte
+# sectors also by qemu-img, which does not open children.  VARVE_VHDX_SEEDS sets how many (default 10),
+# VARVE_VHDX_FIRST the first (default 1).
+set -eu
+
+tools=$VARVE_BUILD_DIR/tools
+here=$VARVE_SOURCE_DIR/tests/vhdx
+first=${VARVE_VHDX_FIRST:-1}
+seeds=${VARVE_VHDX_SEEDS:-10}
+
+for program in qemu-img 7z; do
+    if ! command -v "$program" >/dev/null; then
+        echo "skipped: no $program"
+        exit 77
+    fi
+done
+if ! /usr/bin/python3 -c 'import pyvhdi' 2>/dev/null; then
+    echo "skipped: no python3-libvhdi"
+    exit 77
+fi
+
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+trap 'exit 1' INT TERM
+
+fail() {
+    echo "FAILED: $*" >&2
+    exit 1
+}
+
+level_name() {
+    if [ "$1" -eq 0 ]; then echo 0.vhdx; else echo "$1.avhdx"; fi
+}
+
+# check_chain SEED [LEVELS SECTOR SIZE]
+check_chain() {
+    rm -rf "$work/c"
+    mkdir "$work/c"
+    "$tools/vhdx_gen" "$1" "$work/c" ${2:+"$2" "$3" "$4"} >"$work/shape" || fail "vhdx_gen $*"
+    cat "$work/shape"
+    sector=$(sed 's/.*sector=\([0-9]*\).*/\1/' "$work/shape")
+    if [ "$sector" = 512 ]; then
+        qemu-img check -q -f vhdx "$work/c/0.vhdx" || fail "qemu-img check, seed $*"
+        qemu-img compare -q -f vhdx -F raw "$work/c/0.vhdx" "$work/c/0.raw" ||
+            fail "qemu-img compare, seed $*"
+    fi
+    level=0
+    parents=
+    while [ -e "$work/c/$level.raw" ]; do
+        file=$(level_name "$level")
+        (cd "$work/c" && 7z e -so -tvhdx "$file" 2>"$work/7z.err" || echo "exit $?" >"$work/7z.bad") |
+            cmp - "$work/c/$level.raw" || fail "7z, seed $*, level $level: $(cat "$work/7z.err")"
+        [ ! -e "$work/7z.bad" ] && [ ! -s "$work/7z.err" ] ||
+            fail "7z, seed $*, level $level: $(cat "$work/7z.err")"
+        parents="$work/c/$file $parents"
+        # shellcheck disable=SC2086 # one word per file; mktemp makes no blanks
+        /usr/bin/python3 "$here/read_chain.py" $parents | cmp - "$work/c/$level.raw" ||
+            fail "libvhdi, seed $*, level $level"
+        level=$((level + 1))
+    done
+}
+
+seed=$first
+while [ "$seed" -lt $((first + seeds)) ]; do
+    check_chain "$seed"
+    seed=$((seed + 1))
+done
+# More than one bitmap block: the second chunk begins at 4 GiB.
+check_chain 1001 3 512 $((4297 * 1024 * 1024))
+echo "passed"
