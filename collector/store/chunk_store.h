@@ -31,7 +31,7 @@ struct chunk_store;
 enum chunk_kind { CHUNK_DATA = 1, CHUNK_NODE = 2 }; /* numbers are on disk */
 
 struct chunk_store_options {
-    const char *index_path; /* folder of the derived index */
+    const char *index_path; /* folder of the derived index; NULL: in memory, built at every open */
     const char *key_path;   /* key file; made (0600) when store and key are both new */
     uint32_t chunk_size;    /* used when the store is new; 0: 64 KiB */
     unsigned put_threads;   /* packs being stored at once; 0: 2 */
@@ -82,6 +82,7 @@ struct chunk_store_stats {
     uint64_t packs;
     uint64_t stored_bytes; /* size of all packs */
     uint64_t raw_bytes;    /* unpacked size of all chunks and nodes */
+    uint64_t damaged;      /* records found damaged since the store was opened */
     uint64_t free_bytes;   /* of the file system below */
 };
 VARVE_CHECK enum varve_err chunk_store_get_stats(struct chunk_store *cs,

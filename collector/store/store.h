@@ -22,7 +22,7 @@
  *   4. store_list() gives every object under the prefix that existed when the call began and was
  *      not deleted, in name order.
  *
- * Names: 1 to 200 characters of [a-z0-9._-] and '/', no empty, "." or ".." part.
+ * Names: 1 to 200 characters of [a-z0-9._-] and '/', no part empty or beginning with '.'.
  * Object size: at most STORE_OBJECT_MAX.
  *
  * Threads: all calls may run at the same time, except store_close().
@@ -62,6 +62,9 @@ VARVE_CHECK enum varve_err store_dir_open(struct store **out, struct fs *fs, con
                                           struct varve_error *err);
 VARVE_CHECK enum varve_err store_mem_open(struct store **out, struct varve_error *err);
 void store_close(struct store *s); /* NULL is fine */
+
+/* Is it a name that an object can have? */
+bool store_name_valid(const char *name);
 
 VARVE_CHECK enum varve_err store_put(struct store *s, const char *name,
                                      const struct store_part *parts, size_t part_count,

@@ -1,0 +1,60 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/index.h"
+
+enum varve_err
+index_get(struct index *ix, const struct record_name *names, size_t count, struct index_place *out,
+          uint8_t *found, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->get(ix, names, count, out, found, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "looking names up in the index");
+}
+
+enum varve_err
+index_add_pack(struct index *ix, const struct index_pack *pack, const struct pack_entry *entries,
+               struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->add_pack(ix, pack, entries, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "adding a pack to the index");
+}
+
+enum varve_err
+index_drop_packs(struct index *ix, const struct pack_id *ids, size_t count, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->drop_packs(ix, ids, count, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "dropping packs from the index");
+}
+
+enum varve_err
+index_mark_damaged(struct index *ix, const struct record_name *name,
+                   const struct index_place *place, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->mark_damaged(ix, name, place, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "marking damage in the index");
+}
+
+enum varve_err
+index_list_packs(struct index *ix, bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
+                 struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->list_packs(ix, cb, arg, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "listing the packs of the index");
+}
+
+void
+index_get_stats(struct index *ix, struct index_stats *out)
+{
+    ix->ops->stats(ix, out);
+}
+
+void
+index_close(struct index *ix)
+{
+    if (ix != NULL) {
+        ix->ops->close(ix);
+    }
+}

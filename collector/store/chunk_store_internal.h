@@ -1,0 +1,112 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_STORE_CHUNK_STORE_INTERNAL_H
+#define VARVE_STORE_CHUNK_STORE_INTERNAL_H
+
+#include "crypto/aead.h"
+#include "index/index.h"
+#include "os/thread.h"
+#include "store/chunk_store.h"
+#include "store/pack.h"
+#include "store/store_config.h"
+#include "store/store_keys.h"
+
+/*
+ * A pack in memory and who may touch it:
+ *
+ *   FREE -> OPEN      by a put that finds no open pack of its kind
+ *   OPEN -> CLOSED    by a put that does not fit any more, or by a barrier; no new slots from here on
+ *   CLOSED -> FLUSHING  by a put thread, once no writer fills a slot any more
+ *   FLUSHING -> FREE  by the put thread, after its names went to the index (or nowhere: a loss);
+ *                     via DRAINING while readers still copy from the buffer
+ *
+ * A name is in the table of pending names from its reservation until its pack leaves FLUSHING, and in
+ * the index before it leaves the table: who asks the table first and the index second never misses it.
+ */
+enum open_pack_state {
+    OPEN_PACK_FREE = 0,
+    OPEN_PACK_OPEN,
+    OPEN_PACK_CLOSED,
+    OPEN_PACK_FLUSHING,
+    OPEN_PACK_DRAINING
+};
+
+#define PENDING_NONE    UINT32_MAX
+#define PENDING_BUCKETS 65536u
+
+struct open_pack {
+    struct pack_builder builder;
+    enum open_pack_state state;
+    uint64_t seq;
+    unsigned writers; /* filling a slot without the lock */
+    unsigned readers; /* copying a record without the lock */
+    bool failed;      /* a slot could not be filled */
+    uint32_t *next;   /* PACK_BUILD_RECORDS: next pending record of the bucket */
+    uint8_t *ready;   /* PACK_BUILD_RECORDS: 1 when the slot is filled */
+};
+
+/* What one call in progress needs; kept for the next call. */
+struct worker {
+    struct worker *next;
+    struct aead *aead;
+    struct pack_id pack; /* whose key aead has */
+    bool keyed;
+    uint8_t *raw;    /* raw_cap bytes */
+    uint8_t *record; /* PACK_RECORD_HEADER + raw_cap + AEAD_TAG_SIZE */
+};
+
+struct chunk_store {
+    struct store *store;
+    struct index *index;
+    struct store_keys *keys;
+    struct store_config config;
+    bool key_made;
+    size_t raw_cap; /* largest chunk or node of this store */
+
+    struct open_pack *packs;
+    unsigned pack_count;
+    struct thread *threads;
+    unsigned thread_count;
+
+    struct mutex lock;                      /* everything below, and the packs' states and tables */
+    struct cond changed;                    /* any state of a pack, or a slot somebody waits for */
+    struct open_pack *open[CHUNK_NODE + 1]; /* by kind */
+    uint32_t buckets[PENDING_BUCKETS];
+    uint64_t next_seq;
+    uint64_t loss;
+    struct varve_error last_loss;
+    unsigned slot_waiters;
+    bool stop;
+
+    struct mutex worker_lock;
+    struct worker *workers;
+};
+
+VARVE_CHECK enum varve_err worker_take(struct chunk_store *cs, struct worker **out,
+                                       struct varve_error *err);
+void worker_give(struct chunk_store *cs, struct worker *w);
+void worker_free_all(struct chunk_store *cs);
+/* Gives w->aead the key of the pack. */
+VARVE_CHECK enum varve_err worker_key(struct chunk_store *cs, struct worker *w,
+                                      const struct pack_id *pack, struct varve_error *err);
+
+/* Pending names; under cs->lock. */
+bool pending_find_locked(struct chunk_store *cs, const struct record_name *name,
+                         struct open_pack **pack, uint32_t *number);
+void pending_add_locked(struct chunk_store *cs, struct open_pack *pack, uint32_t number);
+void pending_remove_all_locked(struct chunk_store *cs, struct open_pack *pack);
+
+VARVE_CHECK enum varve_err open_packs_init(struct chunk_store *cs, unsigned count,
+                                           struct varve_error *err);
+void open_packs_release(struct chunk_store *cs);
+void flush_loop(void *arg);
+
+/* Checks and unpacks what stands in w->record for entry of pack into buf. */
+VARVE_CHECK enum varve_err record_unpack(struct chunk_store *cs, struct worker *w,
+                                         const struct pack_id *pack, const struct pack_entry *entry,
+                                         void *buf, size_t cap, size_t *len,
+                                         struct varve_error *err);
+
+/* Makes the index list exactly the packs of the store. */
+VARVE_CHECK enum varve_err chunk_store_reconcile(struct chunk_store *cs, struct varve_error *err);
+
+#endif

@@ -1,0 +1,42 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_STORE_STORE_DIR_INTERNAL_H
+#define VARVE_STORE_STORE_DIR_INTERNAL_H
+
+#include "os/file.h"
+#include "os/thread.h"
+#include "store/store.h"
+
+/*
+ * Open files kept for reading: objects are immutable, so an open file stays right until the object
+ * is removed.  At most FILE_CACHE_SIZE are kept beyond those in use.  Threads: any.
+ */
+#define FILE_CACHE_SIZE 64u
+
+struct cached_file {
+    char path[STORE_NAME_MAX + 1]; /* object name; "" = slot is free */
+    uint64_t hash;
+    struct file *file;
+    unsigned users;
+    uint64_t used_at;
+};
+
+struct file_cache {
+    struct fs *fs;
+    const char *root;
+    struct mutex lock; /* everything below */
+    struct cached_file slots[FILE_CACHE_SIZE];
+    uint64_t clock;
+};
+
+void file_cache_init(struct file_cache *c, struct fs *fs, const char *root);
+void file_cache_release(struct file_cache *c);
+VARVE_CHECK enum varve_err file_cache_read(struct file_cache *c, const char *name, uint64_t off,
+                                           void *buf, size_t len, struct varve_error *err);
+/* The object was removed. */
+void file_cache_forget(struct file_cache *c, const char *name);
+
+/* Holds root/.lock against other processes until dir_lock_drop(). */
+VARVE_CHECK enum varve_err dir_lock_take(int *out_fd, const char *root, struct varve_error *err);
+void dir_lock_drop(int fd);
+
+#endif
