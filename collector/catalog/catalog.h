@@ -88,13 +88,30 @@ VARVE_CHECK enum varve_err catalog_open(struct catalog **out, struct chunk_store
 void catalog_close(struct catalog *c);
 
 /*
- * Takes a reference of p on success.  Sets seq, published_at_us and, where it is zero, id.  loss: the
- * value of chunk_store_loss_count() when the run began; another value now is VARVE_ERR_STALE ("run
- * again") and nothing is published.  Publishing the same run twice gives the first point in
- * *existing and VARVE_ERR_EXISTS.
+ * Sets p's seq, published_at_us and, where it is zero, id; on success the catalog keeps a copy of its
+ * own (without the files' bytes: see catalog_load()).  loss: the value of chunk_store_loss_count()
+ * when the run began; another value now is VARVE_ERR_STALE ("run again") and nothing is published.
+ * Publishing the same run of a vm twice gives the first point in *existing (may be NULL) and
+ * VARVE_ERR_EXISTS.
  */
 VARVE_CHECK enum varve_err catalog_publish(struct catalog *c, struct point *p, uint64_t loss,
                                            struct point **existing, struct varve_error *err);
+
+/*
+ * The whole point, read again from its object: in what the other calls hand out, files have name and
+ * length but data is NULL, so that a catalog of many points stays small.  *out is the caller's.
+ */
+VARVE_CHECK enum varve_err catalog_load(struct catalog *c, const struct point *p,
+                                        struct point **out, struct varve_error *err);
+
+/* Point objects that could not be read at open: damaged, of another key, of a newer format. */
+struct catalog_damage {
+    char name[STORE_NAME_MAX + 1]; /* of the object */
+    char reason[240];
+};
+/* The array is the caller's to free(). */
+VARVE_CHECK enum varve_err catalog_damaged(struct catalog *c, struct catalog_damage **out,
+                                           size_t *count, struct varve_error *err);
 
 /* Newest first; vm NULL = all.  Array and references are the caller's. */
 VARVE_CHECK enum varve_err catalog_list(struct catalog *c, const struct guid *vm,

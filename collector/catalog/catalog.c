@@ -1,0 +1,614 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "catalog/catalog_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/checked.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "catalog/point_record.h"
+#include "crypto/identity.h"
+
+#define POINT_PREFIX   "point/"
+#define SEQ_DIGITS     16
+#define POINT_NAME_LEN (sizeof(POINT_PREFIX) - 1 + GUID_TEXT_SIZE - 1 + 1 + SEQ_DIGITS)
+/* Sealing adds 52 bytes (docs/format/store.md section 7). */
+#define POINT_OBJECT_MAX (POINT_RECORD_MAX + 1024u)
+/* How often a publish moves on when another object has its name. */
+#define SEQ_TRIES 64
+
+static void
+object_name(const struct guid *vm, uint64_t seq, char out[STORE_NAME_MAX + 1])
+{
+    char text[GUID_TEXT_SIZE];
+
+    guid_format(vm, text);
+    (void)snprintf(out, STORE_NAME_MAX + 1, POINT_PREFIX "%s/%016" PRIx64, text, seq);
+}
+
+static bool
+object_name_parse(const char *name, struct guid *vm, uint64_t *seq)
+{
+    char text[GUID_TEXT_SIZE];
+    char again[STORE_NAME_MAX + 1];
+
+    if (strlen(name) != POINT_NAME_LEN) {
+        return false;
+    }
+    memcpy(text, name + sizeof(POINT_PREFIX) - 1, GUID_TEXT_SIZE - 1);
+    text[GUID_TEXT_SIZE - 1] = '\0';
+    if (!guid_parse(vm, text)) {
+        return false;
+    }
+    *seq = strtoull(name + POINT_NAME_LEN - SEQ_DIGITS, NULL, 16);
+    object_name(vm, *seq, again);
+    return *seq > 0 && strcmp(again, name) == 0;
+}
+
+/* ---- the tables ---- */
+
+static int
+compare_place(const struct point *p, const struct guid *vm, uint64_t seq)
+{
+    int d = guid_compare(&p->vm, vm);
+
+    if (d != 0) {
+        return d;
+    }
+    return p->seq < seq ? -1 : p->seq > seq ? 1 : 0;
+}
+
+/* Index of the first point that is not before (vm, seq). */
+static size_t
+lower_bound_locked(const struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    size_t lo = 0;
+    size_t hi = c->count;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (compare_place(c->points[mid], vm, seq) < 0) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
+void
+catalog_range_locked(struct catalog *c, const struct guid *vm, size_t *first, size_t *count)
+{
+    *first = lower_bound_locked(c, vm, 0);
+    *count = lower_bound_locked(c, vm, UINT64_MAX) - *first;
+}
+
+static bool
+grow(void **list, size_t count, size_t *cap, size_t item)
+{
+    size_t n = *cap == 0 ? 32 : *cap * 2;
+    void *p = NULL;
+
+    if (count < *cap) {
+        return true;
+    }
+    p = realloc(*list, n * item);
+    if (p == NULL) {
+        return false;
+    }
+    *list = p;
+    *cap = n;
+    return true;
+}
+
+/* Takes p on success. */
+static enum varve_err
+insert_locked(struct catalog *c, struct point *p, struct varve_error *err)
+{
+    void *list = c->points;
+    size_t at;
+
+    if (!grow(&list, c->count, &c->cap, sizeof(c->points[0]))) {
+        return varve_error_nomem(err);
+    }
+    c->points = list;
+    at = lower_bound_locked(c, &p->vm, p->seq);
+    memmove(&c->points[at + 1], &c->points[at], (c->count - at) * sizeof(c->points[0]));
+    c->points[at] = p;
+    c->count++;
+    return VARVE_OK;
+}
+
+/* The vm's row, made when it is not there; NULL: no memory.  Valid until the next call. */
+static struct catalog_vm *
+vm_locked(struct catalog *c, const struct guid *id)
+{
+    void *list = c->vms;
+    size_t lo = 0;
+    size_t hi = c->vm_count;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (guid_compare(&c->vms[mid].id, id) < 0) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    if (lo < c->vm_count && guid_equal(&c->vms[lo].id, id)) {
+        return &c->vms[lo];
+    }
+    if (!grow(&list, c->vm_count, &c->vm_cap, sizeof(c->vms[0]))) {
+        return NULL;
+    }
+    c->vms = list;
+    memmove(&c->vms[lo + 1], &c->vms[lo], (c->vm_count - lo) * sizeof(c->vms[0]));
+    c->vms[lo] = (struct catalog_vm){.id = *id};
+    c->vm_count++;
+    return &c->vms[lo];
+}
+
+static enum varve_err
+add_damage_locked(struct catalog *c, const char *name, const char *reason, struct varve_error *err)
+{
+    void *list = c->damaged;
+    struct catalog_damage *d = NULL;
+
+    if (!grow(&list, c->damaged_count, &c->damaged_cap, sizeof(c->damaged[0]))) {
+        return varve_error_nomem(err);
+    }
+    c->damaged = list;
+    d = &c->damaged[c->damaged_count++];
+    (void)snprintf(d->name, sizeof(d->name), "%s", name);
+    (void)snprintf(d->reason, sizeof(d->reason), "%s", reason);
+    return VARVE_OK;
+}
+
+/* ---- reading objects ---- */
+
+static enum varve_err
+check_against_store(struct catalog *c, const struct point *p, struct varve_error *err)
+{
+    uint32_t chunk_size = chunk_store_chunk_size(c->cs);
+
+    for (size_t i = 0; i < p->disk_count; i++) {
+        const struct point_disk *d = &p->disks[i];
+
+        if (div_round_up_u64(d->size, chunk_size) != d->root.chunk_count) {
+            return varve_error_set(err, VARVE_ERR_INVALID,
+                                   "disk '%s' of %" PRIu64 " bytes has a manifest of %" PRIu64
+                                   " chunks",
+                                   d->name, d->size, d->root.chunk_count);
+        }
+    }
+    return VARVE_OK;
+}
+
+static enum varve_err
+read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t seq,
+           bool with_files, struct point **out, struct varve_error *err)
+{
+    struct store *store = chunk_store_objects(c->cs);
+    struct point *p = NULL;
+    uint8_t *sealed = NULL;
+    uint8_t *plain = NULL;
+    uint64_t size = 0;
+    size_t len = 0;
+    enum varve_err rc;
+
+    rc = store_size(store, name, &size, err);
+    if (rc == VARVE_OK && size > POINT_OBJECT_MAX) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are too many for a point",
+                             size);
+    }
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    sealed = malloc((size_t)size + 1);
+    if (sealed == NULL) {
+        rc = varve_error_nomem(err);
+        goto out;
+    }
+    rc = store_get(store, name, 0, sealed, (size_t)size, err);
+    if (rc == VARVE_OK) {
+        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = point_decode(&p, plain, len, with_files, err);
+    }
+    if (rc == VARVE_OK && (!guid_equal(&p->vm, vm) || p->seq != seq)) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the point is of another vm or number");
+    }
+    if (rc == VARVE_OK) {
+        rc = check_against_store(c, p, err);
+    }
+    if (rc == VARVE_OK) {
+        *out = p;
+        p = NULL;
+    }
+out:
+    point_unref(p);
+    free(plain);
+    free(sealed);
+    return rc;
+}
+
+/* Takes one object into the tables.  A bad one is noted and is no error. */
+static enum varve_err
+adopt(struct catalog *c, const char *name, struct varve_error *err)
+{
+    struct catalog_vm *row = NULL;
+    struct point *p = NULL;
+    struct guid vm;
+    uint64_t seq = 0;
+    enum varve_err rc;
+
+    if (!object_name_parse(name, &vm, &seq)) {
+        return VARVE_OK;
+    }
+    rc = read_point(c, name, &vm, seq, false, &p, err);
+    if (rc == VARVE_ERR_NOMEM) {
+        return rc;
+    }
+    mutex_lock(&c->lock);
+    row = vm_locked(c, &vm);
+    if (row == NULL) {
+        rc = varve_error_nomem(err);
+    } else {
+        if (seq > row->last_seq) {
+            row->last_seq = seq;
+        }
+        if (rc == VARVE_OK) {
+            rc = insert_locked(c, p, err);
+            p = rc == VARVE_OK ? NULL : p;
+        } else {
+            log_error("catalog", "a point cannot be read object=%s reason=%s", name, err->msg);
+            rc = add_damage_locked(c, name, err->msg, err);
+        }
+    }
+    mutex_unlock(&c->lock);
+    point_unref(p);
+    return rc;
+}
+
+/* ---- open and close ---- */
+
+struct loading {
+    struct catalog *c;
+    struct varve_error *err;
+    enum varve_err rc;
+};
+
+static bool
+load_one(void *arg, const char *name, uint64_t size)
+{
+    struct loading *l = arg;
+
+    (void)size;
+    l->rc = adopt(l->c, name, l->err);
+    return l->rc == VARVE_OK;
+}
+
+enum varve_err
+catalog_open(struct catalog **out, struct chunk_store *cs, struct varve_error *err)
+{
+    struct catalog *c = NULL;
+    struct varve_error reason;
+    struct loading l;
+    enum varve_err rc;
+
+    c = calloc(1, sizeof(*c));
+    if (c == NULL) {
+        return varve_error_nomem(err);
+    }
+    c->cs = cs;
+    mutex_init(&c->lock);
+    cond_init(&c->published);
+    l = (struct loading){.c = c, .err = &reason, .rc = VARVE_OK};
+    rc = store_list(chunk_store_objects(cs), POINT_PREFIX, load_one, &l, err);
+    if (rc == VARVE_OK && l.rc != VARVE_OK) {
+        *err = reason;
+        rc = l.rc;
+    }
+    if (rc != VARVE_OK) {
+        catalog_close(c);
+        return varve_error_prefix(err, "reading the catalog");
+    }
+    *out = c;
+    return VARVE_OK;
+}
+
+void
+catalog_close(struct catalog *c)
+{
+    if (c == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < c->count; i++) {
+        point_unref(c->points[i]);
+    }
+    free(c->points);
+    free(c->vms);
+    free(c->damaged);
+    cond_destroy(&c->published);
+    mutex_destroy(&c->lock);
+    free(c);
+}
+
+/* ---- publish ---- */
+
+/* The point of this run, with a reference; NULL when there is none. */
+static struct point *
+find_run_locked(struct catalog *c, const struct guid *vm, const struct guid *run)
+{
+    size_t first;
+    size_t count;
+
+    catalog_range_locked(c, vm, &first, &count);
+    for (size_t i = first; i < first + count; i++) {
+        if (guid_equal(&c->points[i]->run, run)) {
+            point_ref(c->points[i]);
+            return c->points[i];
+        }
+    }
+    return NULL;
+}
+
+/* Waits for its turn at the vm.  VARVE_ERR_EXISTS: the run has its point, *existing. */
+static enum varve_err
+begin_publish(struct catalog *c, const struct point *p, struct point **existing,
+              struct varve_error *err)
+{
+    struct catalog_vm *row = NULL;
+    struct point *found = NULL;
+    enum varve_err rc = VARVE_OK;
+
+    mutex_lock(&c->lock);
+    for (;;) {
+        found = find_run_locked(c, &p->vm, &p->run);
+        row = vm_locked(c, &p->vm);
+        if (found != NULL || row == NULL || !row->publishing) {
+            break;
+        }
+        cond_wait(&c->published, &c->lock);
+    }
+    if (found != NULL) {
+        rc = varve_error_set(err, VARVE_ERR_EXISTS, "this run has published its point already");
+    } else if (row == NULL) {
+        rc = varve_error_nomem(err);
+    } else {
+        row->publishing = true;
+    }
+    mutex_unlock(&c->lock);
+    if (existing != NULL) {
+        *existing = found;
+    } else {
+        point_unref(found);
+    }
+    return rc;
+}
+
+static void
+end_publish(struct catalog *c, const struct guid *vm)
+{
+    struct catalog_vm *row = NULL;
+
+    mutex_lock(&c->lock);
+    row = vm_locked(c, vm);
+    if (row != NULL) { /* it is there since begin_publish() */
+        row->publishing = false;
+    }
+    cond_broadcast(&c->published);
+    mutex_unlock(&c->lock);
+}
+
+/* A number is used once, also when its put failed: the object may be there. */
+static uint64_t
+next_seq(struct catalog *c, const struct guid *vm)
+{
+    struct catalog_vm *row = NULL;
+    uint64_t seq = 0;
+
+    mutex_lock(&c->lock);
+    row = vm_locked(c, vm);
+    if (row != NULL) {
+        seq = ++row->last_seq;
+    }
+    mutex_unlock(&c->lock);
+    return seq;
+}
+
+/* Creates the object; *light is what the catalog keeps. */
+static enum varve_err
+put_point(struct catalog *c, struct point *p, struct point **light, struct varve_error *err)
+{
+    struct store *store = chunk_store_objects(c->cs);
+    char name[STORE_NAME_MAX + 1];
+    struct store_part part;
+    uint8_t *sealed = NULL;
+    size_t sealed_len = 0;
+    struct point *kept = NULL;
+    struct buf record;
+    enum varve_err rc;
+
+    buf_init(&record, POINT_RECORD_MAX);
+    p->seq = next_seq(c, &p->vm);
+    p->published_at_us = time_now_us();
+    object_name(&p->vm, p->seq, name);
+    rc = point_encode(p, &record, err);
+    if (rc == VARVE_OK) {
+        rc = point_decode(&kept, record.data, record.len, false, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = chunk_store_seal_record(c->cs, name, record.data, record.len, &sealed, &sealed_len,
+                                     err);
+    }
+    if (rc == VARVE_OK) {
+        part = (struct store_part){.data = sealed, .len = sealed_len};
+        rc = store_put(store, name, &part, 1, err);
+    }
+    if (rc == VARVE_OK) {
+        *light = kept;
+        kept = NULL;
+    }
+    point_unref(kept);
+    free(sealed);
+    buf_release(&record);
+    return rc;
+}
+
+enum varve_err
+catalog_publish(struct catalog *c, struct point *p, uint64_t loss, struct point **existing,
+                struct varve_error *err)
+{
+    struct point *light = NULL;
+    uint8_t random[16];
+    enum varve_err rc;
+
+    if (existing != NULL) {
+        *existing = NULL;
+    }
+    if (guid_is_zero(&p->id)) {
+        crypto_random(random, sizeof(random));
+        guid_from_random(&p->id, random);
+    }
+    rc = point_check(p, err);
+    if (rc == VARVE_OK) {
+        rc = check_against_store(c, p, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = begin_publish(c, p, existing, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+
+    /* Everything the point needs is durable, or the point is not made. */
+    rc = chunk_store_barrier(c->cs, err);
+    if (rc == VARVE_OK && chunk_store_loss_count(c->cs) != loss) {
+        rc = varve_error_set(err, VARVE_ERR_STALE,
+                             "chunks that this run relied on could not be stored: run again");
+    }
+    if (rc == VARVE_OK) {
+        rc = put_point(c, p, &light, err);
+        for (int i = 0; rc == VARVE_ERR_EXISTS && i < SEQ_TRIES; i++) {
+            rc = put_point(c, p, &light, err); /* an object that was not there at open */
+        }
+    }
+    if (rc == VARVE_OK) {
+        mutex_lock(&c->lock);
+        rc = insert_locked(c, light, err);
+        mutex_unlock(&c->lock);
+        if (rc != VARVE_OK) {
+            /* Listed at the next open; now nobody would find it. */
+            log_error("catalog", "a point was published but is not listed reason=%s", err->msg);
+            point_unref(light);
+        }
+    }
+    end_publish(c, &p->vm);
+    return rc;
+}
+
+/* ---- answers ---- */
+
+static int
+compare_newest_first(const void *a, const void *b)
+{
+    const struct point *p = *(struct point *const *)a;
+    const struct point *q = *(struct point *const *)b;
+    int d = p->published_at_us < q->published_at_us   ? 1
+            : p->published_at_us > q->published_at_us ? -1
+                                                      : guid_compare(&p->vm, &q->vm);
+
+    return d != 0 ? d : p->seq < q->seq ? 1 : p->seq > q->seq ? -1 : 0;
+}
+
+enum varve_err
+catalog_list(struct catalog *c, const struct guid *vm, struct point ***out, size_t *count,
+             struct varve_error *err)
+{
+    struct point **list = NULL;
+    size_t first = 0;
+    size_t n;
+
+    mutex_lock(&c->lock);
+    n = c->count;
+    if (vm != NULL) {
+        catalog_range_locked(c, vm, &first, &n);
+    }
+    list = calloc(n + 1, sizeof(*list));
+    for (size_t i = 0; list != NULL && i < n; i++) {
+        list[i] = c->points[first + n - 1 - i];
+        point_ref(list[i]);
+    }
+    mutex_unlock(&c->lock);
+    if (list == NULL) {
+        return varve_error_nomem(err);
+    }
+    if (vm == NULL && n > 1) {
+        qsort(list, n, sizeof(*list), compare_newest_first);
+    }
+    *out = list;
+    *count = n;
+    return VARVE_OK;
+}
+
+void
+catalog_list_free(struct point **points, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        point_unref(points[i]);
+    }
+    free(points);
+}
+
+void
+catalog_latest(struct catalog *c, const struct guid *vm, struct point **out)
+{
+    size_t first;
+    size_t count;
+
+    *out = NULL;
+    mutex_lock(&c->lock);
+    catalog_range_locked(c, vm, &first, &count);
+    if (count > 0) {
+        *out = c->points[first + count - 1];
+        point_ref(*out);
+    }
+    mutex_unlock(&c->lock);
+}
+
+enum varve_err
+catalog_load(struct catalog *c, const struct point *p, struct point **out, struct varve_error *err)
+{
+    char name[STORE_NAME_MAX + 1];
+    enum varve_err rc;
+
+    object_name(&p->vm, p->seq, name);
+    rc = read_point(c, name, &p->vm, p->seq, true, out, err);
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "reading point '%s'", name);
+}
+
+enum varve_err
+catalog_damaged(struct catalog *c, struct catalog_damage **out, size_t *count,
+                struct varve_error *err)
+{
+    struct catalog_damage *list = NULL;
+
+    mutex_lock(&c->lock);
+    list = calloc(c->damaged_count + 1, sizeof(*list));
+    if (list != NULL) {
+        if (c->damaged_count > 0) {
+            memcpy(list, c->damaged, c->damaged_count * sizeof(*list));
+        }
+        *count = c->damaged_count;
+        *out = list;
+    }
+    mutex_unlock(&c->lock);
+    return list != NULL ? VARVE_OK : varve_error_nomem(err);
+}
