@@ -1,0 +1,374 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "state/state.h"
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "state/state_internal.h"
+
+/* "VRVS": tells our file from any other SQLite file. */
+#define STATE_APPLICATION_ID 0x56525653
+#define STATE_SCHEMA_VERSION 1
+
+static const char schema_1[] =
+    "CREATE TABLE hosts ("
+    " id BLOB PRIMARY KEY, name TEXT NOT NULL, state INTEGER NOT NULL, public_key BLOB,"
+    " address TEXT NOT NULL DEFAULT '', software TEXT NOT NULL DEFAULT '',"
+    " system TEXT NOT NULL DEFAULT '', provider TEXT NOT NULL DEFAULT '',"
+    " enrolled_at INTEGER NOT NULL DEFAULT 0, last_seen INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
+    /* A name or a key means one host; those of revoked hosts may be used again. */
+    "CREATE UNIQUE INDEX hosts_name ON hosts(name COLLATE NOCASE) WHERE state <> 3;"
+    "CREATE UNIQUE INDEX hosts_key ON hosts(public_key)"
+    " WHERE state <> 3 AND public_key IS NOT NULL;"
+    "CREATE TABLE invitations ("
+    " secret_id BLOB PRIMARY KEY, secret BLOB NOT NULL, host_id BLOB NOT NULL UNIQUE,"
+    " expires_at INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE vms ("
+    " id BLOB NOT NULL, host_id BLOB NOT NULL, present INTEGER NOT NULL,"
+    " claimed_at INTEGER NOT NULL, name TEXT NOT NULL, generation INTEGER NOT NULL,"
+    " state TEXT NOT NULL, capture TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,"
+    " PRIMARY KEY (id, host_id)) WITHOUT ROWID;"
+    "CREATE TABLE vm_disks ("
+    " vm_id BLOB NOT NULL, host_id BLOB NOT NULL, pos INTEGER NOT NULL, id BLOB NOT NULL,"
+    " name TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, format TEXT NOT NULL,"
+    " logical_sector INTEGER NOT NULL, tracked INTEGER NOT NULL, problem TEXT NOT NULL,"
+    " PRIMARY KEY (vm_id, host_id, pos)) WITHOUT ROWID;"
+    "CREATE TABLE runs ("
+    " id BLOB PRIMARY KEY, vm_id BLOB NOT NULL, host_id BLOB NOT NULL, vm_name TEXT NOT NULL,"
+    " host_name TEXT NOT NULL, phase INTEGER NOT NULL, incremental INTEGER NOT NULL,"
+    " planned_bytes INTEGER NOT NULL, read_bytes INTEGER NOT NULL, sent_bytes INTEGER NOT NULL,"
+    " new_bytes INTEGER NOT NULL, tracked_bytes INTEGER NOT NULL, stored_bytes INTEGER NOT NULL,"
+    " started_at INTEGER NOT NULL, ended_at INTEGER NOT NULL, point_id BLOB NOT NULL,"
+    " point_seq INTEGER NOT NULL, error_code INTEGER NOT NULL, error_source INTEGER NOT NULL,"
+    " error_native INTEGER NOT NULL, error_text TEXT NOT NULL, warnings TEXT NOT NULL)"
+    " WITHOUT ROWID;"
+    "CREATE INDEX runs_started ON runs(started_at);";
+
+enum varve_err
+state_db_error(struct state *st, struct varve_error *err, const char *what)
+{
+    int native = sqlite3_extended_errcode(st->db);
+    enum varve_err code;
+
+    switch (native & 0xff) {
+    case SQLITE_FULL:
+        code = VARVE_ERR_NOSPACE;
+        break;
+    case SQLITE_CORRUPT:
+    case SQLITE_NOTADB:
+        (void)varve_error_set(err, VARVE_ERR_CORRUPT,
+                              "state file '%s' is damaged (%s); put a copy of it back, or move it "
+                              "away and invite the hosts again: points are not touched",
+                              st->path, sqlite3_errmsg(st->db));
+        err->source = VARVE_SRC_SQLITE;
+        err->native = native;
+        return VARVE_ERR_CORRUPT;
+    case SQLITE_BUSY:
+    case SQLITE_LOCKED:
+        code = VARVE_ERR_BUSY;
+        break;
+    case SQLITE_NOMEM:
+        code = VARVE_ERR_NOMEM;
+        break;
+    case SQLITE_CONSTRAINT:
+        code = VARVE_ERR_EXISTS;
+        break;
+    case SQLITE_PERM:
+    case SQLITE_READONLY:
+    case SQLITE_CANTOPEN:
+        code = VARVE_ERR_DENIED;
+        break;
+    default:
+        code = VARVE_ERR_IO;
+        break;
+    }
+    (void)varve_error_set(err, code, "%s in state file '%s': %s", what, st->path,
+                          sqlite3_errmsg(st->db));
+    err->source = VARVE_SRC_SQLITE;
+    err->native = native;
+    return code;
+}
+
+enum varve_err
+state_exec(struct state *st, const char *sql, struct varve_error *err)
+{
+    if (sqlite3_exec(st->db, sql, NULL, NULL, NULL) != SQLITE_OK) {
+        return state_db_error(st, err, "changing something");
+    }
+    return VARVE_OK;
+}
+
+enum varve_err
+state_prepare(struct state *st, sqlite3_stmt **out, const char *sql, struct varve_error *err)
+{
+    if (sqlite3_prepare_v2(st->db, sql, -1, out, NULL) != SQLITE_OK) {
+        return state_db_error(st, err, "preparing a question");
+    }
+    return VARVE_OK;
+}
+
+enum varve_err
+state_step(struct state *st, sqlite3_stmt *q, bool *row, struct varve_error *err)
+{
+    switch (sqlite3_step(q)) {
+    case SQLITE_ROW:
+        *row = true;
+        return VARVE_OK;
+    case SQLITE_DONE:
+        *row = false;
+        return VARVE_OK;
+    default:
+        return state_db_error(st, err, "reading or writing a row");
+    }
+}
+
+enum varve_err
+state_run(struct state *st, sqlite3_stmt *q, struct varve_error *err)
+{
+    bool row;
+
+    return state_step(st, q, &row, err);
+}
+
+enum varve_err
+state_begin(struct state *st, struct varve_error *err)
+{
+    return state_exec(st, "BEGIN IMMEDIATE", err);
+}
+
+enum varve_err
+state_end(struct state *st, enum varve_err rc, struct varve_error *err)
+{
+    if (rc == VARVE_OK) {
+        rc = state_exec(st, "COMMIT", err);
+    }
+    if (rc != VARVE_OK && sqlite3_get_autocommit(st->db) == 0) {
+        /* What failed first is what the caller hears; the next BEGIN shows a rollback that failed. */
+        (void)sqlite3_exec(st->db, "ROLLBACK", NULL, NULL, NULL);
+    }
+    return rc;
+}
+
+enum varve_err
+state_cut_log(struct state *st, struct varve_error *err)
+{
+    return state_exec(st, "PRAGMA wal_checkpoint(TRUNCATE)", err);
+}
+
+void
+state_bind_guid(sqlite3_stmt *q, int i, const struct guid *g)
+{
+    (void)sqlite3_bind_blob(q, i, g->bytes, sizeof(g->bytes), SQLITE_TRANSIENT);
+}
+
+void
+state_bind_text(sqlite3_stmt *q, int i, const char *text)
+{
+    (void)sqlite3_bind_text(q, i, text, -1, SQLITE_TRANSIENT);
+}
+
+/* SQLite's integers are signed; numbers past that are not sizes of anything. */
+void
+state_bind_u64(sqlite3_stmt *q, int i, uint64_t v)
+{
+    (void)sqlite3_bind_int64(q, i, v > INT64_MAX ? INT64_MAX : (int64_t)v);
+}
+
+enum varve_err
+state_column_bytes(struct state *st, sqlite3_stmt *q, int i, void *out, size_t len,
+                   struct varve_error *err)
+{
+    const void *p = sqlite3_column_blob(q, i);
+
+    if (p == NULL || (size_t)sqlite3_column_bytes(q, i) != len) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "state file '%s' is damaged (column '%s' has another size); put a "
+                               "copy of it back, or move it away and invite the hosts again",
+                               st->path, sqlite3_column_name(q, i));
+    }
+    memcpy(out, p, len);
+    return VARVE_OK;
+}
+
+enum varve_err
+state_column_text(sqlite3_stmt *q, int i, char **out, struct varve_error *err)
+{
+    const char *p = (const char *)sqlite3_column_text(q, i);
+
+    *out = strdup(p == NULL ? "" : p);
+    return *out == NULL ? varve_error_nomem(err) : VARVE_OK;
+}
+
+bool
+state_text_same(const char *a, const char *b)
+{
+    for (; *a != '\0' && tolower((unsigned char)*a) == tolower((unsigned char)*b); a++, b++) {
+    }
+    return *a == '\0' && *b == '\0';
+}
+
+bool
+state_guid_has_prefix(const struct guid *g, const char *text)
+{
+    char full[GUID_TEXT_SIZE];
+    size_t len = strlen(text);
+
+    if (len < 4 || len >= sizeof(full)) {
+        return false;
+    }
+    guid_format(g, full);
+    for (size_t i = 0; i < len; i++) {
+        if (tolower((unsigned char)text[i]) != full[i]) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static enum varve_err
+pragma_int(struct state *st, const char *sql, int *out, struct varve_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    bool row = false;
+    enum varve_err rc = state_prepare(st, &q, sql, err);
+
+    if (rc == VARVE_OK) {
+        rc = state_step(st, q, &row, err);
+    }
+    if (rc == VARVE_OK) {
+        *out = row ? sqlite3_column_int(q, 0) : 0;
+    }
+    (void)sqlite3_finalize(q);
+    return rc;
+}
+
+/* The whole file is read once at start: it is small, and damage is better found now. */
+static enum varve_err
+check_whole(struct state *st, struct varve_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    bool row = false;
+    enum varve_err rc = state_prepare(st, &q, "PRAGMA quick_check(1)", err);
+
+    if (rc == VARVE_OK) {
+        rc = state_step(st, q, &row, err);
+    }
+    if (rc == VARVE_OK) {
+        const char *said = row ? (const char *)sqlite3_column_text(q, 0) : NULL;
+
+        if (said == NULL || strcmp(said, "ok") != 0) {
+            rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                                 "state file '%s' is damaged (%.80s); put a copy of it back, or "
+                                 "move it away and invite the hosts again: points are not touched",
+                                 st->path, said == NULL ? "no answer" : said);
+        }
+    }
+    (void)sqlite3_finalize(q);
+    return rc;
+}
+
+static enum varve_err
+prepare_schema(struct state *st, struct varve_error *err)
+{
+    int application = 0;
+    int version = 0;
+    enum varve_err rc;
+
+    rc = pragma_int(st, "PRAGMA application_id", &application, err);
+    if (rc == VARVE_OK) {
+        rc = pragma_int(st, "PRAGMA user_version", &version, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    if (application == 0 && version == 0) {
+        rc = state_begin(st, err);
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        rc = state_exec(st, schema_1, err);
+        if (rc == VARVE_OK) {
+            rc = state_exec(st, "PRAGMA application_id = 0x56525653; PRAGMA user_version = 1", err);
+        }
+        return state_end(st, rc, err);
+    }
+    if (application != STATE_APPLICATION_ID) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "'%s' is a database of another program; choose another state folder",
+                               st->path);
+    }
+    if (version != STATE_SCHEMA_VERSION) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "state file '%s' has version %d, this program knows %d; use the "
+                               "version of varve-collector that wrote it, or a newer one",
+                               st->path, version, STATE_SCHEMA_VERSION);
+    }
+    return VARVE_OK;
+}
+
+enum varve_err
+state_open(struct state **out, struct fs *fs, const char *path, struct varve_error *err)
+{
+    struct state *st = NULL;
+    struct file *made = NULL;
+    enum varve_err rc;
+
+    st = calloc(1, sizeof(*st));
+    if (st == NULL) {
+        return varve_error_nomem(err);
+    }
+    mutex_init(&st->lock);
+    st->path = strdup(path);
+    if (st->path == NULL) {
+        rc = varve_error_nomem(err);
+        goto out;
+    }
+    /* Made here and not by SQLite, for the mode; its log files take the mode over. */
+    rc = file_open(fs, &made, path, FILE_CREATE_NEW, err);
+    if (rc != VARVE_OK && rc != VARVE_ERR_EXISTS) {
+        goto out;
+    }
+    file_close(made);
+    if (sqlite3_open_v2(path, &st->db, SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL) !=
+        SQLITE_OK) {
+        rc = st->db == NULL ? varve_error_nomem(err) : state_db_error(st, err, "opening");
+        goto out;
+    }
+    /* EXCLUSIVE keeps a second collector out and needs no shared-memory file.  secure_delete: what
+     * is deleted is overwritten. */
+    rc = state_exec(st,
+                    "PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = WAL;"
+                    "PRAGMA synchronous = FULL; PRAGMA secure_delete = ON",
+                    err);
+    if (rc == VARVE_OK) {
+        rc = check_whole(st, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = prepare_schema(st, err);
+    }
+    if (rc == VARVE_ERR_BUSY) {
+        rc = varve_error_set(err, VARVE_ERR_BUSY,
+                             "another collector uses the state file '%s'; stop it first", path);
+    }
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    *out = st;
+    st = NULL;
+out:
+    state_close(st);
+    return rc;
+}
+
+void
+state_close(struct state *st)
+{
+    if (st == NULL) {
+        return;
+    }
+    (void)sqlite3_close(st->db);
+    mutex_destroy(&st->lock);
+    free(st->path);
+    free(st);
+}

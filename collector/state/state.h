@@ -1,0 +1,148 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_STATE_STATE_H
+#define VARVE_STATE_STATE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "base/guid.h"
+#include "os/file.h"
+#include "state/inventory.h"
+#include "state/run_info.h"
+
+/*
+ * What a collector must remember that is not backup data: hosts and their keys, invitations, the
+ * last inventory of each host, the history of runs.  One SQLite file, mode 0600, WAL, synchronous
+ * FULL: when a call that changes something has returned VARVE_OK, the change survives a power cut
+ * (state_host_seen() excepted: it may be lost, nothing depends on it).
+ *
+ * The one-time secret of an invitation lies in the file until it is spent, replaced or expired;
+ * then its row is overwritten with zeros and the log is cut, so that no copy stays behind.
+ *
+ * One process at a time: a second one gets VARVE_ERR_BUSY.
+ * Threads: any; calls take turns.
+ */
+struct state;
+
+#define STATE_SECRET_SIZE 32u
+#define STATE_KEY_SIZE    32u
+#define STATE_NAME_MAX    63u /* characters of a host's name: [A-Za-z0-9._-] */
+
+/*
+ * Makes the file when it is not there.  VARVE_ERR_CORRUPT (damaged; the message says the way out),
+ * VARVE_ERR_UNSUPPORTED (written by a newer version), VARVE_ERR_BUSY.
+ */
+VARVE_CHECK enum varve_err state_open(struct state **out, struct fs *fs, const char *path,
+                                      struct varve_error *err);
+void state_close(struct state *st); /* NULL is fine */
+
+/* ---- hosts ---- */
+
+enum host_state { HOST_INVITED = 1, HOST_ENROLLED = 2, HOST_REVOKED = 3 }; /* numbers are on disk */
+
+struct host {
+    struct guid id;
+    char *name;
+    enum host_state state;
+    uint8_t public_key[STATE_KEY_SIZE]; /* zero until enrolled */
+    char *address;                      /* of the last connection */
+    char *software;
+    char *system;
+    char *provider;
+    int64_t enrolled_at_us;
+    int64_t last_seen_us;
+    int64_t invite_expires_us; /* 0: no invitation is open */
+};
+
+void host_release(struct host *h);
+void host_list_free(struct host *hosts, size_t count);
+const char *host_state_name(enum host_state state);
+
+/*
+ * Makes a host that waits for its agent.  An open invitation of the same name is replaced; a host
+ * enrolled under that name is VARVE_ERR_EXISTS.  Names differ in more than case.
+ */
+VARVE_CHECK enum varve_err state_host_invite(struct state *st, const char *name, int64_t now_us,
+                                             int64_t expires_us, const uint8_t secret_id[16],
+                                             const uint8_t secret[STATE_SECRET_SIZE],
+                                             struct guid *host, struct varve_error *err);
+/* The secret of an open invitation; VARVE_ERR_NOT_FOUND when unknown, spent or expired. */
+VARVE_CHECK enum varve_err state_invitation_secret(struct state *st, const uint8_t secret_id[16],
+                                                   int64_t now_us,
+                                                   uint8_t secret[STATE_SECRET_SIZE],
+                                                   struct varve_error *err);
+/*
+ * Spends the invitation: binds the key to its host.  VARVE_ERR_NOT_FOUND: it was spent or expired
+ * meanwhile; VARVE_ERR_EXISTS: the key belongs to another host that is not revoked.
+ */
+VARVE_CHECK enum varve_err state_host_enrol(struct state *st, const uint8_t secret_id[16],
+                                            const uint8_t public_key[STATE_KEY_SIZE],
+                                            int64_t now_us, struct host *out,
+                                            struct varve_error *err);
+/* The host that is enrolled with this key; revoked: VARVE_ERR_DENIED; unknown: NOT_FOUND. */
+VARVE_CHECK enum varve_err state_host_by_key(struct state *st,
+                                             const uint8_t public_key[STATE_KEY_SIZE],
+                                             struct host *out, struct varve_error *err);
+VARVE_CHECK enum varve_err state_host_get(struct state *st, const struct guid *id, struct host *out,
+                                          struct varve_error *err);
+/* By name (any case) or by at least 4 first characters of the id; revoked hosts only by id.
+ * VARVE_ERR_NOT_FOUND, or VARVE_ERR_INVALID with the candidates named. */
+VARVE_CHECK enum varve_err state_host_select(struct state *st, const char *selector,
+                                             struct host *out, struct varve_error *err);
+VARVE_CHECK enum varve_err state_host_list(struct state *st, struct host **out, size_t *count,
+                                           struct varve_error *err);
+/* Its key is refused from now on; an open invitation is wiped.  Twice is fine. */
+VARVE_CHECK enum varve_err state_host_revoke(struct state *st, const struct guid *id,
+                                             struct varve_error *err);
+VARVE_CHECK enum varve_err state_host_seen(struct state *st, const struct guid *id,
+                                           const char *address, const char *software,
+                                           const char *system, int64_t now_us,
+                                           struct varve_error *err);
+/* Wipes invitations that have expired and hosts that never were more than that. */
+VARVE_CHECK enum varve_err state_expire(struct state *st, int64_t now_us, struct varve_error *err);
+
+/* ---- vms ---- */
+
+/* The host's whole list replaces the last one. */
+VARVE_CHECK enum varve_err state_inventory_set(struct state *st, const struct guid *host,
+                                               const struct inventory *inv, int64_t now_us,
+                                               struct varve_error *err);
+
+struct vm_row {
+    struct inv_vm vm;
+    struct guid host;
+    char *host_name;
+    bool present;   /* in the last inventory of that host */
+    bool connected; /* what the callback of state_vm_list() said */
+};
+
+/*
+ * Every vm once, by name.  A vm that several hosts list belongs to a connected one before one that
+ * is not, then to the one that has listed it longest: a second host cannot take a vm over while
+ * the first still has it.  Revoked hosts have none.  connected: NULL = nobody is.
+ */
+VARVE_CHECK enum varve_err state_vm_list(struct state *st,
+                                         bool (*connected)(void *arg, const struct guid *host),
+                                         void *arg, struct vm_row **out, size_t *count,
+                                         struct varve_error *err);
+void vm_list_free(struct vm_row *rows, size_t count);
+/* The row that a selector means: name (any case) or at least 4 first characters of the id.
+ * VARVE_ERR_NOT_FOUND, or VARVE_ERR_INVALID with the candidates named. */
+VARVE_CHECK enum varve_err vm_list_select(const struct vm_row *rows, size_t count,
+                                          const char *selector, size_t *out,
+                                          struct varve_error *err);
+
+/* ---- history of runs ---- */
+
+/* Inserts or replaces the record of info->id; one that has ended stays as it is. */
+VARVE_CHECK enum varve_err state_run_put(struct state *st, const struct run_info *info,
+                                         struct varve_error *err);
+/* Newest first, at most max; unfinished_only: those that no one has ended, as a collector that died
+ * leaves them. */
+VARVE_CHECK enum varve_err state_run_list(struct state *st, bool unfinished_only, size_t max,
+                                          struct run_info **out, size_t *count,
+                                          struct varve_error *err);
+
+#endif

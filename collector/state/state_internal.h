@@ -1,0 +1,54 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_STATE_STATE_INTERNAL_H
+#define VARVE_STATE_STATE_INTERNAL_H
+
+#include <sqlite3.h>
+
+#include "os/thread.h"
+#include "state/state.h"
+
+/*
+ * How the parts of state/ speak to SQLite.  All of these are called with the lock held.
+ *
+ * A statement is prepared where it is used and finalized at `out:` of the same function: there are
+ * a few calls a second, none on the path of the data.
+ */
+struct state {
+    struct mutex lock; /* db */
+    sqlite3 *db;
+    char *path;
+};
+
+/* Keeps SQLite's number; the code follows from it (FULL -> NOSPACE, CORRUPT, BUSY, ...). */
+enum varve_err state_db_error(struct state *st, struct varve_error *err, const char *what);
+VARVE_CHECK enum varve_err state_exec(struct state *st, const char *sql, struct varve_error *err);
+VARVE_CHECK enum varve_err state_prepare(struct state *st, sqlite3_stmt **out, const char *sql,
+                                         struct varve_error *err);
+/* *row: there is one. */
+VARVE_CHECK enum varve_err state_step(struct state *st, sqlite3_stmt *q, bool *row,
+                                      struct varve_error *err);
+/* For a statement that gives no rows. */
+VARVE_CHECK enum varve_err state_run(struct state *st, sqlite3_stmt *q, struct varve_error *err);
+
+VARVE_CHECK enum varve_err state_begin(struct state *st, struct varve_error *err);
+/* Commits when rc is VARVE_OK, else rolls back; returns the first failure. */
+VARVE_CHECK enum varve_err state_end(struct state *st, enum varve_err rc, struct varve_error *err);
+/* Secrets were wiped: cuts the log that still has them. */
+VARVE_CHECK enum varve_err state_cut_log(struct state *st, struct varve_error *err);
+
+/* Values borrowed until the statement is reset; a failing bind shows at the step. */
+void state_bind_guid(sqlite3_stmt *q, int i, const struct guid *g);
+void state_bind_text(sqlite3_stmt *q, int i, const char *text);
+void state_bind_u64(sqlite3_stmt *q, int i, uint64_t v);
+/* The column must hold exactly len bytes, else the file is damaged. */
+VARVE_CHECK enum varve_err state_column_bytes(struct state *st, sqlite3_stmt *q, int i, void *out,
+                                              size_t len, struct varve_error *err);
+VARVE_CHECK enum varve_err state_column_text(sqlite3_stmt *q, int i, char **out,
+                                             struct varve_error *err);
+
+/* Text compared as people do: ASCII letters in any case. */
+bool state_text_same(const char *a, const char *b);
+/* text is at least 4 and at most 36 characters of a GUID's text form, and g begins so. */
+bool state_guid_has_prefix(const struct guid *g, const char *text);
+
+#endif
