@@ -4,6 +4,7 @@
  * The reader as a program, for scripts that compare it with other readers.
  *
  *   image_tool cat FILE     the virtual disk to standard output
+ *   image_tool hash FILE    SHA-256 of the virtual disk
  *   image_tool info FILE    what image_get_info() says, key=value
  *   image_tool map FILE     runs: offset length kind, merged over the chain
  *   image_tool own FILE     runs of this file alone, its parents not opened
@@ -15,11 +16,13 @@
 #include <string.h>
 
 #include "vhdx/image.h"
+#include "vhdx/sha256.h"
 
 #define PIECE ((size_t)4 * 1024 * 1024)
 
+/* To standard output, or into the hash. */
 static int
-cat(struct image *img, uint64_t size, struct varve_error *err)
+cat(struct image *img, uint64_t size, struct sha256 *hash, struct varve_error *err)
 {
     uint8_t *buf = malloc(PIECE);
     uint64_t off = 0;
@@ -32,7 +35,9 @@ cat(struct image *img, uint64_t size, struct varve_error *err)
             (void)fprintf(stderr, "%s\n", err->msg);
             goto out;
         }
-        if (fwrite(buf, 1, n, stdout) != n) {
+        if (hash != NULL) {
+            sha256_add(hash, buf, n);
+        } else if (fwrite(buf, 1, n, stdout) != n) {
             goto out;
         }
         off += n;
@@ -40,6 +45,22 @@ cat(struct image *img, uint64_t size, struct varve_error *err)
     status = buf == NULL || fflush(stdout) != 0;
 out:
     free(buf);
+    return status;
+}
+
+static int
+print_hash(struct image *img, uint64_t size, struct varve_error *err)
+{
+    struct sha256 *hash = sha256_new();
+    char hex[65];
+    int status = hash == NULL ? 1 : cat(img, size, hash, err);
+
+    if (hash != NULL) {
+        sha256_end(hash, hex);
+    }
+    if (status == 0) {
+        (void)printf("%s\n", hex);
+    }
     return status;
 }
 
@@ -95,7 +116,7 @@ main(int argc, char **argv)
     int status = 2;
 
     if (argc != 3) {
-        (void)fprintf(stderr, "usage: image_tool cat|info|map|own|zero FILE\n");
+        (void)fprintf(stderr, "usage: image_tool cat|hash|info|map|own|zero FILE\n");
         return 2;
     }
     if (strcmp(argv[1], "own") == 0) {
@@ -107,7 +128,9 @@ main(int argc, char **argv)
     }
     image_get_info(img, &info);
     if (strcmp(argv[1], "cat") == 0) {
-        status = cat(img, info.virtual_size, &err);
+        status = cat(img, info.virtual_size, NULL, &err);
+    } else if (strcmp(argv[1], "hash") == 0) {
+        status = print_hash(img, info.virtual_size, &err);
     } else if (strcmp(argv[1], "info") == 0) {
         print_info(&info);
         status = 0;

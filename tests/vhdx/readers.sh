@@ -5,7 +5,7 @@
 #
 # Each seed gives a chain (vhdx_gen); every level is read by 7-Zip and libvhdi, a base of 512-byte
 # sectors also by qemu-img, which does not open children.  VARVE_VHDX_SEEDS sets how many (default 10),
-# VARVE_VHDX_FIRST the first (default 1).
+# VARVE_VHDX_FIRST the first (default 1).  Then two-chunk disks by libvhdi.
 set -eu
 
 tools=$VARVE_BUILD_DIR/tools
@@ -55,8 +55,9 @@ check_chain() {
         file=$(level_name "$level")
         (cd "$work/c" && 7z e -so -tvhdx "$file" 2>"$work/7z.err" || echo "exit $?" >"$work/7z.bad") |
             cmp - "$work/c/$level.raw" || fail "7z, seed $*, level $level: $(cat "$work/7z.err")"
-        [ ! -e "$work/7z.bad" ] && [ ! -s "$work/7z.err" ] ||
+        if [ -e "$work/7z.bad" ] || [ -s "$work/7z.err" ]; then
             fail "7z, seed $*, level $level: $(cat "$work/7z.err")"
+        fi
         parents="$work/c/$file $parents"
         # shellcheck disable=SC2086 # one word per file; mktemp makes no blanks
         /usr/bin/python3 "$here/read_chain.py" $parents | cmp - "$work/c/$level.raw" ||
@@ -70,6 +71,12 @@ while [ "$seed" -lt $((first + seeds)) ]; do
     check_chain "$seed"
     seed=$((seed + 1))
 done
-# More than one bitmap block: the second chunk begins at 4 GiB.
-check_chain 1001 3 512 $((4297 * 1024 * 1024))
+# More than one bitmap block: the second chunk begins at 4 GiB.  Reading all of such disks takes
+# long, so only libvhdi is asked, and only here and there.
+mkdir "$work/big"
+"$tools/vhdx_gen" 1003 "$work/big" 2 512 $((4297 * 1024 * 1024))
+/usr/bin/python3 "$here/read_chain.py" --compare "$work/big/0.raw" "$work/big/0.vhdx" ||
+    fail "libvhdi, base of two chunks"
+/usr/bin/python3 "$here/read_chain.py" --compare "$work/big/1.raw" "$work/big/1.avhdx" \
+    "$work/big/0.vhdx" || fail "libvhdi, child of two chunks"
 echo "passed"
