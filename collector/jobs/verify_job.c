@@ -14,6 +14,7 @@
 
 struct verify {
     struct chunk_store *cs;
+    struct catalog *catalog;
     uint32_t chunk_size;
     const struct verify_sink *sink;
     struct verify_queue queue;
@@ -311,13 +312,35 @@ find_in_point(struct verify *v, const struct point *p, struct varve_error *err)
     return rc;
 }
 
+/* The object that makes it a point. */
+static enum varve_err
+check_record(struct verify *v, const struct point *p, struct varve_error *err)
+{
+    struct verify_problem problem = {.point = p, .disk = ""};
+    struct point *again = NULL;
+    enum varve_err rc = catalog_load(v->catalog, p, &again, &problem.error);
+
+    point_unref(again);
+    if (rc == VARVE_ERR_NOMEM || rc == VARVE_ERR_CANCELLED) {
+        *err = problem.error;
+        return rc;
+    }
+    if (rc != VARVE_OK && !v->sink->problem(v->sink->arg, &problem)) {
+        return varve_error_set(err, VARVE_ERR_CANCELLED, "verifying was stopped");
+    }
+    return VARVE_OK;
+}
+
 static enum varve_err
 run(struct verify *v, struct point *const *points, size_t count, struct varve_error *err)
 {
     enum varve_err rc = VARVE_OK;
 
     for (size_t i = 0; rc == VARVE_OK && i < count && !too_much_damage(v); i++) {
-        rc = read_point(v, points[i], err);
+        rc = check_record(v, points[i], err);
+        if (rc == VARVE_OK) {
+            rc = read_point(v, points[i], err);
+        }
         if (rc == VARVE_OK) {
             v->progress.points_done = i + 1;
             rc = tell_progress(v, true, err);
@@ -345,8 +368,9 @@ run(struct verify *v, struct point *const *points, size_t count, struct varve_er
 }
 
 enum varve_err
-verify_job_run(struct chunk_store *cs, struct point *const *points, size_t count, unsigned threads,
-               const struct verify_sink *sink, struct varve_error *err)
+verify_job_run(struct chunk_store *cs, struct catalog *catalog, struct point *const *points,
+               size_t count, unsigned threads, const struct verify_sink *sink,
+               struct varve_error *err)
 {
     struct verify *v = calloc(1, sizeof(*v));
     enum varve_err rc;
@@ -355,6 +379,7 @@ verify_job_run(struct chunk_store *cs, struct point *const *points, size_t count
         return varve_error_nomem(err);
     }
     v->cs = cs;
+    v->catalog = catalog;
     v->chunk_size = chunk_store_chunk_size(cs);
     v->sink = sink;
     v->progress.points_total = count;

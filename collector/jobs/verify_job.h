@@ -26,7 +26,7 @@
 
 struct verify_problem {
     const struct point *point;
-    const char *disk; /* name; "" for the point's own record */
+    const char *disk; /* name; "": the point's own record, offset and length are 0 */
     uint64_t offset;  /* in the disk, bytes */
     uint64_t length;
     struct varve_error error;
@@ -48,8 +48,9 @@ struct verify_sink {
 };
 
 /* threads 0: one per processor.  VARVE_OK also when there were problems: the sink was told. */
-VARVE_CHECK enum varve_err verify_job_run(struct chunk_store *cs, struct point *const *points,
-                                          size_t count, unsigned threads,
-                                          const struct verify_sink *sink, struct varve_error *err);
+VARVE_CHECK enum varve_err verify_job_run(struct chunk_store *cs, struct catalog *catalog,
+                                          struct point *const *points, size_t count,
+                                          unsigned threads, const struct verify_sink *sink,
+                                          struct varve_error *err);
 
 #endif

@@ -489,6 +489,21 @@ out:
     return rc;
 }
 
+/* The catalog keeps points without the bytes of their configuration files. */
+static enum varve_err
+load_last(struct assembly *a, struct catalog *catalog, struct varve_error *err)
+{
+    struct point **last = &a->points[a->point_count - 1];
+    struct point *whole = NULL;
+    enum varve_err rc = catalog_load(catalog, *last, &whole, err);
+
+    if (rc == VARVE_OK) {
+        point_unref(*last);
+        *last = whole;
+    }
+    return rc;
+}
+
 static enum varve_err
 build(struct assembly *a, enum assembly_format format, struct varve_error *err)
 {
@@ -536,6 +551,9 @@ assembly_open(struct assembly **out, struct chunk_store *cs, struct catalog *cat
         rc = varve_error_set(err, VARVE_ERR_INVALID, "only a chain has a base point");
     } else {
         rc = keep_point(a, point, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = load_last(a, catalog, err);
     }
     if (rc == VARVE_OK) {
         rc = build(a, format, err);

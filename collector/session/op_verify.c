@@ -116,6 +116,36 @@ select_points(const struct collector *c, const Varve__V1__Verify *req, struct po
     return VARVE_OK;
 }
 
+/* Points whose objects could not even be listed; nobody can select them. */
+static enum varve_err
+tell_unreadable(const struct collector *c, struct verify_talk *t, struct varve_error *err)
+{
+    struct catalog_damage *damage = NULL;
+    size_t count = 0;
+    enum varve_err rc = catalog_damaged(c->catalog, &damage, &count, err);
+
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+        Varve__V1__VerifyReply reply = VARVE__V1__VERIFY_REPLY__INIT;
+        Varve__V1__VerifyProblem problem = VARVE__V1__VERIFY_PROBLEM__INIT;
+        Varve__V1__VerifyProblem *list[] = {&problem};
+        Varve__V1__Error error = VARVE__V1__ERROR__INIT;
+
+        error.code = VARVE_ERR_CORRUPT;
+        error.message = damage[i].reason;
+        problem.disk = damage[i].name;
+        problem.error = &error;
+        reply.points_total = t->progress.points_total;
+        reply.problems = list;
+        reply.n_problems = 1;
+        head.body_case = VARVE__V1__ENVELOPE__BODY_VERIFY_REPLY;
+        head.verify_reply = &reply;
+        rc = op_reply(t->sink, &head, NULL, 0, true, err);
+    }
+    free(damage);
+    return rc;
+}
+
 static enum varve_err
 handle_verify(const struct collector *c, void *slot, const Varve__V1__Envelope *head,
               struct op_sink *sink, struct varve_error *err)
@@ -139,7 +169,11 @@ handle_verify(const struct collector *c, void *slot, const Varve__V1__Envelope *
     talk->sink = sink;
     talk->progress.points_total = count;
     job_sink.arg = talk;
-    rc = verify_job_run(c->chunks, points, count, 0, &job_sink, err);
+    rc = head->verify->n_points == 0 ? tell_unreadable(c, talk, err) : VARVE_OK;
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    rc = verify_job_run(c->chunks, c->catalog, points, count, 0, &job_sink, err);
     if (rc == VARVE_OK || rc == VARVE_ERR_LIMIT) {
         /* What was found so far comes before the error that ended the job. */
         bool more = rc != VARVE_OK;
