@@ -368,46 +368,69 @@ pace(struct sim_host *h, struct sim_vm *vm, uint64_t copied)
     }
 }
 
+/* One that can go on; else one that waits for a file, once its time has come. */
+static struct sim_merge *
+choose_merge(struct sim_vm *vm, uint64_t *not_before)
+{
+    for (size_t i = 0; i < vm->merge_count; i++) {
+        if (!vm->merges[i].blocked) {
+            *not_before = vm->merge_budget_ms;
+            return &vm->merges[i];
+        }
+    }
+    *not_before = vm->merge_retry_ms;
+    return vm->merge_count > 0 ? &vm->merges[vm->merge_turn++ % vm->merge_count] : NULL;
+}
+
+static uint32_t
+work_on_merge(struct sim_host *h, struct sim_vm *vm, struct sim_disk *d, struct sim_merge *m,
+              struct sim_error *err)
+{
+    uint64_t copied = 0;
+    uint32_t rc = SIM_OK;
+
+    if (m->target == NULL) {
+        rc = open_merge(h, vm, d, m, err);
+        m->blocked = rc == SIM_OK ? false : m->blocked;
+    }
+    if (rc == SIM_OK) {
+        rc = copy_slice(d, m, &copied, err);
+        pace(h, vm, copied);
+    }
+    if (rc == SIM_OK && m->cursor >= d->size) {
+        rc = finish_merge(h, vm, d, (size_t)(m - vm->merges), err);
+    }
+    return rc;
+}
+
 bool
 merge_step(struct sim_host *h, struct sim_vm *vm, uint64_t *wait_ms)
 {
-    struct sim_merge *m = vm->merge_count > 0 ? &vm->merges[0] : NULL;
+    struct sim_merge *m = NULL;
     struct sim_disk *d = NULL;
     struct sim_error err;
     uint64_t now = sim_clock_ms();
-    uint64_t not_before;
-    uint64_t copied = 0;
+    uint64_t not_before = 0;
     uint32_t rc;
 
-    if (m == NULL || !vm->merge_enabled) {
+    if (vm->merge_count == 0 || !vm->merge_enabled) {
         return false;
     }
-    not_before = m->blocked ? vm->merge_retry_ms : vm->merge_budget_ms;
+    m = choose_merge(vm, &not_before);
     if (now < not_before) {
         *wait_ms = not_before - now < *wait_ms ? not_before - now : *wait_ms;
         return false;
     }
     rc = find_disk(vm, &m->disk, &d, &err);
-    if (rc == SIM_OK && m->target == NULL) {
-        rc = open_merge(h, vm, d, m, &err);
-        m->blocked = rc == SIM_OK ? false : m->blocked;
-    }
     if (rc == SIM_OK) {
-        rc = copy_slice(d, m, &copied, &err);
-        pace(h, vm, copied);
-    }
-    if (rc == SIM_OK && m->cursor >= d->size) {
-        rc = finish_merge(h, vm, d, 0, &err);
-        if (rc == SIM_OK) {
-            return true;
-        }
+        rc = work_on_merge(h, vm, d, m, &err);
     }
     if (rc != SIM_OK) {
+        /* Nothing was taken out of the list: m is still what it was. */
         merge_failed(h, vm, m, &err);
         if (d != NULL) {
             close_merge(d, m);
         }
-        return false;
     }
     return true;
 }

@@ -148,6 +148,7 @@ struct sim_vm {
     size_t merge_count;
 
     uint64_t merge_retry_ms;  /* not state: not before this time */
+    size_t merge_turn;        /* not state: which blocked one is tried next */
     uint64_t merge_budget_ms; /* not state: when the next slice may run */
     int intent_fd;            /* not state */
 };
