@@ -27,6 +27,12 @@ crypto_random(void *out, size_t len)
     randombytes_buf(out, len);
 }
 
+void
+crypto_wipe(void *secret, size_t len)
+{
+    sodium_memzero(secret, len);
+}
+
 /* Memory for an identity whose secret is still to be filled in. */
 static enum varve_err
 identity_alloc(struct identity **out, struct varve_error *err)

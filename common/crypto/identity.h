@@ -38,5 +38,6 @@ const uint8_t *identity_secret(const struct identity *id);
 /* sodium_init(): call once per program before anything else in crypto/ or wire/. */
 VARVE_CHECK enum varve_err crypto_init(struct varve_error *err);
 void crypto_random(void *out, size_t len);
+void crypto_wipe(void *secret, size_t len);
 
 #endif
