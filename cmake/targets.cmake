@@ -63,7 +63,7 @@ function(varve_test_properties name)
     SKIP_RETURN_CODE 77
     TIMEOUT ${VARVE_TEST_TIMEOUT}
     LABELS "${_labels}"
-    ENVIRONMENT "VARVE_SOURCE_DIR=${CMAKE_SOURCE_DIR};VARVE_BUILD_DIR=${CMAKE_BINARY_DIR}")
+    ENVIRONMENT "VARVE_SOURCE_DIR=${CMAKE_SOURCE_DIR};VARVE_BUILD_DIR=${CMAKE_BINARY_DIR};TSAN_OPTIONS=suppressions=${CMAKE_SOURCE_DIR}/tests/tsan.supp")
 endfunction()
 
 function(varve_test name)
