@@ -41,7 +41,7 @@ struct channel_secret {
 
 /*
  * Dials, shakes hands, returns a channel whose peer has proved to own remote_public.  secret:
- * NULL for a normal session, else enrolment.  Errors to act on: VARVE_ERR_AUTH (the peer is not
+ * NULL for a normal session, else enrolment.  cancel may be NULL.  Errors to act on: VARVE_ERR_AUTH (the peer is not
  * who it must be, or refused our key), VARVE_ERR_IO / VARVE_ERR_TIMEOUT (try again later),
  * VARVE_ERR_CANCELLED.
  */
@@ -51,22 +51,27 @@ VARVE_CHECK enum varve_err channel_dial(struct channel **out, const char *url,
                                         const struct channel_secret *secret, uint32_t timeout_ms,
                                         struct cancel *cancel, struct varve_error *err);
 
-/* Ends with an authenticated end when the channel is healthy; frees.  NULL is fine. */
+/* Ends with an authenticated end when the channel is healthy, then waits up to 2 s for the peer to end
+ * too, so that its last bytes do not reset the connection; frees.  NULL is fine. */
 void channel_close(struct channel *ch);
 void channel_abort(struct channel *ch);
 
-/* The parts go out as one message; returns when the bytes are with the operating system. */
+/*
+ * The parts (16384 at most) go out as one message; returns when the bytes are with the operating
+ * system.  VARVE_ERR_LIMIT (too large) changes nothing; after any other error sending is over.
+ * VARVE_ERR_TIMEOUT: the peer has taken no byte for 5 minutes.  VARVE_ERR_CLOSED: the peer has ended.
+ */
 VARVE_CHECK enum varve_err channel_send(struct channel *ch, const struct aead_part *parts,
                                         size_t part_count, struct varve_error *err);
 
-/* *msg is the caller's to free(). */
+/* *msg is the caller's to free().  Errors are final: the same one comes each time. */
 VARVE_CHECK enum varve_err channel_recv(struct channel *ch, uint8_t **msg, size_t *len,
                                         struct varve_error *err);
 
 void channel_peer_key(const struct channel *ch, uint8_t out[IDENTITY_KEY_SIZE]);
 /* "tcp://10.0.0.1:50422"; for log lines. */
 const char *channel_peer_address(const struct channel *ch);
-/* Bytes on the wire so far, both directions, frames included. */
+/* Bytes on the wire so far: whole frames, not the handshake. */
 void channel_counters(const struct channel *ch, uint64_t *sent, uint64_t *received);
 
 /* ---- the listening side ---- */
@@ -102,12 +107,15 @@ void channel_listener_close(struct channel_listener *l);
 
 /*
  * Shakes hands (10 s at most) and gives the channel; takes and frees p whatever happens.
- * For enrolment the call returns only after the peer's first transport message has verified:
- * *enrolled is then true and the secret may be spent; that message is the next channel_recv().
+ * Returns only after a first frame, which channel_dial() sends by itself, has verified: who replays
+ * somebody's first flight gets no channel.  So after an enrolment (*enrolled is then true) the
+ * secret may be spent and the key bound at once.
  */
 VARVE_CHECK enum varve_err channel_pending_finish(struct channel_pending *p, struct channel **out,
                                                   const struct channel_policy *policy,
                                                   bool *enrolled, struct varve_error *err);
 void channel_pending_drop(struct channel_pending *p);
+/* Who wants in, for log lines; valid until finish or drop. */
+const char *channel_pending_address(const struct channel_pending *p);
 
 #endif
