@@ -190,6 +190,15 @@ chunk_store_loss_count(struct chunk_store *cs)
 }
 
 enum varve_err
+chunk_store_last_loss(struct chunk_store *cs, struct varve_error *err)
+{
+    mutex_lock(&cs->lock);
+    *err = cs->last_loss;
+    mutex_unlock(&cs->lock);
+    return err->code;
+}
+
+enum varve_err
 chunk_store_get_stats(struct chunk_store *cs, struct chunk_store_stats *out,
                       struct varve_error *err)
 {

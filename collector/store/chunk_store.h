@@ -76,6 +76,9 @@ VARVE_CHECK enum varve_err chunk_store_get(struct chunk_store *cs, const struct 
 /* Everything put before the call is durable when this returns VARVE_OK. */
 VARVE_CHECK enum varve_err chunk_store_barrier(struct chunk_store *cs, struct varve_error *err);
 uint64_t chunk_store_loss_count(struct chunk_store *cs);
+/* Why a pack was lost last (NOSPACE, IO, ...); meaningful once the loss count has changed.  Returns
+ * the code. */
+enum varve_err chunk_store_last_loss(struct chunk_store *cs, struct varve_error *err);
 
 struct chunk_store_stats {
     uint64_t chunks; /* names in the index */

@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_INGEST_INGEST_INTERNAL_H
+#define VARVE_INGEST_INGEST_INTERNAL_H
+
+#include <stdatomic.h>
+
+#include "ingest/ingest.h"
+#include "ingest/range.h"
+#include "manifest/manifest.h"
+#include "os/thread.h"
+
+/*
+ * Locks, in the order they are taken: ingest.lock, run.lock; disk.lock alone.  None is held while
+ * the store, the catalog or the manifest is called, except disk.lock, whose builder writes nodes.
+ */
+struct ingest {
+    struct mutex lock; /* runs, changes */
+    struct cond changed;
+    struct chunk_store *cs;
+    struct catalog *catalog;
+    struct ingest_options options;
+    struct ingest_run **runs;
+    size_t run_count;
+    size_t run_cap;
+    uint64_t changes;
+};
+
+struct ingest_disk {
+    struct mutex lock; /* all below but reader and base */
+    struct cond idle;  /* puts_under_way became 0 */
+
+    /* Constant after ingest_disk_begin(). */
+    struct point_disk facts; /* numbers and root are filled in at the end */
+    uint64_t chunk_count;
+    uint32_t chunk_size;
+    uint32_t last_len;              /* bytes of the last chunk */
+    struct manifest_reader *parent; /* of the thread that offers; NULL: no point has this disk */
+    uint64_t parent_chunks;
+
+    struct manifest_builder *builder; /* NULL once closed */
+    uint64_t offered_to;              /* end of the last Offer */
+    uint64_t taken_to;                /* everything below is in the builder */
+    struct range_queue ranges;        /* offered, not taken */
+    size_t puts_under_way;
+    bool closed;
+    bool broken; /* a put or the builder failed: take nothing more */
+};
+
+enum ingest_stage {
+    STAGE_QUEUED = 1, /* nobody was asked */
+    STAGE_ASKED,      /* StartRun is out */
+    STAGE_ACCEPTED,   /* the host said yes */
+    STAGE_JOINED      /* BeginRun came on the host's present connection */
+};
+
+struct ingest_run {
+    atomic_uint refs;
+    struct ingest *ing;
+    struct mutex lock;        /* all below */
+    struct mutex commit_lock; /* one commit at a time; taken before lock */
+
+    struct run_info info;
+    char *vm_name; /* whole; constant */
+    char *host_name;
+    bool full; /* constant */
+    enum ingest_stage stage;
+    bool connected;        /* the host is */
+    uint64_t since_ns;     /* of the state that may time out: asked, lost, back, last word */
+    uint64_t loss;         /* chunk_store_loss_count() at the start */
+    uint64_t store_before; /* stored bytes at the start */
+    struct point *base;    /* latest point at the start, or NULL; constant after the start */
+    struct point *point;   /* published */
+    struct ingest_disk *disks[POINT_DISKS_MAX]; /* set once each */
+
+    atomic_size_t ranges; /* pending, over all disks */
+    atomic_size_t names;
+};
+
+void ingest_note_change(struct ingest *ing);
+
+/* Alive, joined, not decided; notes that the host spoke.  Else the run's error or PROTOCOL. */
+VARVE_CHECK enum varve_err ingest_enter(struct ingest_run *run, struct varve_error *err);
+/* Ends the run with *err and returns its code, for `return ingest_leave(run, rc, err)`. */
+enum varve_err ingest_leave(struct ingest_run *run, enum varve_err rc, struct varve_error *err);
+/* Of the run's disks; VARVE_ERR_PROTOCOL when it has not begun. */
+VARVE_CHECK enum varve_err ingest_get_disk(struct ingest_run *run, uint32_t disk,
+                                           struct ingest_disk **out, struct varve_error *err);
+
+/* The store lost chunks that the run may have been told it has: why, and to run again. */
+VARVE_CHECK enum varve_err ingest_check_loss(struct ingest_run *run, struct varve_error *err);
+
+void ingest_disk_free(struct ingest_disk *d);
+/* A new connection: what was offered and not taken is forgotten. */
+void ingest_disk_rewind(struct ingest_run *run, struct ingest_disk *d);
+/* Takes ranges that are complete, in order.  Caller holds d->lock. */
+VARVE_CHECK enum varve_err ingest_disk_take_locked(struct ingest_run *run, struct ingest_disk *d,
+                                                   struct varve_error *err);
+uint64_t ingest_stored_bytes(struct chunk_store *cs);
+
+#endif
