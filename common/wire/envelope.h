@@ -20,6 +20,8 @@
  * Only wire/, agent/uplink and collector/session and the operator's command include this file.
  */
 #define ENVELOPE_HEAD_MAX (1024u * 1024)
+/* What one head may take when unpacked. */
+#define ENVELOPE_MEMORY_MAX (32u * 1024 * 1024)
 
 struct envelope_in {
     Varve__V1__Envelope *head; /* bulk is not in here */
@@ -28,12 +30,14 @@ struct envelope_in {
     uint8_t *raw;
 };
 
+/* head must have a body and no bulk; the bulk parts are sent as they lie, one behind the other. */
 VARVE_CHECK enum varve_err envelope_send(struct channel *ch, const Varve__V1__Envelope *head,
                                          const struct aead_part *bulk, size_t bulk_parts,
                                          struct varve_error *err);
 
 /* Fills *in; release it with envelope_release().  A message that is no Envelope, has no body, has
- * bulk twice or a head that is too large is VARVE_ERR_PROTOCOL. */
+ * bulk twice or a head that is too large is VARVE_ERR_PROTOCOL.  After an error nothing needs to be
+ * released. */
 VARVE_CHECK enum varve_err envelope_recv(struct channel *ch, struct envelope_in *in,
                                          struct varve_error *err);
 /* Takes raw (also on failure); what envelope_recv() does after the channel; for fuzzing. */
