@@ -557,6 +557,22 @@ end_and_linger(struct channel *ch)
 }
 
 void
+channel_end(struct channel *ch)
+{
+    struct varve_error err;
+
+    if (send_frame(ch, FRAME_END, NULL, 0, ch->tuning.linger_ms, &err) != VARVE_OK) {
+        return; /* nobody is there to be told */
+    }
+    mutex_lock(&ch->lock);
+    if (ch->send_error.code == VARVE_OK) {
+        (void)varve_error_set(&ch->send_error, VARVE_ERR_CLOSED, "this side has ended");
+    }
+    cond_broadcast(&ch->idle);
+    mutex_unlock(&ch->lock);
+}
+
+void
 channel_close(struct channel *ch)
 {
     if (ch == NULL) {

@@ -55,6 +55,9 @@ VARVE_CHECK enum varve_err channel_dial(struct channel **out, const char *url,
  * too, so that its last bytes do not reset the connection; frees.  NULL is fine. */
 void channel_close(struct channel *ch);
 void channel_abort(struct channel *ch);
+/* From any thread: tells the peer that this is the end; nothing can be sent after it.  A peer that
+ * keeps to the protocol ends too, and so channel_recv() returns soon. */
+void channel_end(struct channel *ch);
 
 /*
  * The parts (16384 at most) go out as one message; returns when the bytes are with the operating

@@ -219,6 +219,24 @@ an_end_is_told_from_a_cut(void **state)
     testing_pair_close(&p);
 }
 
+static void
+an_end_can_be_said_while_another_thread_receives(void **state)
+{
+    struct testing_pair p = {0};
+    struct varve_error err;
+
+    (void)state;
+    testing_pair_open(&p, TCP, NULL);
+    channel_end(p.server);
+    assert_int_equal(testing_send(p.server, "x", 1, &err), VARVE_ERR_CLOSED);
+    assert_int_equal(testing_recv_error(p.client, &err), VARVE_ERR_CLOSED);
+    assert_int_equal(testing_send(p.client, "x", 1, &err), VARVE_ERR_CLOSED);
+    channel_close(p.client);
+    p.client = NULL;
+    assert_int_equal(testing_recv_error(p.server, &err), VARVE_ERR_IO);
+    testing_pair_close(&p);
+}
+
 struct closing {
     struct channel *ch;
 };
@@ -548,6 +566,7 @@ main(void)
         cmocka_unit_test(a_message_over_the_limit_is_refused_and_harms_nothing),
         cmocka_unit_test(each_end_knows_the_other),
         cmocka_unit_test(an_end_is_told_from_a_cut),
+        cmocka_unit_test(an_end_can_be_said_while_another_thread_receives),
         cmocka_unit_test(both_ends_may_close_at_once),
         cmocka_unit_test(closing_delivers_what_was_sent_although_the_peer_was_sending),
         cmocka_unit_test(keys_are_renewed_under_traffic_both_ways),
