@@ -4,7 +4,7 @@
 # Goal: files that Windows, Disk2vhd, QEMU and a writer of ours of another day made are read right, or
 # refused for the right reason, and are not changed by that.
 #
-# samples.sh windows|chains|logs.  VARVE_SAMPLES names the folder with the samples; without it the
+# samples.sh windows|chains|logs|layout.  VARVE_SAMPLES names the folder with the samples; without it the
 # test is skipped.  Hashes are those of the samples' own list: SHA-256 of the whole virtual disk.
 set -eu
 
@@ -155,8 +155,23 @@ tail-outside-sequence no whole sequence
 LIST
 }
 
+# What we write stands where Windows puts it, byte for byte.
+layout() {
+    for name in dissect-dynamic.vhdx dissect-fixed.vhdx; do
+        unpack windows "$name"
+        "$tools/plan_like" "$work/$name" || fail "layout of $name"
+    done
+    unpack windows dissect-differencing.avhdx
+    parent='Generation 1_49C4BAF3-4B25-4406-8C4B-D39E65C32385.avhdx'
+    folder='Users\Public\Documents\Hyper-V\Virtual hard disks'
+    "$tools/plan_like" "$work/dissect-differencing.avhdx" ff34003b-11ed-4cf8-a166-b2be05e20b80 \
+        ".\\$parent" "C:\\$folder\\$parent" \
+        "\\\\?\\Volume{0eba351e-5634-46d6-a8cf-4ddc2d6ac0b9}\\$folder\\$parent" ||
+        fail "layout of dissect-differencing.avhdx"
+}
+
 case $part in
-windows | chains | logs) "$part" ;;
+windows | chains | logs | layout) "$part" ;;
 *) fail "which part?" ;;
 esac
 echo "passed"
