@@ -1,0 +1,108 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "capture/capture.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+void
+capture_inventory_release(struct capture_inventory *inv)
+{
+    size_t i;
+    size_t k;
+
+    for (i = 0; i < inv->count; i++) {
+        struct capture_vm *vm = &inv->vms[i];
+
+        for (k = 0; k < vm->disk_count; k++) {
+            free(vm->disks[k].name);
+            free(vm->disks[k].path);
+            free(vm->disks[k].problem);
+        }
+        free(vm->disks);
+        free(vm->name);
+        free(vm->reason);
+    }
+    free(inv->vms);
+    memset(inv, 0, sizeof(*inv));
+}
+
+void
+capture_frozen_release(struct capture_frozen *f)
+{
+    size_t i;
+
+    for (i = 0; i < f->disk_count; i++) {
+        free(f->disks[i].name);
+        free(f->disks[i].path);
+    }
+    free(f->disks);
+    memset(f, 0, sizeof(*f));
+}
+
+void
+capture_marks_release(struct capture_marks *m)
+{
+    free(m->ids);
+    memset(m, 0, sizeof(*m));
+}
+
+bool
+capture_marks_has(const struct capture_marks *m, const char *id)
+{
+    size_t i;
+
+    for (i = 0; i < m->count; i++) {
+        if (strcmp(m->ids[i], id) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+enum varve_err
+capture_marks_add(struct capture_marks *m, const char *id, struct varve_error *err)
+{
+    char(*ids)[CAPTURE_ID_MAX];
+
+    if (m->count == CAPTURE_MARKS_MAX || strlen(id) >= CAPTURE_ID_MAX) {
+        return varve_error_set(err, VARVE_ERR_LIMIT,
+                               "more than %u reference points, or an id of %u bytes",
+                               CAPTURE_MARKS_MAX, CAPTURE_ID_MAX);
+    }
+    ids = realloc(m->ids, (m->count + 1) * sizeof(*ids));
+    if (ids == NULL) {
+        return varve_error_nomem(err);
+    }
+    m->ids = ids;
+    memcpy(m->ids[m->count], id, strlen(id) + 1);
+    m->count++;
+    return VARVE_OK;
+}
+
+void
+capture_kept_release(struct capture_kept *k)
+{
+    free(k->change_ids);
+    memset(k, 0, sizeof(*k));
+}
+
+void
+capture_files_release(struct capture_files *f)
+{
+    size_t i;
+
+    for (i = 0; i < f->count; i++) {
+        free(f->items[i].name);
+        free(f->items[i].data);
+    }
+    free(f->items);
+    memset(f, 0, sizeof(*f));
+}
+
+void
+capture_close(struct capture *c)
+{
+    if (c != NULL) {
+        c->ops->close(c);
+    }
+}

@@ -1,0 +1,20 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_CAPTURE_HRESULT_H
+#define VARVE_CAPTURE_HRESULT_H
+
+#include <stdint.h>
+
+#include "base/error.h"
+
+/*
+ * Numbers that a Hyper-V host gives, as ours.  From 0x80000000 on a number is an HRESULT; below it is
+ * the ReturnValue of a WMI method or a job's ErrorCode (CIM and 32768 + n).  The number itself stays
+ * in err->native.
+ */
+enum varve_err hresult_code(uint32_t number);
+
+/* "<fmt>: <text> (0x80041002)"; text is the host's own and may be localized. */
+enum varve_err hresult_error(struct varve_error *err, uint32_t number, const char *text,
+                             const char *fmt, ...) VARVE_PRINTF(4, 5);
+
+#endif
