@@ -1,0 +1,587 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/index_lmdb_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/endian.h"
+#include "base/log.h"
+
+/* ---- values ---- */
+
+static void
+place_encode(uint8_t out[PLACE_SIZE], uint32_t number, const struct pack_entry *e)
+{
+    uint32_t flags =
+        (e->kind == CHUNK_NODE ? PLACE_NODE : 0u) | (e->codec == PACK_CODEC_LZ4 ? PLACE_LZ4 : 0u);
+
+    put_le32(out, number);
+    put_le32(out + 4, e->offset);
+    put_le32(out + 8, e->stored_len);
+    put_le32(out + 12, e->raw_len | flags << 24);
+}
+
+static bool
+place_is_damaged(const MDB_val *v)
+{
+    return (((const uint8_t *)v->mv_data)[15] & PLACE_DAMAGED) != 0;
+}
+
+static uint32_t
+place_number(const MDB_val *v)
+{
+    return get_le32(v->mv_data);
+}
+
+static int
+place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place *out)
+{
+    const uint8_t *p = v->mv_data;
+    uint32_t number;
+
+    if (v->mv_size != PLACE_SIZE) {
+        return MDB_CORRUPTED;
+    }
+    number = get_le32(p);
+    mutex_lock(&x->lock);
+    if (number < x->id_count) {
+        out->pack = x->ids[number];
+    }
+    mutex_unlock(&x->lock);
+    if (number >= x->id_count) {
+        return MDB_CORRUPTED;
+    }
+    out->offset = get_le32(p + 4);
+    out->stored_len = get_le32(p + 8);
+    out->raw_len = get_le32(p + 12) & 0xffffffu;
+    out->kind = (p[15] & PLACE_NODE) != 0 ? CHUNK_NODE : CHUNK_DATA;
+    out->codec = (p[15] & PLACE_LZ4) != 0 ? PACK_CODEC_LZ4 : PACK_CODEC_RAW;
+    out->damaged = (p[15] & PLACE_DAMAGED) != 0;
+    return 0;
+}
+
+static MDB_val
+key_of(const struct record_name *name)
+{
+    return (MDB_val){.mv_size = sizeof(name->bytes), .mv_data = (void *)(uintptr_t)name->bytes};
+}
+
+/* ---- get ---- */
+
+struct wanted {
+    const struct record_name *name;
+    size_t at;
+};
+
+struct get_args {
+    const struct wanted *wanted;
+    size_t count;
+    struct index_place *out;
+    uint8_t *found;
+};
+
+static int
+compare_wanted(const void *a, const void *b)
+{
+    return memcmp(((const struct wanted *)a)->name, ((const struct wanted *)b)->name,
+                  sizeof(struct record_name));
+}
+
+static int
+get_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct get_args *g = arg;
+
+    for (size_t i = 0; i < g->count; i++) {
+        MDB_val key = key_of(g->wanted[i].name);
+        size_t at = g->wanted[i].at;
+        MDB_val v;
+        int r = mdb_get(txn, x->name, &key, &v);
+
+        if (r == MDB_NOTFOUND) {
+            g->found[at] = 0;
+            continue;
+        }
+        if (r == 0 && v.mv_size != PLACE_SIZE) {
+            r = MDB_CORRUPTED;
+        }
+        if (r == 0 && g->out != NULL) {
+            r = place_decode(x, &v, &g->out[at]);
+        }
+        if (r != 0) {
+            return r;
+        }
+        g->found[at] = g->out != NULL || !place_is_damaged(&v);
+    }
+    return 0;
+}
+
+enum varve_err
+lmdb_get(struct index *ix, const struct record_name *names, size_t count, struct index_place *out,
+         uint8_t *found, struct varve_error *err)
+{
+    struct index_lmdb *x = lmdb_of(ix);
+    struct get_args g = {.count = count, .out = out, .found = found};
+    struct wanted *wanted = NULL;
+    struct wanted one;
+    enum varve_err rc;
+
+    if (count == 0) {
+        return VARVE_OK;
+    }
+    if (count == 1) {
+        one = (struct wanted){.name = names, .at = 0};
+        g.wanted = &one;
+        return lmdb_run_read(x, get_txn, &g, err);
+    }
+    wanted = malloc(count * sizeof(*wanted));
+    if (wanted == NULL) {
+        return varve_error_nomem(err);
+    }
+    for (size_t i = 0; i < count; i++) {
+        wanted[i] = (struct wanted){.name = &names[i], .at = i};
+    }
+    qsort(wanted, count, sizeof(*wanted), compare_wanted); /* neighbours share pages */
+    g.wanted = wanted;
+    rc = lmdb_run_read(x, get_txn, &g, err);
+    free(wanted);
+    return rc;
+}
+
+/* ---- add ---- */
+
+struct add_args {
+    const struct index_pack *pack;
+    const struct pack_entry *const *sorted;
+};
+
+static int
+compare_entries(const void *a, const void *b)
+{
+    return memcmp((*(const struct pack_entry *const *)a)->name.bytes,
+                  (*(const struct pack_entry *const *)b)->name.bytes, RECORD_NAME_SIZE);
+}
+
+/* Reserves the number for id; a number whose commit then fails is given again. */
+static int
+next_number(struct index_lmdb *x, uint32_t *out)
+{
+    int r = 0;
+
+    mutex_lock(&x->lock);
+    if (x->id_count == x->id_cap) {
+        uint32_t cap = x->id_cap == 0 ? 1024 : x->id_cap * 2;
+        struct pack_id *p = realloc(x->ids, cap * sizeof(*p));
+
+        if (p == NULL) {
+            r = ENOMEM;
+        } else {
+            x->ids = p;
+            x->id_cap = cap;
+        }
+    }
+    *out = x->id_count;
+    mutex_unlock(&x->lock);
+    return r;
+}
+
+static int
+add_name(struct index_lmdb *x, MDB_txn *txn, uint32_t number, const struct pack_entry *e)
+{
+    uint8_t place[PLACE_SIZE];
+    MDB_val key = key_of(&e->name);
+    MDB_val v = {.mv_size = PLACE_SIZE, .mv_data = place};
+    int r;
+
+    place_encode(place, number, e);
+    r = mdb_put(txn, x->name, &key, &v, MDB_NOOVERWRITE);
+    if (r != MDB_KEYEXIST) {
+        return r;
+    }
+    if (v.mv_size != PLACE_SIZE) {
+        return MDB_CORRUPTED;
+    }
+    /* v is now what stands there. */
+    if (place_is_damaged(&v)) {
+        v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
+        return mdb_put(txn, x->name, &key, &v, 0); /* healed */
+    }
+    v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
+    r = mdb_put(txn, x->other, &key, &v, MDB_NODUPDATA);
+    return r == MDB_KEYEXIST ? 0 : r;
+}
+
+static int
+add_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct add_args *a = arg;
+    uint8_t value[PACK_SIZE] = {0};
+    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)a->pack->id.bytes};
+    MDB_val v = {.mv_size = sizeof(value), .mv_data = value};
+    uint32_t number = 0;
+    int r;
+
+    r = next_number(x, &number); /* there is one writer at a time */
+    if (r != 0) {
+        return r;
+    }
+    put_le32(value, number);
+    put_le32(value + 4, (uint32_t)a->pack->kind);
+    put_le32(value + 8, a->pack->records);
+    put_le64(value + 16, a->pack->size);
+    put_le64(value + 24, a->pack->raw_bytes);
+    r = mdb_put(txn, x->pack, &key, &v, MDB_NOOVERWRITE);
+    for (uint32_t i = 0; r == 0 && i < a->pack->records; i++) {
+        r = add_name(x, txn, number, a->sorted[i]);
+    }
+    if (r == 0) {
+        /* Before the commit, so that who sees a place also finds its pack. */
+        mutex_lock(&x->lock);
+        x->ids[number] = a->pack->id;
+        x->id_count = number + 1;
+        mutex_unlock(&x->lock);
+    }
+    return r;
+}
+
+enum varve_err
+lmdb_add_pack(struct index *ix, const struct index_pack *pack, const struct pack_entry *entries,
+              struct varve_error *err)
+{
+    struct index_lmdb *x = lmdb_of(ix);
+    const struct pack_entry **sorted = NULL;
+    struct add_args a = {.pack = pack};
+    enum varve_err rc;
+
+    sorted = malloc((size_t)pack->records * sizeof(*sorted) + 1);
+    if (sorted == NULL) {
+        return varve_error_nomem(err);
+    }
+    for (uint32_t i = 0; i < pack->records; i++) {
+        sorted[i] = &entries[i];
+    }
+    qsort(sorted, pack->records, sizeof(*sorted), compare_entries);
+    a.sorted = sorted;
+    rc = lmdb_run_write(x, add_txn, &a, err);
+    free(sorted);
+    if (rc == VARVE_OK) {
+        mutex_lock(&x->lock);
+        x->totals.packs++;
+        x->totals.stored_bytes += pack->size;
+        x->totals.raw_bytes += pack->raw_bytes;
+        mutex_unlock(&x->lock);
+    }
+    return rc;
+}
+
+/* ---- drop ---- */
+
+struct drop_args {
+    const struct pack_id *ids;
+    size_t count;
+    uint8_t *gone; /* by pack number */
+    uint32_t numbers;
+    struct index_stats freed;
+};
+
+/* Another place of the name takes over; MDB_NOTFOUND when there is none. */
+static int
+promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key)
+{
+    uint8_t place[PLACE_SIZE];
+    MDB_val v;
+    int r = mdb_get(txn, x->other, key, &v);
+
+    if (r != 0) {
+        return r;
+    }
+    if (v.mv_size != PLACE_SIZE) {
+        return MDB_CORRUPTED;
+    }
+    memcpy(place, v.mv_data, PLACE_SIZE);
+    v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
+    r = mdb_del(txn, x->other, key, &v);
+    return r != 0 ? r : mdb_put(txn, x->name, key, &v, 0);
+}
+
+static bool
+is_gone(const struct drop_args *d, const MDB_val *place)
+{
+    uint32_t number = place_number(place);
+
+    return number < d->numbers && d->gone[number] != 0;
+}
+
+static int
+drop_others(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
+{
+    MDB_cursor *cur = NULL;
+    MDB_val key;
+    MDB_val v;
+    int r = mdb_cursor_open(txn, x->other, &cur);
+
+    if (r != 0) {
+        return r;
+    }
+    while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
+        if (v.mv_size != PLACE_SIZE) {
+            r = MDB_CORRUPTED;
+        } else if (is_gone(d, &v)) {
+            r = mdb_cursor_del(cur, 0);
+        }
+        if (r != 0) {
+            break;
+        }
+    }
+    mdb_cursor_close(cur);
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+static int
+drop_names(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
+{
+    struct record_name copy;
+    MDB_cursor *cur = NULL;
+    MDB_val key;
+    MDB_val v;
+    int r = mdb_cursor_open(txn, x->name, &cur);
+
+    if (r != 0) {
+        return r;
+    }
+    while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
+        if (v.mv_size != PLACE_SIZE || key.mv_size != sizeof(copy)) {
+            r = MDB_CORRUPTED;
+            break;
+        }
+        if (!is_gone(d, &v)) {
+            continue;
+        }
+        memcpy(&copy, key.mv_data, sizeof(copy)); /* the page may move under us */
+        key = key_of(&copy);
+        r = promote_other(x, txn, &key);
+        if (r == MDB_NOTFOUND) {
+            r = mdb_cursor_del(cur, 0);
+        }
+        if (r != 0) {
+            break;
+        }
+    }
+    mdb_cursor_close(cur);
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+static int
+drop_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct drop_args *d = arg;
+    bool any = false;
+    int r = 0;
+
+    memset(d->gone, 0, d->numbers);
+    memset(&d->freed, 0, sizeof(d->freed));
+    for (size_t i = 0; i < d->count && r == 0; i++) {
+        MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)d->ids[i].bytes};
+        MDB_val v;
+
+        r = mdb_get(txn, x->pack, &key, &v);
+        if (r == MDB_NOTFOUND) {
+            r = 0;
+            continue;
+        }
+        if (r == 0 && (v.mv_size != PACK_SIZE || get_le32(v.mv_data) >= d->numbers)) {
+            r = MDB_CORRUPTED;
+        }
+        if (r == 0) {
+            const uint8_t *p = v.mv_data;
+
+            d->gone[get_le32(p)] = 1;
+            d->freed.packs++;
+            d->freed.stored_bytes += get_le64(p + 16);
+            d->freed.raw_bytes += get_le64(p + 24);
+            any = true;
+            r = mdb_del(txn, x->pack, &key, NULL);
+        }
+    }
+    if (r == 0 && any) {
+        r = drop_others(x, txn, d);
+    }
+    if (r == 0 && any) {
+        r = drop_names(x, txn, d);
+    }
+    return r;
+}
+
+enum varve_err
+lmdb_drop_packs(struct index *ix, const struct pack_id *ids, size_t count, struct varve_error *err)
+{
+    struct index_lmdb *x = lmdb_of(ix);
+    struct drop_args d = {.ids = ids, .count = count};
+    enum varve_err rc;
+
+    mutex_lock(&x->lock);
+    d.numbers = x->id_count;
+    mutex_unlock(&x->lock);
+    d.gone = malloc((size_t)d.numbers + 1);
+    if (d.gone == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = lmdb_run_write(x, drop_txn, &d, err);
+    if (rc == VARVE_OK) {
+        mutex_lock(&x->lock);
+        x->totals.packs -= d.freed.packs;
+        x->totals.stored_bytes -= d.freed.stored_bytes;
+        x->totals.raw_bytes -= d.freed.raw_bytes;
+        mutex_unlock(&x->lock);
+    }
+    free(d.gone);
+    return rc;
+}
+
+/* ---- damage ---- */
+
+struct damage_args {
+    const struct record_name *name;
+    const struct index_place *place;
+    bool counted;
+};
+
+static int
+damage_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct damage_args *a = arg;
+    uint8_t flagged[PLACE_SIZE];
+    MDB_val key = key_of(a->name);
+    struct index_place now;
+    MDB_val v;
+    int r;
+
+    a->counted = false;
+    r = mdb_get(txn, x->name, &key, &v);
+    if (r != 0) {
+        return r == MDB_NOTFOUND ? 0 : r;
+    }
+    r = place_decode(x, &v, &now);
+    if (r != 0 || now.damaged || now.offset != a->place->offset ||
+        memcmp(now.pack.bytes, a->place->pack.bytes, PACK_ID_SIZE) != 0) {
+        return r;
+    }
+    memcpy(flagged, v.mv_data, PLACE_SIZE);
+    a->counted = true;
+    r = promote_other(x, txn, &key);
+    if (r != MDB_NOTFOUND) {
+        return r;
+    }
+    flagged[15] |= PLACE_DAMAGED;
+    v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = flagged};
+    return mdb_put(txn, x->name, &key, &v, 0);
+}
+
+enum varve_err
+lmdb_mark_damaged(struct index *ix, const struct record_name *name, const struct index_place *place,
+                  struct varve_error *err)
+{
+    struct index_lmdb *x = lmdb_of(ix);
+    struct damage_args a = {.name = name, .place = place};
+    enum varve_err rc = lmdb_run_write(x, damage_txn, &a, err);
+
+    if (rc == VARVE_OK && a.counted) {
+        mutex_lock(&x->lock);
+        x->totals.damaged++;
+        mutex_unlock(&x->lock);
+    }
+    return rc;
+}
+
+/* ---- list and stats ---- */
+
+struct list_args {
+    bool (*cb)(void *arg, const struct index_pack *pack);
+    void *arg;
+};
+
+int
+lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,
+               bool (*cb)(void *arg, const struct index_pack *pack, uint32_t number), void *arg)
+{
+    MDB_cursor *cur = NULL;
+    struct index_pack p;
+    MDB_val key;
+    MDB_val v;
+    int r = mdb_cursor_open(txn, x->pack, &cur);
+
+    if (r != 0) {
+        return r;
+    }
+    while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
+        const uint8_t *q = v.mv_data;
+
+        if (key.mv_size != PACK_ID_SIZE || v.mv_size != PACK_SIZE) {
+            r = MDB_CORRUPTED;
+            break;
+        }
+        memcpy(p.id.bytes, key.mv_data, PACK_ID_SIZE);
+        p.kind = get_le32(q + 4) == CHUNK_NODE ? CHUNK_NODE : CHUNK_DATA;
+        p.records = get_le32(q + 8);
+        p.size = get_le64(q + 16);
+        p.raw_bytes = get_le64(q + 24);
+        if (!cb(arg, &p, get_le32(q))) {
+            break;
+        }
+    }
+    mdb_cursor_close(cur);
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+static bool
+list_one(void *arg, const struct index_pack *pack, uint32_t number)
+{
+    struct list_args *l = arg;
+
+    (void)number;
+    return l->cb(l->arg, pack);
+}
+
+static int
+list_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    return lmdb_each_pack(x, txn, list_one, arg);
+}
+
+enum varve_err
+lmdb_list_packs(struct index *ix, bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
+                struct varve_error *err)
+{
+    struct list_args l = {.cb = cb, .arg = arg};
+
+    return lmdb_run_read(lmdb_of(ix), list_txn, &l, err);
+}
+
+static int
+count_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    MDB_stat st;
+    int r = mdb_stat(txn, x->name, &st);
+
+    if (r == 0) {
+        *(uint64_t *)arg = st.ms_entries;
+    }
+    return r;
+}
+
+void
+lmdb_stats(struct index *ix, struct index_stats *out)
+{
+    struct index_lmdb *x = lmdb_of(ix);
+    struct varve_error err;
+    uint64_t names = 0;
+
+    if (lmdb_run_read(x, count_txn, &names, &err) != VARVE_OK) {
+        log_warn("index", "counting names failed reason=%s", err.msg);
+    }
+    mutex_lock(&x->lock);
+    *out = x->totals;
+    mutex_unlock(&x->lock);
+    out->names = names;
+}
