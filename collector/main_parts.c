@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "main_parts.h"
+
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "ingest/ingest.h"
+#include "os/path.h"
+#include "sched/sched.h"
+#include "state/state.h"
+#include "wire/access.h"
+
+#define SOCKET_NAME "collector.sock"
+/* sockaddr_un holds 108 bytes on Linux. */
+#define SOCKET_PATH_MAX 100u
+
+/* ---- folders and keys ---- */
+
+static enum varve_err
+open_folders(struct parts *p, const struct collector_conf *conf, struct varve_error *err)
+{
+    const char *store = strncmp(conf->store, "dir:", 4) == 0 ? conf->store + 4 : conf->store;
+    enum varve_err rc;
+
+    rc = fs_mkdir_parents(fs_system(), conf->state_dir, err);
+    if (rc == VARVE_OK) {
+        rc = fs_mkdir_parents(fs_system(), store, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    p->state_dir = realpath(conf->state_dir, NULL);
+    if (p->state_dir == NULL) {
+        return varve_error_errno(err, errno, "looking for '%s'", conf->state_dir);
+    }
+    p->store_path = realpath(store, NULL);
+    if (p->store_path == NULL) {
+        return varve_error_errno(err, errno, "looking for '%s'", store);
+    }
+    if (strlen(p->state_dir) + sizeof(SOCKET_NAME) > SOCKET_PATH_MAX) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "the state folder's path '%s' is too long for the operator's socket "
+                               "in it (%u bytes); choose a shorter --state-dir",
+                               p->state_dir, SOCKET_PATH_MAX);
+    }
+    if (conf->store_key != NULL) {
+        p->store_key = strdup(conf->store_key);
+        return p->store_key == NULL ? varve_error_nomem(err) : VARVE_OK;
+    }
+    return path_join(&p->store_key, p->state_dir, "store.key", err);
+}
+
+static enum varve_err
+open_identity(struct parts *p, struct varve_error *err)
+{
+    char *path = NULL;
+    enum varve_err rc = path_join(&path, p->state_dir, "collector.key", err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    rc = identity_load(&p->own, fs_system(), path, err);
+    if (rc == VARVE_ERR_NOT_FOUND) {
+        rc = identity_generate(&p->own, err);
+        if (rc == VARVE_OK) {
+            rc = identity_save(p->own, fs_system(), path, err);
+        }
+        if (rc == VARVE_OK) {
+            log_info("main",
+                     "made the collector's own key '%s' (0600): agents know the collector "
+                     "by it, keep a copy in a safe place",
+                     path);
+        }
+    }
+    free(path);
+    return rc;
+}
+
+static enum varve_err
+make_access(struct parts *p, const char *address, struct access *out, struct varve_error *err)
+{
+    struct access a;
+    enum varve_err rc;
+
+    memset(&a, 0, sizeof(a));
+    (void)snprintf(a.address, sizeof(a.address), "%s", address);
+    memcpy(a.collector, identity_public(p->own), IDENTITY_KEY_SIZE);
+    rc = identity_generate(&a.key, err);
+    if (rc == VARVE_OK) {
+        rc = access_save(&a, fs_system(), p->access_path, err);
+    }
+    if (rc != VARVE_OK) {
+        access_release(&a);
+        return rc;
+    }
+    p->access_was_made = true;
+    log_info("main", "made the operator's access file '%s' (0600): whoever has it is operator",
+             p->access_path);
+    *out = a;
+    return VARVE_OK;
+}
+
+/* The file says where our socket is: a state folder that was moved must not leave it wrong. */
+static enum varve_err
+move_access(struct parts *p, const char *address, struct access *a, struct varve_error *err)
+{
+    enum varve_err rc;
+
+    if (strncmp(a->address, "ipc://", 6) != 0 || strcmp(a->address, address) == 0) {
+        return VARVE_OK;
+    }
+    (void)snprintf(a->address, sizeof(a->address), "%s", address);
+    rc = fs_remove(fs_system(), p->access_path, err);
+    return rc == VARVE_OK ? access_save(a, fs_system(), p->access_path, err) : rc;
+}
+
+/* operator_key: the public half of what the access file holds. */
+static enum varve_err
+open_access(struct parts *p, uint8_t operator_key[IDENTITY_KEY_SIZE], struct varve_error *err)
+{
+    char address[SOCKET_PATH_MAX + 16];
+    struct access a;
+    enum varve_err rc;
+
+    memset(&a, 0, sizeof(a));
+    (void)snprintf(address, sizeof(address), "ipc://%s/%s", p->state_dir, SOCKET_NAME);
+    rc = path_join(&p->access_path, p->state_dir, "operator.access", err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    rc = access_load(&a, fs_system(), p->access_path, err);
+    if (rc == VARVE_ERR_NOT_FOUND) {
+        rc = make_access(p, address, &a, err);
+    } else if (rc == VARVE_OK &&
+               memcmp(a.collector, identity_public(p->own), IDENTITY_KEY_SIZE) != 0) {
+        rc =
+            varve_error_set(err, VARVE_ERR_INVALID,
+                            "'%s' belongs to another collector; move it away and a new one is made",
+                            p->access_path);
+    } else if (rc == VARVE_OK) {
+        rc = move_access(p, address, &a, err);
+    }
+    if (rc == VARVE_OK) {
+        memcpy(operator_key, identity_public(a.key), IDENTITY_KEY_SIZE);
+    }
+    access_release(&a);
+    return rc;
+}
+
+/* ---- the store ---- */
+
+static enum varve_err
+open_store(struct parts *p, const struct collector_conf *conf, struct varve_error *err)
+{
+    struct chunk_store_options options = {.key_path = p->store_key,
+                                          .chunk_size = (uint32_t)conf->chunk_size};
+    char *index = NULL;
+    enum varve_err rc = path_join(&index, p->state_dir, "index", err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    options.index_path = index;
+    rc = store_dir_open(&p->objects, fs_system(), p->store_path, err);
+    if (rc == VARVE_OK) {
+        rc = chunk_store_open(&p->c.chunks, p->objects, fs_system(), &options, err);
+    }
+    if (rc == VARVE_OK && chunk_store_key_was_made(p->c.chunks)) {
+        log_info("main",
+                 "made the key of the store '%s' (0600): without it no backup can be read, "
+                 "keep a copy in a safe place",
+                 p->store_key);
+    }
+    if (rc == VARVE_OK) {
+        rc = catalog_open(&p->c.catalog, p->c.chunks, err);
+    }
+    free(index);
+    return rc;
+}
+
+static enum varve_err
+open_state(struct parts *p, struct varve_error *err)
+{
+    char *path = NULL;
+    enum varve_err rc = path_join(&path, p->state_dir, "state.db", err);
+
+    if (rc == VARVE_OK) {
+        rc = state_open(&p->c.state, fs_system(), path, err);
+    }
+    free(path);
+    return rc;
+}
+
+static enum varve_err
+open_service(struct parts *p, const struct collector_conf *conf,
+             const uint8_t operator_key[IDENTITY_KEY_SIZE], struct varve_error *err)
+{
+    const struct ingest_options ingest = {.grace_ms = (uint32_t)conf->run_grace,
+                                          .silence_ms = (uint32_t)conf->run_silence};
+    const struct sched_options sched = {.runs = (unsigned)conf->runs,
+                                        .runs_per_host = (unsigned)conf->runs_per_host};
+    struct sched_port port;
+    enum varve_err rc;
+
+    rc = ingest_new(&p->c.ingest, p->c.chunks, p->c.catalog, &ingest, err);
+    if (rc == VARVE_OK) {
+        rc = registry_new(&p->c.registry, &p->c, p->own, operator_key, err);
+    }
+    if (rc == VARVE_OK) {
+        port = registry_sched_port(p->c.registry);
+        rc = sched_new(&p->c.sched, p->c.ingest, p->c.catalog, p->c.state, &sched, &port, err);
+    }
+    return rc;
+}
+
+enum varve_err
+parts_open(struct parts *p, const struct collector_conf *conf, struct varve_error *err)
+{
+    uint8_t operator_key[IDENTITY_KEY_SIZE];
+    enum varve_err rc;
+
+    memset(p, 0, sizeof(*p));
+    rc = open_folders(p, conf, err);
+    if (rc == VARVE_OK) {
+        rc = open_state(p, err); /* first: keeps a second collector out of all the rest */
+    }
+    if (rc == VARVE_OK) {
+        rc = open_identity(p, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = open_access(p, operator_key, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = open_store(p, conf, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    p->options = (struct collector_options){.store = p->store_path,
+                                            .key_path = p->store_key,
+                                            .listen = conf->listen,
+                                            .workers = (unsigned)conf->workers,
+                                            .credit_bytes = (uint32_t)conf->credit,
+                                            .sessions = (uint32_t)conf->sessions,
+                                            .started_at_us = time_now_us()};
+    p->c.options = &p->options;
+    return open_service(p, conf, operator_key, err);
+}
+
+enum varve_err
+parts_listen(struct parts *p, const struct collector_conf *conf, struct varve_error *err)
+{
+    char socket_url[SOCKET_PATH_MAX + 16];
+    enum varve_err rc;
+
+    (void)snprintf(socket_url, sizeof(socket_url), "ipc://%s/%s", p->state_dir, SOCKET_NAME);
+    rc = registry_listen(p->c.registry, socket_url, err);
+    for (size_t i = 0; rc == VARVE_OK; i++) {
+        char *url = NULL;
+
+        rc = collector_conf_listen(conf, i, &url, err);
+        if (rc != VARVE_OK || url == NULL) {
+            break;
+        }
+        rc = registry_listen(p->c.registry, url, err);
+        free(url);
+    }
+    return rc;
+}
+
+void
+parts_close(struct parts *p)
+{
+    if (p->c.registry != NULL) {
+        registry_stop(p->c.registry);
+    }
+    sched_free(p->c.sched);
+    registry_free(p->c.registry);
+    ingest_free(p->c.ingest);
+    catalog_close(p->c.catalog);
+    chunk_store_close(p->c.chunks);
+    store_close(p->objects);
+    state_close(p->c.state);
+    identity_free(p->own);
+    free(p->state_dir);
+    free(p->store_path);
+    free(p->access_path);
+    free(p->store_key);
+    memset(p, 0, sizeof(*p));
+}

@@ -1,0 +1,139 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "session/session_internal.h"
+#include "session/wire_in.h"
+
+/* Requests of the collector to an agent: StartRun, CancelRun. */
+
+static enum varve_err
+send_call(struct session *s, Varve__V1__Envelope *head, struct ingest_run *run,
+          struct varve_error *err)
+{
+    struct session_call *call = calloc(1, sizeof(*call));
+    enum varve_err rc;
+
+    if (call == NULL) {
+        return varve_error_nomem(err);
+    }
+    call->run = run;
+    if (run != NULL) {
+        ingest_run_ref(run);
+    }
+    mutex_lock(&s->lock);
+    call->id = ++s->last_call;
+    call->next = s->calls;
+    s->calls = call;
+    head->id = call->id;
+    mutex_unlock(&s->lock);
+    /* From here on the answer may come and free the call. */
+    rc = envelope_send(s->ch, head, NULL, 0, err);
+    return rc;
+}
+
+enum varve_err
+session_start_run(struct session *s, const struct ingest_start *start, struct ingest_run *run,
+                  struct varve_error *err)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__StartRun body = VARVE__V1__START_RUN__INIT;
+    Varve__V1__BaseDisk *disks = NULL;
+    Varve__V1__BaseDisk **list = NULL;
+    enum varve_err rc;
+
+    disks = calloc(start->disk_count + 1, sizeof(*disks));
+    list = calloc(start->disk_count + 1, sizeof(Varve__V1__BaseDisk *));
+    if (disks == NULL || list == NULL) {
+        rc = varve_error_nomem(err);
+        goto out;
+    }
+    for (size_t i = 0; i < start->disk_count; i++) {
+        varve__v1__base_disk__init(&disks[i]);
+        disks[i].disk_id.data = start->disks[i].id.bytes;
+        disks[i].disk_id.len = sizeof(start->disks[i].id.bytes);
+        disks[i].change_id = (char *)(uintptr_t)start->disks[i].change_id; /* only read */
+        disks[i].size = start->disks[i].size;
+        list[i] = &disks[i];
+    }
+    body.run_id.data = (uint8_t *)(uintptr_t)start->run.bytes;
+    body.run_id.len = sizeof(start->run.bytes);
+    body.vm_id.data = (uint8_t *)(uintptr_t)start->vm.bytes;
+    body.vm_id.len = sizeof(start->vm.bytes);
+    body.full = start->full;
+    body.base_disks = list;
+    body.n_base_disks = start->disk_count;
+    body.reference_point = (char *)(uintptr_t)start->reference_point;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_START_RUN;
+    head.start_run = &body;
+    rc = send_call(s, &head, run, err);
+out:
+    free(disks);
+    free(list);
+    return rc;
+}
+
+void
+session_cancel_run(struct session *s, const struct guid *run)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__CancelRun body = VARVE__V1__CANCEL_RUN__INIT;
+    struct varve_error err;
+
+    body.run_id.data = (uint8_t *)(uintptr_t)run->bytes;
+    body.run_id.len = sizeof(run->bytes);
+    head.body_case = VARVE__V1__ENVELOPE__BODY_CANCEL_RUN;
+    head.cancel_run = &body;
+    if (send_call(s, &head, NULL, &err) != VARVE_OK) {
+        log_debug("session", "a run could not be cancelled on its host: %s", err.msg);
+    }
+}
+
+enum varve_err
+session_answer(struct session *s, const Varve__V1__Envelope *head, struct varve_error *err)
+{
+    struct session_call **at;
+    struct session_call *call;
+    struct varve_error why;
+
+    mutex_lock(&s->lock);
+    for (at = &s->calls; *at != NULL && (*at)->id != head->id; at = &(*at)->next) {
+    }
+    call = *at;
+    if (call != NULL) {
+        *at = call->next;
+    }
+    mutex_unlock(&s->lock);
+    if (call == NULL) {
+        return varve_error_set(err, VARVE_ERR_PROTOCOL, "an answer to a request that was not made");
+    }
+    if (call->run != NULL) {
+        if (head->body_case == VARVE__V1__ENVELOPE__BODY_START_RUN_REPLY) {
+            ingest_run_accepted(call->run);
+        } else if (head->body_case == VARVE__V1__ENVELOPE__BODY_ERROR) {
+            wire_error(&why, head->error);
+            (void)varve_error_prefix(&why, "host '%s' did not take the run", s->host.name);
+            ingest_run_fail(call->run, &why, true);
+        } else {
+            (void)varve_error_set(&why, VARVE_ERR_PROTOCOL,
+                                  "host '%s' answered StartRun with something else", s->host.name);
+            ingest_run_fail(call->run, &why, true);
+        }
+    }
+    ingest_run_unref(call->run);
+    free(call);
+    return VARVE_OK;
+}
+
+void
+session_calls_drop(struct session *s)
+{
+    while (s->calls != NULL) {
+        struct session_call *call = s->calls;
+
+        s->calls = call->next;
+        ingest_run_unref(call->run);
+        free(call);
+    }
+}
