@@ -30,6 +30,23 @@ check_access(struct file *f, const char *path, struct varve_error *err)
     return VARVE_OK;
 }
 
+enum varve_err
+secret_file_open(struct fs *fs, struct file **out, const char *path, struct varve_error *err)
+{
+    struct file *f = NULL;
+    enum varve_err rc = file_open(fs, &f, path, FILE_READ, err);
+
+    if (rc == VARVE_OK) {
+        rc = check_access(f, path, err);
+    }
+    if (rc == VARVE_OK) {
+        *out = f;
+        f = NULL;
+    }
+    file_close(f);
+    return rc;
+}
+
 /* text: the whole file, len bytes. */
 static enum varve_err
 parse(const char *text, size_t len, const char *path, const char *label,
@@ -65,11 +82,7 @@ secret_file_load(struct fs *fs, const char *path, const char *label, uint8_t out
     size_t got = 0;
     enum varve_err rc;
 
-    rc = file_open(fs, &f, path, FILE_READ, err);
-    if (rc != VARVE_OK) {
-        goto out;
-    }
-    rc = check_access(f, path, err);
+    rc = secret_file_open(fs, &f, path, err);
     if (rc != VARVE_OK) {
         goto out;
     }

@@ -27,6 +27,10 @@ VARVE_CHECK enum varve_err secret_file_load(struct fs *fs, const char *path, con
                                             uint8_t out[SECRET_FILE_BYTES],
                                             struct varve_error *err);
 
+/* Opens a file that holds a secret of any form: VARVE_ERR_DENIED as above. */
+VARVE_CHECK enum varve_err secret_file_open(struct fs *fs, struct file **out, const char *path,
+                                            struct varve_error *err);
+
 /* Durable and create-only: VARVE_ERR_EXISTS leaves the file that is there as it is. */
 VARVE_CHECK enum varve_err secret_file_create(struct fs *fs, const char *path, const char *label,
                                               const uint8_t secret[SECRET_FILE_BYTES],

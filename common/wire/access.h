@@ -25,10 +25,13 @@
  *
  * The token of an invitation, one word to paste behind `varve-agent enroll`:
  *
- *     varve1.<base64url without padding of: secret id (16), secret (32), collector's public key
- *     (32), first 4 bytes of the BLAKE2b-256 of all the rest, address (1 to 512 bytes)>
+ *     varve1.<base64url without padding of: secret id (16 bytes), secret (32), collector's public
+ *     key (32), time of expiry (8, little-endian, seconds since 1970, 0: never), length of the
+ *     address (2, little-endian), address (1 to 512), first 4 bytes of the BLAKE2b-256 of all that
+ *     stands before>
  *
- * The 4 bytes are against a paste that lost its tail, not against anybody.
+ * The length and the 4 bytes tell a paste that lost its tail from one with a changed character; they
+ * are not against anybody.  An address is printable ASCII without spaces.
  */
 #define ACCESS_ADDRESS_MAX 512u
 #define ACCESS_FILE_MAX    1024u
@@ -52,15 +55,20 @@ void access_release(struct access *a);
 struct access_token {
     struct channel_secret secret;
     uint8_t collector[IDENTITY_KEY_SIZE];
+    uint64_t expires_s; /* seconds since 1970; 0: never */
     char address[ACCESS_ADDRESS_MAX + 1];
 };
 
 VARVE_CHECK enum varve_err access_token_format(const struct access_token *t,
                                                char out[ACCESS_TOKEN_SIZE],
                                                struct varve_error *err);
-/* White space around the token is skipped.  Anything else that is not a token is
- * VARVE_ERR_INVALID ("incomplete", ...); the text is never repeated in the message. */
+/* White space anywhere is skipped (terminals break long lines).  Anything else that is not a token
+ * is VARVE_ERR_INVALID ("incomplete", ...); the text is never repeated in the message. */
 VARVE_CHECK enum varve_err access_token_parse(struct access_token *out, const char *text,
                                               struct varve_error *err);
+/* VARVE_ERR_DENIED when it has expired by this machine's clock (time_now_us()).  To tell people early:
+ * what counts is what the collector finds. */
+VARVE_CHECK enum varve_err access_token_check_time(const struct access_token *t, int64_t now_us,
+                                                   struct varve_error *err);
 
 #endif
