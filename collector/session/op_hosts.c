@@ -72,6 +72,7 @@ invite(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
     memcpy(token.collector, registry_public_key(c->registry), IDENTITY_KEY_SIZE);
     crypto_random(token.secret.id, sizeof(token.secret.id));
     crypto_random(token.secret.secret, sizeof(token.secret.secret));
+    token.expires_s = (uint64_t)now / 1000000 + ttl;
     rc = access_token_format(&token, text, err);
     if (rc == VARVE_OK) {
         rc = state_host_invite(c->state, m->name, now, now + (int64_t)ttl * 1000000,
