@@ -272,6 +272,48 @@ help_describes_every_command(void **state)
     fake_stop(f);
 }
 
+/* "vm list" is described in varve-vm.1, "restore" in varve-restore.1. */
+static void
+manual_pages_tell_every_command_and_option(void **state)
+{
+    const char *source = getenv("VARVE_SOURCE_DIR");
+
+    (void)state;
+    if (source == NULL) {
+        print_message("VARVE_SOURCE_DIR is not set\n");
+        skip();
+    }
+    for (size_t i = 0; i < cli_command_count; i++) {
+        const struct cli_command *c = &cli_commands[i];
+        bool front = c->run == NULL; /* help is described in varve.1 */
+        struct varve_error err;
+        uint8_t *page = NULL;
+        size_t len = 0;
+        char path[1024];
+        char *text;
+
+        (void)snprintf(path, sizeof(path), "%s/docs/man/varve%s%.*s.1.scd", source,
+                       front ? "" : "-", front ? 0 : (int)strcspn(c->name, " "), c->name);
+        assert_ok(fs_read_all(fs_system(), path, MIB, &page, &len, &err), &err);
+        text = strndup((char *)page, len);
+        assert_non_null(text);
+        (void)snprintf(path, sizeof(path), "*varve %s*", c->name);
+        assert_non_null(strstr(text, path));
+        for (size_t k = 0; k < CLI_OPTIONS_MAX && c->options[k].name != NULL; k++) {
+            (void)snprintf(path, sizeof(path), "*%s*", c->options[k].name);
+            if (strstr(text, path) == NULL) {
+                fail_msg("%s is not described for %s", c->options[k].name, c->name);
+            }
+        }
+        for (size_t k = 0; front && cli_global_options[k].name != NULL; k++) {
+            (void)snprintf(path, sizeof(path), "*%s*", cli_global_options[k].name);
+            assert_non_null(strstr(text, path));
+        }
+        free(text);
+        free(page);
+    }
+}
+
 /* ---- restore ---- */
 
 struct content {
@@ -565,6 +607,7 @@ main(void)
         cmocka_unit_test(the_status_is_shown),
         cmocka_unit_test(who_cannot_be_reached_is_another_error_than_who_refuses),
         cmocka_unit_test(help_describes_every_command),
+        cmocka_unit_test(manual_pages_tell_every_command_and_option),
         cmocka_unit_test(a_restore_writes_every_file_with_its_holes),
         cmocka_unit_test(a_restore_that_fails_leaves_nothing),
         cmocka_unit_test(a_collector_that_lies_is_not_believed),
