@@ -242,7 +242,6 @@ parts_open(struct parts *p, const struct collector_conf *conf, struct varve_erro
     }
     p->options = (struct collector_options){.store = p->store_path,
                                             .key_path = p->store_key,
-                                            .listen = conf->listen,
                                             .workers = (unsigned)conf->workers,
                                             .credit_bytes = (uint32_t)conf->credit,
                                             .sessions = (uint32_t)conf->sessions,

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/buf.h"
 #include "ingest/ingest.h"
 #include "session/op_out.h"
 #include "session/operator_handlers.h"
@@ -13,11 +14,12 @@
 
 /* Status. */
 
-#define RECENT_RUNS  200u
-#define PROBLEMS_MAX 32u
-#define PROBLEM_SIZE 480u
-#define RUNS_MAX     64u
-#define LOW_SPACE    (UINT64_C(1) << 30)
+#define RECENT_RUNS   200u
+#define PROBLEMS_MAX  32u
+#define PROBLEM_SIZE  480u
+#define RUNS_MAX      64u
+#define LOW_SPACE     (UINT64_C(1) << 30)
+#define ADDRESSES_MAX 1024u
 
 struct problems {
     char text[PROBLEMS_MAX][PROBLEM_SIZE];
@@ -168,6 +170,21 @@ list_runs(const struct collector *c, struct going_on *g, struct varve_error *err
     return VARVE_OK;
 }
 
+/* The addresses that hosts dial, as they really are (port 0 was replaced), a comma between. */
+static enum varve_err
+join_addresses(const struct collector *c, struct buf *out, struct varve_error *err)
+{
+    const char *url;
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && (url = registry_url(c->registry, i)) != NULL; i++) {
+        if (strncmp(url, "ipc://", 6) != 0) {
+            rc = buf_printf(out, err, "%s%s", out->len > 0 ? "," : "", url);
+        }
+    }
+    return rc == VARVE_OK ? buf_append(out, "", 1, err) : rc;
+}
+
 static enum varve_err
 status(const struct collector *c, void *slot, const Varve__V1__Envelope *head, struct op_sink *sink,
        struct varve_error *err)
@@ -176,10 +193,12 @@ status(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
     Varve__V1__StatusReply body = VARVE__V1__STATUS_REPLY__INIT;
     struct problems *problems = NULL;
     struct going_on *going = NULL;
+    struct buf addresses;
     enum varve_err rc;
 
     (void)slot;
     (void)head;
+    buf_init(&addresses, ADDRESSES_MAX);
     problems = calloc(1, sizeof(*problems));
     going = calloc(1, sizeof(*going));
     if (problems == NULL || going == NULL) {
@@ -187,8 +206,12 @@ status(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
         goto out;
     }
     body.software = (char *)(uintptr_t)SESSION_SOFTWARE;
+    rc = join_addresses(c, &addresses, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
     body.started_at_us = c->options->started_at_us;
-    body.listen = (char *)(uintptr_t)c->options->listen;
+    body.listen = (char *)addresses.data;
     body.store = (char *)(uintptr_t)c->options->store;
     body.key_path = (char *)(uintptr_t)c->options->key_path;
     rc = count_hosts(c, &body, problems, err);
@@ -214,6 +237,7 @@ status(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
         rc = op_reply(sink, &reply, NULL, 0, false, err);
     }
 out:
+    buf_release(&addresses);
     free(problems);
     free(going);
     return rc;

@@ -26,7 +26,6 @@ struct registry;
 struct collector_options {
     const char *store;     /* for people: where the chunks are */
     const char *key_path;  /* of the store's key file */
-    const char *listen;    /* URLs agents may dial, as configured; for invitations and status */
     unsigned workers;      /* 0: one per core */
     uint32_t credit_bytes; /* of Put, unanswered, per session; 0: 16 MiB */
     uint32_t sessions;     /* most connections; 0: 4096 */
