@@ -226,7 +226,8 @@ build_metadata(struct vhdx_plan *p, const struct vhdx_params *params, const stru
         goto out;
     }
     put_le32(head, p->block_size);
-    put_le32(head + 4, (p->fixed ? VHDX_PARAM_FIXED : 0u) | (p->child ? VHDX_PARAM_HAS_PARENT : 0u));
+    put_le32(head + 4,
+             (p->fixed ? VHDX_PARAM_FIXED : 0u) | (p->child ? VHDX_PARAM_HAS_PARENT : 0u));
     put_le64(head + 8, p->virtual_size);
     put_le32(head + 16, p->logical_sector);
     put_le32(head + 20, params->physical_sector);

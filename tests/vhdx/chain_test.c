@@ -4,9 +4,12 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
+#include "lib/mem_fs.h"
 #include "vhdx/chain_gen.h"
+#include "vhdx/image.h"
 
 /*
  * Chains made by chance, written by the plan and read back by the reader at every level.  Other
@@ -94,12 +97,95 @@ a_disk_of_several_bitmap_blocks_reads_as_it_was_written(void **state)
     run_shape(&shape, 4711);
 }
 
+static void
+mark(void *arg, void *buf, size_t len, uint64_t off)
+{
+    (void)off;
+    memset(buf, *(const uint8_t *)arg, len);
+}
+
+/* A disk of 2 MiB named after its id; it holds the sector of that number.  parent 0: none. */
+static void
+write_link(struct mem_fs *m, unsigned id, unsigned parent)
+{
+    struct vhdx_params params;
+    struct vhdx_plan *p = NULL;
+    char name[32];
+    char relative[32];
+    uint8_t fill = (uint8_t)(id % 251 + 1);
+
+    memset(&params, 0, sizeof(params));
+    params.virtual_size = 2 << 20;
+    params.block_size = 1 << 20;
+    params.logical_sector = 512;
+    params.physical_sector = 512;
+    params.data_write_guid.bytes[0] = (uint8_t)id;
+    params.data_write_guid.bytes[1] = (uint8_t)(id >> 8);
+    if (parent != 0) {
+        params.parent.present = true;
+        params.parent.linkage.bytes[0] = (uint8_t)parent;
+        params.parent.linkage.bytes[1] = (uint8_t)(parent >> 8);
+        params.parent.relative_path = relative;
+        (void)snprintf(relative, sizeof(relative), ".\\%u.vhdx", parent);
+    }
+    assert_ok(vhdx_plan_new(&p, &params, &err), &err);
+    assert_ok(vhdx_plan_add(p, (uint64_t)id * 512, 512, &err), &err);
+    assert_ok(vhdx_plan_seal(p, &err), &err);
+    (void)snprintf(name, sizeof(name), "d/%u.vhdx", id);
+    assert_ok(chain_write_plan(p, mem_fs_fs(m), name, mark, &fill, &err), &err);
+    vhdx_plan_free(p);
+}
+
+static void
+a_chain_of_256_files_is_read_and_one_more_is_refused(void **state)
+{
+    struct mem_fs *m = mem_fs_new();
+    struct image *img = NULL;
+    struct image_info info;
+    unsigned id;
+
+    (void)state;
+    assert_non_null(m);
+    for (id = 1; id <= IMAGE_CHAIN_MAX + 1; id++) {
+        write_link(m, id, id - 1);
+    }
+    assert_ok(image_open(&img, mem_fs_fs(m), "d/256.vhdx", 0, &err), &err);
+    image_get_info(img, &info);
+    assert_int_equal(info.chain_length, 256);
+    for (id = 1; id <= 256; id++) {
+        uint8_t byte = 0;
+
+        assert_ok(image_read(img, &byte, 1, (uint64_t)id * 512 + 7, &err), &err);
+        assert_int_equal(byte, id % 251 + 1);
+    }
+    image_close(img);
+    assert_err(image_open(&img, mem_fs_fs(m), "d/257.vhdx", 0, &err), VARVE_ERR_LIMIT, &err);
+    mem_fs_free(m);
+}
+
+static void
+two_disks_that_are_each_others_parent_are_refused(void **state)
+{
+    struct mem_fs *m = mem_fs_new();
+    struct image *img = NULL;
+
+    (void)state;
+    assert_non_null(m);
+    write_link(m, 1, 2);
+    write_link(m, 2, 1);
+    assert_err(image_open(&img, mem_fs_fs(m), "d/1.vhdx", 0, &err), VARVE_ERR_CORRUPT, &err);
+    assert_non_null(strstr(err.msg, "comes back to 'd/1.vhdx'"));
+    mem_fs_free(m);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_of_a_chain_reads_as_it_was_written),
         cmocka_unit_test(a_disk_of_several_bitmap_blocks_reads_as_it_was_written),
+        cmocka_unit_test(a_chain_of_256_files_is_read_and_one_more_is_refused),
+        cmocka_unit_test(two_disks_that_are_each_others_parent_are_refused),
     };
 
     return cmocka_run_group_tests(tests, make_folder, remove_folder);

@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* The parent locator item of a VHDX: UTF-16 keys and values at offsets that the file gives. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "vhdx/vhdx_internal.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    struct parent_hint hint;
+    struct varve_error err;
+    unsigned i;
+
+    memset(&hint, 0, sizeof(hint));
+    if (vhdx_locator_parse(&hint, data, size, &err) == VARVE_OK && hint.id_count == 0) {
+        abort();
+    }
+    for (i = 0; i < hint.path_count; i++) {
+        if (hint.paths[i][0] == '/' || strlen(hint.paths[i]) >= PARENT_PATH_SIZE) {
+            abort();
+        }
+        free(hint.paths[i]);
+    }
+    return 0;
+}
