@@ -10,6 +10,7 @@
 static const char usage[] =
     "usage: hvsim serve --dir DIR --socket PATH [--seed N] [--name NAME]\n"
     "       hvsim ctl [--wait] SOCKET OP [JSON]\n"
+    "       hvsim bytes SEED LENGTH\n"
     "A simulated Hyper-V host for tests; the protocol is in tests/hvsim/README.md.\n";
 
 static int
@@ -24,6 +25,16 @@ ready(const char *socket_path)
 {
     (void)printf("hvsim: ready %s\n", socket_path);
     (void)fflush(stdout);
+}
+
+static bool
+parse_number(const char *text, uint64_t *out)
+{
+    char *end = NULL;
+
+    errno = 0;
+    *out = strtoull(text, &end, 10);
+    return errno == 0 && end != text && *end == 0 && *out <= INT64_MAX;
 }
 
 static int
@@ -50,11 +61,7 @@ serve(int argc, char **argv)
         } else if (strcmp(argv[i], "--name") == 0) {
             name = value;
         } else if (strcmp(argv[i], "--seed") == 0) {
-            char *end = NULL;
-
-            errno = 0;
-            seed = strtoull(value, &end, 10);
-            if (errno != 0 || *end != 0 || end == value || seed > INT64_MAX) {
+            if (!parse_number(value, &seed)) {
                 return bad_usage("no seed:", value);
             }
         } else {
@@ -91,6 +98,28 @@ ctl(int argc, char **argv)
     return ctl_call(argv[0], argv[1], argc == 3 ? argv[2] : "{}", wait);
 }
 
+/* Bytes nobody else has, the same for the same seed: what scripts fill files with. */
+static int
+bytes(const char *seed_text, const char *length_text)
+{
+    static uint8_t buf[1024 * 1024];
+    uint64_t seed = 0;
+    uint64_t length = 0;
+
+    if (!parse_number(seed_text, &seed) || !parse_number(length_text, &length)) {
+        return bad_usage("no number:", length_text);
+    }
+    for (uint64_t off = 0; off < length; off += sizeof(buf)) {
+        size_t n = length - off < sizeof(buf) ? (size_t)(length - off) : sizeof(buf);
+
+        sim_random_fill(buf, n, seed, off);
+        if (fwrite(buf, 1, n, stdout) != n) {
+            return 2;
+        }
+    }
+    return fflush(stdout) == 0 ? 0 : 2;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -99,6 +128,9 @@ main(int argc, char **argv)
     }
     if (argc >= 2 && strcmp(argv[1], "ctl") == 0) {
         return ctl(argc - 2, argv + 2);
+    }
+    if (argc == 4 && strcmp(argv[1], "bytes") == 0) {
+        return bytes(argv[2], argv[3]);
     }
     if (argc == 2 && strcmp(argv[1], "--help") == 0) {
         (void)fputs(usage, stdout);

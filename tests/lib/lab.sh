@@ -19,7 +19,7 @@
 
 lab_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 BIN=${BIN:-$lab_top/build/release/bin}
-HVSIM=${HVSIM:-$(dirname "$BIN")/tests/hvsim/hvsim}
+HVSIM=${HVSIM:-$(dirname "$BIN")/tools/hvsim}
 LAB=${LAB:-}
 
 lab_die() {
