@@ -1,0 +1,78 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_TESTS_FAULT_STORE_LAB_H
+#define VARVE_TESTS_FAULT_STORE_LAB_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "catalog/catalog.h"
+#include "os/file.h"
+
+/*
+ * A small collector without network: vms whose disks are a function of (vm, run), so that any point
+ * can be checked by its run number alone, whoever wrote it and whenever that process ended.
+ *
+ * Chunks are 4 KiB; disks have some 150 chunks (two levels), change about every eighth of them per run, have holes,
+ * share content between vms, change their size, and end in a short chunk.
+ */
+#define LAB_CHUNK 4096u
+#define LAB_VMS   2u
+
+struct lab {
+    struct store *dir;
+    struct store *store; /* what the chunk store uses: dir, or a wrapper of it */
+    struct chunk_store *cs;
+    struct catalog *catalog;
+};
+
+/* wrap NULL: none.  index_path NULL: index in memory. */
+enum varve_err lab_open(struct lab *l, struct fs *fs, const char *folder, const char *index_path,
+                        struct store *(*wrap)(struct store *inner), struct varve_error *err);
+void lab_close(struct lab *l); /* also after a failed lab_open() */
+
+/* One run of one vm, in steps, so that several can be under way at once. */
+struct lab_run {
+    unsigned vm;
+    unsigned number; /* from 1 */
+    uint64_t loss;
+    uint64_t next; /* chunk */
+    struct point *base;
+    struct manifest_builder *builder;
+};
+
+enum varve_err lab_run_begin(struct lab *l, struct lab_run *r, unsigned vm, unsigned number,
+                             struct varve_error *err);
+/* Offers and puts the next part of the chunks, count of them at most. */
+enum varve_err lab_run_step(struct lab *l, struct lab_run *r, uint64_t count,
+                            struct varve_error *err);
+enum varve_err lab_run_publish(struct lab *l, struct lab_run *r, struct varve_error *err);
+void lab_run_end(struct lab_run *r);
+/* All of it. */
+enum varve_err lab_backup(struct lab *l, unsigned vm, unsigned number, struct varve_error *err);
+
+/* Which vm and run a point is of. */
+void lab_identify(const struct point *p, unsigned *vm, unsigned *number);
+
+/* Reads the whole disk of a point and compares it with what it must be. */
+enum varve_err lab_verify(struct lab *l, const struct point *p, struct varve_error *err);
+
+/* ---- what was asked for and what was answered ---- */
+
+#define LAB_RUNS_MAX 2000u
+
+struct lab_book {
+    uint8_t tried[LAB_VMS][LAB_RUNS_MAX]; /* publish was called */
+    uint8_t acked[LAB_VMS][LAB_RUNS_MAX]; /* and said VARVE_OK */
+};
+
+/*
+ * The promises: every acknowledged point is listed, every listed point was tried and reads back
+ * exactly, and no object is damaged.
+ */
+enum varve_err lab_check(struct lab *l, const struct lab_book *book, unsigned *points,
+                         struct varve_error *err);
+
+/* Each vm can be backed up again, and what comes of it reads back. */
+enum varve_err lab_check_goes_on(struct lab *l, struct lab_book *book, struct varve_error *err);
+
+#endif
