@@ -109,20 +109,17 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static const uint8_t key[AEAD_KEY_SIZE] = {3};
-    static struct aead *sealing; /* made once: guarded memory is slow to make */
-    static struct aead *opening;
+    struct aead *sealing = NULL;
+    struct aead *opening = NULL;
     struct run r;
     struct varve_error err;
     int change_at = -1;
     uint8_t mask = 0;
     bool drop = false;
 
-    if (sealing == NULL && (crypto_init(&err) != VARVE_OK ||
-                            aead_new(&sealing, AEAD_CHACHA20POLY1305, key, &err) != VARVE_OK ||
-                            aead_new(&opening, AEAD_CHACHA20POLY1305, key, &err) != VARVE_OK)) {
-        abort();
-    }
-    if (aead_rekey(sealing, key, &err) != VARVE_OK || aead_rekey(opening, key, &err) != VARVE_OK) {
+    if (crypto_init(&err) != VARVE_OK ||
+        aead_new(&sealing, AEAD_CHACHA20POLY1305, key, &err) != VARVE_OK ||
+        aead_new(&opening, AEAD_CHACHA20POLY1305, key, &err) != VARVE_OK) {
         abort();
     }
     memset(&r, 0, sizeof(r));
@@ -182,5 +179,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             break;
         }
     }
+    frame_sealer_release(&r.sealer);
+    frame_opener_release(&r.opener);
     return 0;
 }
