@@ -33,8 +33,12 @@ enum image_type { IMAGE_FIXED = 1, IMAGE_DYNAMIC = 2, IMAGE_DIFFERENCING = 3 };
 
 enum image_flags {
     IMAGE_NO_PARENT = 1 << 0, /* do not open parents; image_map() says IMAGE_MAP_PARENT */
-    IMAGE_ALLOW_RAW = 1 << 1, /* a file that is neither VHDX nor VHD is a raw disk, if its size is a
-                                 multiple of 512 and its name does not end in .vhd(x) or .avhd(x) */
+    /*
+     * A file that is neither VHDX nor VHD is a raw disk, if its size is a multiple of 512 and its
+     * name does not end in .vhd(x) or .avhd(x).  One whose name ends in .img or .raw is raw whatever
+     * it begins with: these bytes are the guest's.
+     */
+    IMAGE_ALLOW_RAW = 1 << 1
 };
 
 struct image_info {

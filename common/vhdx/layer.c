@@ -47,19 +47,62 @@ layer_free(struct layer *l)
     }
 }
 
+/*
+ * The first bytes of a raw disk and of a fixed VHD were written by the guest, which must not choose
+ * how its disk is read (nor that other files are opened as its parents).  So the name has a say: these
+ * are raw whatever is in them, and a file named as a VHD is looked at as one first.
+ */
+static bool
+is_named_raw(const char *path)
+{
+    return path_has_suffix(path, ".img") || path_has_suffix(path, ".raw");
+}
+
+static bool
+is_named_vhd(const char *path)
+{
+    return path_has_suffix(path, ".vhd") || path_has_suffix(path, ".avhd");
+}
+
 /* A broken VHDX must not become a raw disk of nonsense. */
 static bool
 may_be_raw(const char *path)
 {
-    static const char *const endings[] = {".vhdx", ".avhdx", ".vhd", ".avhd", ".vhds"};
-    size_t i;
+    return !is_named_vhd(path) && !path_has_suffix(path, ".vhdx") &&
+           !path_has_suffix(path, ".avhdx") && !path_has_suffix(path, ".vhds");
+}
 
-    for (i = 0; i < sizeof(endings) / sizeof(endings[0]); i++) {
-        if (path_has_suffix(path, endings[i])) {
-            return false;
-        }
+static enum varve_err
+find_format(enum image_format *out, const struct layer_file *f, unsigned flags,
+            struct varve_error *err)
+{
+    uint8_t start[8] = {0};
+    size_t got = 0;
+    enum varve_err rc;
+
+    rc = file_read(f->file, start, sizeof(start), 0, &got, err);
+    if (rc != VARVE_OK) {
+        return rc;
     }
-    return true;
+    if ((flags & IMAGE_ALLOW_RAW) != 0 && is_named_raw(f->path)) {
+        *out = IMAGE_RAW;
+    } else if (is_named_vhd(f->path) && vhd_has_footer(f->file, f->size)) {
+        *out = IMAGE_VHD;
+    } else if (memcmp(start, VHDX_SIGNATURE, sizeof(start)) == 0) {
+        *out = IMAGE_VHDX;
+    } else if (vhd_has_footer(f->file, f->size)) {
+        *out = IMAGE_VHD;
+    } else if (!may_be_raw(f->path)) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "neither the signature of a VHDX at offset 0 nor the footer of a "
+                               "VHD at the end of %" PRIu64 " bytes",
+                               f->size);
+    } else if ((flags & IMAGE_ALLOW_RAW) != 0) {
+        *out = IMAGE_RAW;
+    } else {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED, "neither VHDX nor VHD");
+    }
+    return VARVE_OK;
 }
 
 static enum varve_err
@@ -104,32 +147,27 @@ layer_open(struct layer **out, struct fs *fs, const char *path, unsigned flags,
            struct varve_error *err)
 {
     struct layer_file f;
-    uint8_t start[8] = {0};
-    size_t got = 0;
+    enum image_format format = IMAGE_RAW;
     enum varve_err rc;
 
     memset(&f, 0, sizeof(f));
     rc = layer_file_open(&f, fs, path, err);
+    if (rc == VARVE_OK) {
+        rc = find_format(&format, &f, flags, err);
+    }
     if (rc != VARVE_OK) {
         goto out;
     }
-    rc = file_read(f.file, start, sizeof(start), 0, &got, err);
-    if (rc != VARVE_OK) {
-        goto out;
-    }
-    if (memcmp(start, VHDX_SIGNATURE, sizeof(start)) == 0) {
+    switch (format) {
+    case IMAGE_VHDX:
         rc = vhdx_layer_open(out, &f, err);
-    } else if (vhd_has_footer(f.file, f.size)) {
+        break;
+    case IMAGE_VHD:
         rc = vhd_layer_open(out, &f, err);
-    } else if (!may_be_raw(path)) {
-        rc = varve_error_set(err, VARVE_ERR_CORRUPT,
-                             "neither the signature of a VHDX at offset 0 nor the footer of a VHD "
-                             "at the end of %" PRIu64 " bytes",
-                             f.size);
-    } else if ((flags & IMAGE_ALLOW_RAW) != 0) {
+        break;
+    case IMAGE_RAW:
         rc = raw_layer_open(out, &f, err);
-    } else {
-        rc = varve_error_set(err, VARVE_ERR_UNSUPPORTED, "neither VHDX nor VHD");
+        break;
     }
 out:
     layer_file_close(&f);

@@ -58,6 +58,9 @@ footer_parse(struct vhd_footer *out, const uint8_t p[VHD_SECTOR], uint64_t data_
     for (i = 0; i < 4; i++) {
         out->creator[i] = p[28 + i] >= 0x20 && p[28 + i] < 0x7f ? (char)p[28 + i] : '\0';
     }
+    for (; i > 0 && out->creator[i - 1] == ' '; i--) {
+        out->creator[i - 1] = '\0';
+    }
     out->checksum_right = checksum_is_right(p, VHD_SECTOR, 64);
     return true;
 }

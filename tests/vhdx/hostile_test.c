@@ -596,6 +596,25 @@ what_is_no_disk_is_named_so(void **state)
     expect_refusal(l->m, "d/none.vhdx", VARVE_ERR_NOT_FOUND, "d/none.vhdx");
 }
 
+/* What a guest writes into its first sector must not decide how its disk is read. */
+static void
+a_guest_cannot_make_a_vhdx_of_its_raw_disk(void **state)
+{
+    struct lab *l = *state;
+    struct image *img = NULL;
+    struct image_info info;
+    char start[8];
+
+    edit_copy(l->m, CHILD, "d/disk.img");
+    assert_ok(image_open(&img, mem_fs_fs(l->m), "d/disk.img", IMAGE_ALLOW_RAW, &err), &err);
+    image_get_info(img, &info);
+    assert_int_equal(info.format, IMAGE_RAW);
+    assert_int_equal(info.virtual_size, mem_fs_size(l->m, CHILD));
+    assert_ok(image_read(img, start, sizeof(start), 0, &err), &err);
+    assert_memory_equal(start, "vhdxfile", 8);
+    image_close(img);
+}
+
 static void
 reads_past_the_end_are_invalid(void **state)
 {
@@ -640,6 +659,7 @@ main(void)
         HOSTILE_TEST(a_file_cut_anywhere_is_refused_or_reads_right),
         HOSTILE_TEST(any_flipped_bit_gives_an_error_or_bytes),
         HOSTILE_TEST(what_is_no_disk_is_named_so),
+        HOSTILE_TEST(a_guest_cannot_make_a_vhdx_of_its_raw_disk),
         HOSTILE_TEST(reads_past_the_end_are_invalid),
     };
 

@@ -345,6 +345,30 @@ footers_that_cannot_be_are_refused(void **state)
 }
 
 static void
+a_guest_cannot_make_a_vhdx_of_its_fixed_vhd(void **state)
+{
+    static const uint8_t fixed[4] = {0, 0, 0, 2};
+    struct lab *l = *state;
+    struct image *img = NULL;
+    struct image_info info;
+    uint8_t footer[512];
+    char start[8];
+
+    mem_fs_get(l->m, names[0], footer, sizeof(footer), 0);
+    edit_put(l->m, "d/fixed.vhd", SIZE, footer, sizeof(footer));
+    edit_put(l->m, "d/fixed.vhd", SIZE + 60, fixed, sizeof(fixed));
+    edit_put(l->m, "d/fixed.vhd", 0, "vhdxfile", 8);
+    edit_fix_checksums(l->m, "d/fixed.vhd");
+    assert_ok(image_open(&img, mem_fs_fs(l->m), "d/fixed.vhd", 0, &err), &err);
+    image_get_info(img, &info);
+    assert_int_equal(info.format, IMAGE_VHD);
+    assert_int_equal(info.type, IMAGE_FIXED);
+    assert_ok(image_read(img, start, sizeof(start), 0, &err), &err);
+    assert_memory_equal(start, "vhdxfile", 8);
+    image_close(img);
+}
+
+static void
 the_size_follows_from_who_wrote_the_file(void **state)
 {
     /* 4 * 16 * 63 sectors by the geometry, SIZE by the field */
@@ -414,6 +438,7 @@ main(void)
         VHD_TEST(a_parent_of_another_id_is_refused),
         VHD_TEST(structures_that_cannot_be_are_refused),
         VHD_TEST(footers_that_cannot_be_are_refused),
+        VHD_TEST(a_guest_cannot_make_a_vhdx_of_its_fixed_vhd),
         VHD_TEST(the_size_follows_from_who_wrote_the_file),
         VHD_TEST(a_file_cut_anywhere_is_refused_or_reads_right),
     };
