@@ -434,7 +434,7 @@ walk_folder(struct walk *w, const char *folder, struct varve_error *err)
         int len = snprintf(name, sizeof(name), "%s%s%s", folder, folder[0] == '\0' ? "" : "/",
                            e.names[i]);
 
-        if (len < 0 || (size_t)len > STORE_NAME_MAX) {
+        if (len <= 0 || (size_t)len > STORE_NAME_MAX) {
             continue; /* too long to be an object */
         }
         if (name[len - 1] != '/') {
@@ -478,7 +478,7 @@ clean_folder(struct store_dir *d, const char *folder, struct varve_error *err)
                            e.names[i]);
         char *path = NULL;
 
-        if (len < 0 || (size_t)len >= sizeof(name)) {
+        if (len <= 0 || (size_t)len >= sizeof(name)) {
             continue;
         }
         if (name[len - 1] == '/') {

@@ -61,7 +61,9 @@ mem_dir_set(struct mem_dir *d, const char *name, struct mem_inode *inode)
     if (copy == NULL) {
         return false;
     }
-    d->entries[d->count++] = (struct mem_entry){copy, inode};
+    d->entries[d->count].name = copy;
+    d->entries[d->count].inode = inode;
+    d->count++;
     return true;
 }
 

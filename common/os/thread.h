@@ -2,14 +2,18 @@
 #ifndef VARVE_OS_THREAD_H
 #define VARVE_OS_THREAD_H
 
+#include <pthread.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
-#ifdef _WIN32
-#include "os/thread_win32.h"
-#else
-#include <pthread.h>
+#include "base/error.h"
+
+/*
+ * Threads, locks and waiting (thread_posix.c).  The structs are pthread's, which mingw-w64 has too.
+ * Lock and wait calls cannot fail except by our own mistake, which aborts.
+ */
+
 struct mutex {
     pthread_mutex_t m;
 };
@@ -19,14 +23,6 @@ struct cond {
 struct thread {
     pthread_t t;
 };
-#endif
-
-#include "base/error.h"
-
-/*
- * Threads, locks and waiting; one implementation per system (thread_posix.c, thread_win32.c).
- * Lock and wait calls cannot fail except by our own mistake, which aborts.
- */
 
 void mutex_init(struct mutex *m);
 void mutex_destroy(struct mutex *m);

@@ -21,7 +21,7 @@ points_truth() {
 points_vm() { "$BIN/varve" point show "$1" --json | jq -r '.vm_id | ascii_upcase'; }
 
 points_check_raw() {
-    local host=$1 point=$2 out line disk name truth
+    local host=$1 point=$2 out disk name truth
     out=$(mktemp -d "$LAB/restore.XXXXXX")
     rmdir "$out"
     "$BIN/varve" restore "$point" --format raw "$out" --quiet || lab_die "restoring $point failed"
