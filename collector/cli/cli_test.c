@@ -231,7 +231,7 @@ who_cannot_be_reached_is_another_error_than_who_refuses(void **state)
     fake_stop(f);
     run_in(&r, &env, "varve status");
     assert_int_equal(r.code, 6);
-    assert_non_null(strstr(r.err, "varve: cannot reach the collector at 'ipc://"));
+    assert_non_null(strstr(r.err, "varve: cannot reach the collector: 'ipc://"));
     release(&r);
     interrupt_destroy(&interrupt);
     free(copy.text);

@@ -78,7 +78,7 @@ session_open(struct session **out, const struct access *access, struct interrupt
     }
     if (rc != VARVE_OK) {
         session_close(s);
-        return varve_error_prefix(err, "cannot reach the collector at '%s'", access->address);
+        return varve_error_prefix(err, "cannot reach the collector");
     }
     *out = s;
     return VARVE_OK;

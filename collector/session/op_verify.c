@@ -32,6 +32,7 @@ send_reply(struct verify_talk *t, bool more)
         const struct verify_problem *p = &t->problems[i];
 
         varve__v1__verify_problem__init(&problems[i]);
+        varve__v1__error__init(&errors[i]);
         op_wire_error(&errors[i], &p->error);
         problems[i].point_id.data = (uint8_t *)(uintptr_t)p->point->id.bytes;
         problems[i].point_id.len = sizeof(p->point->id.bytes);
