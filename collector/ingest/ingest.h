@@ -120,6 +120,8 @@ void ingest_forget(struct ingest *ing, struct ingest_run *run);
  * the time is up.
  */
 void ingest_wait_change(struct ingest *ing, uint64_t *seen, uint32_t timeout_ms);
+/* Wakes whoever waits there. */
+void ingest_note_change(struct ingest *ing);
 
 /*
  * Ends runs whose time is up; call about once a second.  cancel is called, without locks, for

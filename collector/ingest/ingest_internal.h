@@ -76,8 +76,6 @@ struct ingest_run {
     atomic_size_t names;
 };
 
-void ingest_note_change(struct ingest *ing);
-
 /* Alive, joined, not decided; notes that the host spoke.  Else the run's error or PROTOCOL. */
 VARVE_CHECK enum varve_err ingest_enter(struct ingest_run *run, struct varve_error *err);
 /* Ends the run with *err and returns its code, for `return ingest_leave(run, rc, err)`. */

@@ -270,6 +270,7 @@ sched_free(struct sched *s)
         return;
     }
     cancel_set(&s->stop);
+    ingest_note_change(s->ing);
     thread_join(&s->thread);
     end_all(s);
     cancel_destroy(&s->stop);

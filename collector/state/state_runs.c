@@ -50,12 +50,13 @@ state_run_put(struct state *st, const struct run_info *info, struct varve_error 
 
     join_warnings(info, warnings);
     mutex_lock(&st->lock);
-    rc = state_prepare(st, &q,
-                       "INSERT OR REPLACE INTO runs (" RUN_COLUMNS ") SELECT ?1, ?2, ?3, ?4, ?5, ?6,"
-                       " ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,"
-                       " ?22 WHERE NOT EXISTS"
-                       " (SELECT 1 FROM runs WHERE id = ?1 AND ended_at <> 0)",
-                       err);
+    rc =
+        state_prepare(st, &q,
+                      "INSERT OR REPLACE INTO runs (" RUN_COLUMNS ") SELECT ?1, ?2, ?3, ?4, ?5, ?6,"
+                      " ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,"
+                      " ?22 WHERE NOT EXISTS"
+                      " (SELECT 1 FROM runs WHERE id = ?1 AND ended_at <> 0)",
+                      err);
     if (rc == VARVE_OK) {
         state_bind_guid(q, 1, &info->id);
         state_bind_guid(q, 2, &info->vm);

@@ -504,6 +504,17 @@ vms_are_selected_and_ambiguity_is_told(void **state)
     assert_int_equal(row, 0);
     assert_err(vm_list_select(rows, count, "mai", &row, &err), VARVE_ERR_NOT_FOUND, &err);
     vm_list_free(rows, count);
+
+    /* One of the two is gone: the name means the other. */
+    list[0] = vm(3, "web", 1);
+    has_vms(p, &host, NOW + 1, 1, list);
+    assert_ok(state_vm_list(p->st, NULL, NULL, &rows, &count, &err), &err);
+    assert_int_equal(count, 3);
+    assert_ok(vm_list_select(rows, count, "web", &row, &err), &err);
+    assert_true(rows[row].present);
+    assert_ok(vm_list_select(rows, count, "mail", &row, &err), &err);
+    assert_false(rows[row].present);
+    vm_list_free(rows, count);
 }
 
 /* ---- runs ---- */

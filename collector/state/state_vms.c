@@ -339,11 +339,13 @@ vm_list_select(const struct vm_row *rows, size_t count, const char *selector, si
     enum varve_err rc = VARVE_OK;
 
     buf_init(&names, 160);
-    /* Names first: an id that begins like a name does not make the name ambiguous. */
-    for (int by_id = 0; by_id < 2 && hits == 0; by_id++) {
+    /* A vm that is there goes before one of the same name that is gone, a name before an id that
+     * begins like it. */
+    for (int pass = 0; pass < 3 && hits == 0; pass++) {
         for (size_t i = 0; i < count; i++) {
-            if (by_id ? !state_guid_has_prefix(&rows[i].vm.id, selector)
-                      : !state_text_same(rows[i].vm.name, selector)) {
+            if (pass == 2 ? !state_guid_has_prefix(&rows[i].vm.id, selector)
+                          : !state_text_same(rows[i].vm.name, selector) ||
+                                rows[i].present != (pass == 0)) {
                 continue;
             }
             hit = i;

@@ -1,0 +1,662 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "session/session_testing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "session/wire_in.h"
+
+/* Peers that do not keep to the protocol: what each is told, and that nobody else notices. */
+
+static const struct test_vm mail = {{{0x11, 1, 2, 3}}, "mail", 1};
+
+/* The collector still serves: a host backs up, and the bytes are right. */
+static void
+assert_serves(struct stage *st)
+{
+    struct image im = image_new(20 * CHUNK + 7, 42);
+    struct identity *id = NULL;
+    struct envelope_in in;
+    struct guid run;
+    struct guid point;
+    struct peer agent;
+    struct peer op;
+    uint64_t backup = 0;
+    struct test_vm vm = {{{0x99}}, "witness", 1};
+
+    (void)stage_host(st, "honest", &id);
+    peer_agent(&agent, st, id);
+    assert_ok(agent_inventory(&agent, &vm, 1), &err);
+    peer_operator(&op, st);
+    assert_ok(operator_backup(&op, "witness", false, &backup), &err);
+    assert_ok(agent_accept_run(&agent, &run, NULL), &err);
+    assert_ok(agent_whole_run(&agent, &run, &im, &point), &err);
+    assert_ok(operator_backup_end(&op, backup, &in), &err);
+    assert_string_equal(in.head->backup_run_reply->runs[0]->phase, "done");
+    envelope_release(&in);
+    assert_latest_holds(st, &vm.id, &im);
+    peer_close(&agent);
+    peer_close(&op);
+    identity_free(id);
+    free(im.data);
+}
+
+static void
+strangers_are_refused_in_the_handshake(void **state)
+{
+    struct stage *st = *state;
+    struct channel_secret secret;
+    struct identity *id = NULL;
+    struct peer p;
+
+    memset(&secret, 5, sizeof(secret));
+    assert_ok(identity_generate(&id, &err), &err);
+    assert_err(peer_dial(&p, st, id, NULL), VARVE_ERR_AUTH, &err);
+    assert_err(peer_dial(&p, st, id, &secret), VARVE_ERR_AUTH, &err);
+    identity_free(id);
+    assert_serves(st);
+}
+
+static void
+a_key_has_one_role(void **state)
+{
+    struct stage *st = *state;
+    struct identity *id = NULL;
+    struct peer p;
+
+    (void)stage_host(st, "node-1", &id);
+    assert_ok(peer_dial(&p, st, id, NULL), &err);
+    assert_err(peer_hello(&p, VARVE__V1__ROLE__ROLE_OPERATOR, false, NULL), VARVE_ERR_DENIED, &err);
+    assert_int_not_equal(peer_ending(&p), VARVE_OK);
+    peer_close(&p);
+    assert_ok(peer_dial(&p, st, st->operator_id, NULL), &err);
+    assert_err(peer_hello(&p, VARVE__V1__ROLE__ROLE_AGENT, false, NULL), VARVE_ERR_DENIED, &err);
+    peer_close(&p);
+    assert_ok(peer_dial(&p, st, id, NULL), &err);
+    assert_err(peer_hello(&p, VARVE__V1__ROLE__ROLE_UNSPECIFIED, false, NULL), VARVE_ERR_DENIED,
+               &err);
+    peer_close(&p);
+    /* Enrolled by key only: there is nothing to enrol. */
+    assert_ok(peer_dial(&p, st, id, NULL), &err);
+    assert_err(peer_hello(&p, VARVE__V1__ROLE__ROLE_AGENT, true, NULL), VARVE_ERR_PROTOCOL, &err);
+    peer_close(&p);
+    identity_free(id);
+    assert_serves(st);
+}
+
+static void
+another_major_version_is_refused(void **state)
+{
+    struct stage *st = *state;
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__Hello body = VARVE__V1__HELLO__INIT;
+    struct peer p;
+
+    body.major = 2;
+    body.role = VARVE__V1__ROLE__ROLE_OPERATOR;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_HELLO;
+    head.hello = &body;
+    assert_ok(peer_dial(&p, st, st->operator_id, NULL), &err);
+    assert_err(peer_call(&p, &head, NULL, 0, VARVE__V1__ENVELOPE__BODY_HELLO_REPLY, NULL),
+               VARVE_ERR_UNSUPPORTED, &err);
+    peer_close(&p);
+}
+
+static void
+nothing_is_heard_before_hello(void **state)
+{
+    struct stage *st = *state;
+    struct vm_row *rows = NULL;
+    struct identity *id = NULL;
+    size_t count = 9;
+    struct peer p;
+
+    (void)stage_host(st, "node-1", &id);
+    assert_ok(peer_dial(&p, st, id, NULL), &err);
+    assert_err(agent_inventory(&p, &mail, 1), VARVE_ERR_PROTOCOL, &err);
+    assert_int_not_equal(peer_ending(&p), VARVE_OK);
+    peer_close(&p);
+    assert_ok(state_vm_list(st->c.state, NULL, NULL, &rows, &count, &err), &err);
+    assert_int_equal(count, 0);
+    vm_list_free(rows, count);
+    identity_free(id);
+}
+
+static void
+after_an_enrolment_only_the_end_may_follow(void **state)
+{
+    struct stage *st = *state;
+    struct identity *id = NULL;
+    struct channel_secret secret;
+    struct guid host;
+    struct peer p;
+
+    memset(&secret, 5, sizeof(secret));
+    assert_ok(identity_generate(&id, &err), &err);
+    assert_ok(state_host_invite(st->c.state, "node-1", 1, INT64_MAX, secret.id, secret.secret,
+                                &host, &err),
+              &err);
+    assert_ok(peer_dial(&p, st, id, &secret), &err);
+    assert_ok(peer_hello(&p, VARVE__V1__ROLE__ROLE_AGENT, true, NULL), &err);
+    assert_err(agent_inventory(&p, &mail, 1), VARVE_ERR_PROTOCOL, &err);
+    peer_close(&p);
+    identity_free(id);
+}
+
+static enum varve_err
+ask_status(struct peer *p)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__Status body = VARVE__V1__STATUS__INIT;
+
+    head.body_case = VARVE__V1__ENVELOPE__BODY_STATUS;
+    head.status = &body;
+    return peer_call(p, &head, NULL, 0, VARVE__V1__ENVELOPE__BODY_STATUS_REPLY, NULL);
+}
+
+static void
+each_role_asks_only_its_own_questions(void **state)
+{
+    struct stage *st = *state;
+    struct ingest_position at[4];
+    struct identity *id = NULL;
+    struct guid run = guid_of(1, 1);
+    size_t count = 0;
+    bool committed = false;
+    struct peer agent;
+    struct peer op;
+
+    (void)stage_host(st, "node-1", &id);
+    peer_agent(&agent, st, id);
+    peer_operator(&op, st);
+    assert_err(ask_status(&agent), VARVE_ERR_DENIED, &err);
+    assert_err(agent_inventory(&op, &mail, 1), VARVE_ERR_DENIED, &err);
+    assert_err(agent_begin(&op, &run, at, &count, &committed), VARVE_ERR_DENIED, &err);
+    /* Both sessions go on. */
+    assert_ok(agent_inventory(&agent, &mail, 1), &err);
+    assert_ok(ask_status(&op), &err);
+    peer_close(&agent);
+    peer_close(&op);
+    identity_free(id);
+}
+
+static void
+runs_of_others_are_unknown(void **state)
+{
+    struct stage *st = *state;
+    struct image im = image_new(4 * CHUNK, 1);
+    struct ingest_position at[4];
+    struct identity *ids[2] = {NULL, NULL};
+    struct peer agents[2];
+    struct peer op;
+    struct guid run;
+    struct guid point;
+    uint64_t next = 0;
+    size_t count = 0;
+    bool committed = false;
+
+    (void)stage_host(st, "node-1", &ids[0]);
+    (void)stage_host(st, "node-2", &ids[1]);
+    peer_agent(&agents[0], st, ids[0]);
+    peer_agent(&agents[1], st, ids[1]);
+    assert_ok(agent_inventory(&agents[0], &mail, 1), &err);
+    /* The second claims the same vm; it stays with the first. */
+    assert_ok(agent_inventory(&agents[1], &mail, 1), &err);
+    peer_operator(&op, st);
+    assert_ok(operator_backup(&op, "mail", false, NULL), &err);
+    assert_ok(agent_accept_run(&agents[0], &run, NULL), &err);
+    assert_err(agent_begin(&agents[1], &run, at, &count, &committed), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(agent_disk_begin(&agents[1], &run, 0, &im, false, &next), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(agent_chunks(&agents[1], &run, 0, &im, 0, 4), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(agent_commit(&agents[1], &run, 1, &point), VARVE_ERR_NOT_FOUND, &err);
+    assert_ok(agent_end(&agents[1], &run, NULL), &err); /* changes nothing */
+    assert_ok(agent_whole_run(&agents[0], &run, &im, &point), &err);
+    assert_latest_holds(st, &mail.id, &im);
+    for (int i = 0; i < 2; i++) {
+        peer_close(&agents[i]);
+        identity_free(ids[i]);
+    }
+    peer_close(&op);
+    free(im.data);
+}
+
+/* ---- limits ---- */
+
+static void
+inventories_that_are_too_large_are_refused(void **state)
+{
+    struct stage *st = *state;
+    struct test_vm *many = calloc(INVENTORY_VMS_MAX + 1, sizeof(*many));
+    struct test_vm fat = {{{1}}, "fat", INVENTORY_DISKS_MAX + 1};
+    struct test_vm twice[2] = {mail, mail};
+    struct identity *id = NULL;
+    struct peer p;
+
+    assert_non_null(many);
+    for (uint32_t i = 0; i <= INVENTORY_VMS_MAX; i++) {
+        memcpy(many[i].id.bytes, &i, 4);
+        many[i].name = "v";
+    }
+    (void)stage_host(st, "node-1", &id);
+    peer_agent(&p, st, id);
+    assert_err(agent_inventory(&p, many, INVENTORY_VMS_MAX + 1), VARVE_ERR_LIMIT, &err);
+    assert_err(agent_inventory(&p, &fat, 1), VARVE_ERR_LIMIT, &err);
+    assert_err(agent_inventory(&p, twice, 2), VARVE_ERR_PROTOCOL, &err);
+    assert_ok(agent_inventory(&p, many, INVENTORY_VMS_MAX), &err);
+    peer_close(&p);
+    identity_free(id);
+    free(many);
+    assert_serves(st);
+}
+
+static void
+strings_that_are_too_long_or_not_text_end_the_session(void **state)
+{
+    struct stage *st = *state;
+    char longest[WIRE_STRING_MAX + 1];
+    char too_long[WIRE_STRING_MAX + 2];
+    const char *const names[2] = {too_long, "caf\xe9"};
+    struct vm_row *rows = NULL;
+    struct identity *id = NULL;
+    size_t count = 0;
+    struct peer p;
+
+    memset(longest, 'x', sizeof(longest) - 1);
+    longest[sizeof(longest) - 1] = '\0';
+    memset(too_long, 'x', sizeof(too_long) - 1);
+    too_long[sizeof(too_long) - 1] = '\0';
+    (void)stage_host(st, "node-1", &id);
+    for (size_t i = 0; i < 2; i++) {
+        struct test_vm vm = {{{1}}, names[i], 1};
+
+        peer_agent(&p, st, id);
+        assert_err(agent_inventory(&p, &vm, 1), VARVE_ERR_PROTOCOL, &err);
+        assert_int_not_equal(peer_ending(&p), VARVE_OK);
+        peer_close(&p);
+    }
+    peer_agent(&p, st, id);
+    {
+        struct test_vm vms[2] = {{{{1}}, longest, 1}, {{{2}}, "a\x1b[2Jb", 1}};
+
+        assert_ok(agent_inventory(&p, vms, 2), &err);
+    }
+    assert_ok(state_vm_list(st->c.state, NULL, NULL, &rows, &count, &err), &err);
+    assert_int_equal(count, 2);
+    assert_string_equal(rows[0].vm.name, "a?[2Jb"); /* nothing that a terminal would obey */
+    vm_list_free(rows, count);
+    peer_close(&p);
+    identity_free(id);
+}
+
+/* A run of an agent that has offered all of im; the Puts are the test's. */
+struct offered_run {
+    struct identity *id;
+    struct peer agent;
+    struct peer op;
+    struct guid run;
+    struct image im;
+};
+
+static void
+offer_all(struct offered_run *o, struct stage *st, uint64_t chunks)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__Offer body = VARVE__V1__OFFER__INIT;
+    uint8_t bits[INGEST_OFFER_CHUNKS_MAX / 8];
+    struct ingest_position at[4];
+    struct chunk_id *ids = calloc(chunks, sizeof(*ids));
+    uint64_t next = 0;
+    size_t count = 0;
+    bool committed = false;
+
+    assert_non_null(ids);
+    memset(o, 0, sizeof(*o));
+    o->im = image_new(chunks * CHUNK, 77);
+    (void)stage_host(st, "node-1", &o->id);
+    peer_agent(&o->agent, st, o->id);
+    assert_ok(agent_inventory(&o->agent, &mail, 1), &err);
+    peer_operator(&o->op, st);
+    assert_ok(operator_backup(&o->op, "mail", false, NULL), &err);
+    assert_ok(agent_accept_run(&o->agent, &o->run, NULL), &err);
+    assert_ok(agent_begin(&o->agent, &o->run, at, &count, &committed), &err);
+    assert_ok(agent_disk_begin(&o->agent, &o->run, 0, &o->im, false, &next), &err);
+    memset(bits, 0xff, sizeof(bits));
+    for (uint64_t i = 0; i < chunks; i++) {
+        chunk_id_of(&ids[i], o->im.data + i * CHUNK, CHUNK);
+    }
+    body.run_id.data = o->run.bytes;
+    body.run_id.len = 16;
+    body.count = chunks;
+    body.data.data = bits;
+    body.data.len = (size_t)chunks / 8;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_OFFER;
+    head.offer = &body;
+    assert_ok(peer_call(&o->agent, &head, ids, chunks * CHUNK_ID_SIZE,
+                        VARVE__V1__ENVELOPE__BODY_NEED, NULL),
+              &err);
+    free(ids);
+}
+
+static void
+done_with(struct offered_run *o)
+{
+    peer_close(&o->agent);
+    peer_close(&o->op);
+    identity_free(o->id);
+    free(o->im.data);
+}
+
+/* A Put of chunks first.. of the only Offer, as they are. */
+static enum varve_err
+send_put(struct offered_run *o, uint32_t first, uint32_t count, size_t lengths, size_t bulk,
+         uint64_t *id)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__Put body = VARVE__V1__PUT__INIT;
+    uint32_t index[INGEST_OFFER_CHUNKS_MAX];
+    uint32_t len[INGEST_OFFER_CHUNKS_MAX];
+
+    for (uint32_t i = 0; i < count; i++) {
+        index[i] = first + i;
+        len[i] = CHUNK;
+    }
+    body.run_id.data = o->run.bytes;
+    body.run_id.len = 16;
+    body.index = index;
+    body.n_index = count;
+    body.stored_len = len;
+    body.n_stored_len = lengths;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_PUT;
+    head.put = &body;
+    return peer_send(&o->agent, &head, o->im.data + first * CHUNK, bulk, id);
+}
+
+static void
+a_put_that_is_too_large_or_lopsided_ends_the_run(void **state)
+{
+    for (int i = 0; i < 2; i++) {
+        struct stage *st = stage_new();
+        struct offered_run o;
+        struct envelope_in in;
+        uint64_t id = 0;
+
+        stage_open(st);
+        offer_all(&o, st, 64);
+        if (i == 0) {
+            assert_ok(send_put(&o, 0, 33, 33, 33 * CHUNK, &id), &err); /* 2 MiB and a chunk */
+        } else {
+            assert_ok(send_put(&o, 0, 2, 1, CHUNK, &id), &err);
+        }
+        assert_err(peer_answer(&o.agent, id, &in), VARVE_ERR_PROTOCOL, &err);
+        assert_ok(send_put(&o, 0, 1, 1, CHUNK, &id), &err);
+        assert_err(peer_answer(&o.agent, id, &in), VARVE_ERR_PROTOCOL, &err);
+        assert_serves(st);
+        done_with(&o);
+        stage_free(st);
+    }
+    (void)state;
+}
+
+static void
+bytes_beyond_the_credit_end_the_session(void **state)
+{
+    struct stage *st = stage_new();
+    struct offered_run o;
+    enum varve_err rc = VARVE_OK;
+
+    /* No worker is quick enough to take 64 MiB away while they are sent, and one is not one: the
+     * first Put blocks it. */
+    st->options.workers = 1;
+    st->options.credit_bytes = 2u << 20;
+    stage_open(st);
+    offer_all(&o, st, 1024);
+    for (uint32_t i = 0; i < 32 && rc == VARVE_OK; i++) {
+        rc = send_put(&o, i * 32, 32, 32, 32 * CHUNK, NULL);
+    }
+    rc = peer_ending(&o.agent);
+    assert_true(rc == VARVE_ERR_IO || rc == VARVE_ERR_CLOSED);
+    assert_serves(st);
+    done_with(&o);
+    stage_free(st);
+    (void)state;
+}
+
+static void
+many_small_puts_only_make_the_session_wait(void **state)
+{
+    struct stage *st = *state;
+    struct offered_run o;
+    struct guid point;
+    uint64_t first = 0;
+    uint64_t id = 0;
+
+    offer_all(&o, st, 1024);
+    for (uint32_t batch = 0; batch < 8; batch++) {
+        unsigned answers = 0;
+
+        for (uint32_t i = 0; i < 128; i++) {
+            assert_ok(send_put(&o, batch * 128 + i, 1, 1, CHUNK, &id), &err);
+            first = i == 0 ? id : first;
+        }
+        while (answers < 128) {
+            struct envelope_in in;
+
+            assert_ok(envelope_recv(o.agent.ch, &in, &err), &err);
+            assert_int_equal(in.head->body_case, VARVE__V1__ENVELOPE__BODY_PUT_REPLY);
+            assert_true(in.head->id >= first && in.head->id <= id);
+            envelope_release(&in);
+            answers++;
+        }
+    }
+    assert_ok(agent_disk_end(&o.agent, &o.run, 0, 0), &err);
+    assert_ok(agent_commit(&o.agent, &o.run, 1, &point), &err);
+    assert_ok(agent_end(&o.agent, &o.run, NULL), &err);
+    assert_latest_holds(st, &mail.id, &o.im);
+    done_with(&o);
+}
+
+/* ---- words out of place ---- */
+
+static void
+a_request_without_an_id_ends_the_session(void **state)
+{
+    struct stage *st = *state;
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__EndRun body = VARVE__V1__END_RUN__INIT;
+    struct identity *id = NULL;
+    struct peer p;
+
+    (void)stage_host(st, "node-1", &id);
+    peer_agent(&p, st, id);
+    head.body_case = VARVE__V1__ENVELOPE__BODY_END_RUN;
+    head.end_run = &body;
+    assert_ok(envelope_send(p.ch, &head, NULL, 0, &err), &err);
+    assert_int_not_equal(peer_ending(&p), VARVE_OK);
+    peer_close(&p);
+    identity_free(id);
+}
+
+static void
+an_answer_that_nobody_asked_for_ends_the_session(void **state)
+{
+    struct stage *st = *state;
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__StartRunReply body = VARVE__V1__START_RUN_REPLY__INIT;
+    struct identity *id = NULL;
+    struct peer p;
+
+    (void)stage_host(st, "node-1", &id);
+    peer_agent(&p, st, id);
+    head.id = 17;
+    head.reply = true;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_START_RUN_REPLY;
+    head.start_run_reply = &body;
+    assert_ok(peer_send(&p, &head, NULL, 0, NULL), &err);
+    assert_int_not_equal(peer_ending(&p), VARVE_OK);
+    peer_close(&p);
+    identity_free(id);
+    assert_serves(st);
+}
+
+static void
+bytes_that_are_no_envelope_end_the_session(void **state)
+{
+    static const uint8_t garbage[][8] = {{0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff},
+                                         {0x08, 0x01, 0x00, 0x00, 0x00, 0x00, 0x00, 0x00},
+                                         {0xa2, 0x01, 0x7f, 0x00, 0x00, 0x00, 0x00, 0x00}};
+    struct stage *st = *state;
+    struct identity *id = NULL;
+    struct peer p;
+
+    (void)stage_host(st, "node-1", &id);
+    for (size_t i = 0; i < 3; i++) {
+        struct aead_part part = {garbage[i], sizeof(garbage[i])};
+
+        peer_agent(&p, st, id);
+        assert_ok(channel_send(p.ch, &part, 1, &err), &err);
+        assert_int_not_equal(peer_ending(&p), VARVE_OK);
+        peer_close(&p);
+    }
+    identity_free(id);
+    assert_serves(st);
+}
+
+static void
+a_flood_of_failing_requests_is_ended(void **state)
+{
+    struct stage *st = *state;
+    struct ingest_position at[4];
+    struct identity *id = NULL;
+    struct guid run = guid_of(1, 1);
+    size_t count = 0;
+    bool committed = false;
+    unsigned failed = 0;
+    enum varve_err rc;
+    struct peer p;
+
+    (void)stage_host(st, "node-1", &id);
+    peer_agent(&p, st, id);
+    do {
+        rc = agent_begin(&p, &run, at, &count, &committed);
+        failed += rc == VARVE_ERR_NOT_FOUND ? 1 : 0;
+    } while (rc == VARVE_ERR_NOT_FOUND && failed < 5000);
+    assert_true(rc == VARVE_ERR_IO || rc == VARVE_ERR_CLOSED);
+    assert_int_equal(failed, 1025);
+    peer_close(&p);
+    identity_free(id);
+    assert_serves(st);
+}
+
+static void
+a_flood_of_log_lines_does_not_end_the_session(void **state)
+{
+    struct stage *st = *state;
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__Log body = VARVE__V1__LOG__INIT;
+    char area[] = "x";
+    char text[] = "again and again";
+    struct identity *id = NULL;
+    struct peer p;
+
+    (void)stage_host(st, "node-1", &id);
+    peer_agent(&p, st, id);
+    body.level = 2;
+    body.area = area;
+    body.text = text;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_LOG;
+    head.log = &body;
+    for (int i = 0; i < 2000; i++) {
+        assert_ok(envelope_send(p.ch, &head, NULL, 0, &err), &err);
+    }
+    assert_ok(agent_inventory(&p, &mail, 1), &err);
+    peer_close(&p);
+    identity_free(id);
+}
+
+static void
+more_sessions_than_allowed_are_turned_away(void **state)
+{
+    struct stage *st = stage_new();
+    struct peer peers[3];
+
+    st->options.sessions = 2;
+    stage_open(st);
+    peer_operator(&peers[0], st);
+    peer_operator(&peers[1], st);
+    if (peer_dial(&peers[2], st, st->operator_id, NULL) == VARVE_OK) {
+        assert_int_not_equal(peer_hello(&peers[2], VARVE__V1__ROLE__ROLE_OPERATOR, false, NULL),
+                             VARVE_OK);
+    }
+    assert_ok(ask_status(&peers[0]), &err);
+    for (int i = 0; i < 3; i++) {
+        peer_close(&peers[i]);
+    }
+    stage_free(st);
+    (void)state;
+}
+
+static void
+an_error_of_a_peer_is_cut_to_what_fits(void **state)
+{
+    Varve__V1__Error field = VARVE__V1__ERROR__INIT;
+    char message[600];
+    struct varve_error got;
+
+    (void)state;
+    for (size_t i = 0; i + 2 < sizeof(message); i += 2) {
+        memcpy(message + i, "\xc3\xa9", 2); /* two bytes each: a cut may not split one */
+    }
+    message[598] = '\0';
+    field.code = 10;
+    field.source = 3;
+    field.native = -7;
+    field.message = message;
+    wire_error(&got, &field);
+    assert_int_equal(got.code, VARVE_ERR_NOSPACE);
+    assert_int_equal(got.source, VARVE_SRC_HRESULT);
+    assert_true(got.native == -7);
+    assert_int_equal(strlen(got.msg), 238);
+    field.code = 4711;
+    field.source = 99;
+    message[0] = '\n';
+    message[1] = '\xff';
+    wire_error(&got, &field);
+    assert_int_equal(got.code, VARVE_ERR_INTERNAL);
+    assert_int_equal(got.source, VARVE_SRC_NONE);
+    assert_memory_equal(got.msg, "??", 2);
+    field.code = 0;
+    wire_error(&got, &field);
+    assert_int_equal(got.code, VARVE_ERR_INTERNAL); /* an error that says all is well is none */
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        STAGE_CASE(strangers_are_refused_in_the_handshake),
+        STAGE_CASE(a_key_has_one_role),
+        STAGE_CASE(another_major_version_is_refused),
+        STAGE_CASE(nothing_is_heard_before_hello),
+        STAGE_CASE(after_an_enrolment_only_the_end_may_follow),
+        STAGE_CASE(each_role_asks_only_its_own_questions),
+        STAGE_CASE(runs_of_others_are_unknown),
+        STAGE_CASE(inventories_that_are_too_large_are_refused),
+        STAGE_CASE(strings_that_are_too_long_or_not_text_end_the_session),
+        cmocka_unit_test(a_put_that_is_too_large_or_lopsided_ends_the_run),
+        cmocka_unit_test(bytes_beyond_the_credit_end_the_session),
+        STAGE_CASE(many_small_puts_only_make_the_session_wait),
+        STAGE_CASE(a_request_without_an_id_ends_the_session),
+        STAGE_CASE(an_answer_that_nobody_asked_for_ends_the_session),
+        STAGE_CASE(bytes_that_are_no_envelope_end_the_session),
+        STAGE_CASE(a_flood_of_failing_requests_is_ended),
+        STAGE_CASE(a_flood_of_log_lines_does_not_end_the_session),
+        cmocka_unit_test(more_sessions_than_allowed_are_turned_away),
+        cmocka_unit_test(an_error_of_a_peer_is_cut_to_what_fits),
+    };
+
+    if (crypto_init(&err) != VARVE_OK) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
