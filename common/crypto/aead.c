@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "crypto/aead.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -9,11 +10,11 @@
 #include "base/endian.h"
 #include "crypto/aead_internal.h"
 
+/* The key is in the state, in guarded memory. */
 struct aead {
     const struct aead_backend *backend;
     void *state;
     enum aead_cipher cipher;
-    uint8_t key[AEAD_KEY_SIZE]; /* for aead_ratchet() */
 };
 
 static const struct aead_backend *
@@ -40,12 +41,11 @@ aead_new_with(struct aead **out, const struct aead_backend *backend, enum aead_c
     struct aead *a = NULL;
     enum varve_err rc;
 
-    a = sodium_malloc(sizeof(*a));
+    a = calloc(1, sizeof(*a));
     if (a == NULL) {
         rc = varve_error_nomem(err);
         goto out;
     }
-    memset(a, 0, sizeof(*a));
     a->backend = backend;
     a->cipher = cipher;
     rc = backend->state_new(&a->state, cipher, err);
@@ -81,19 +81,14 @@ aead_free(struct aead *a)
 {
     if (a != NULL) {
         a->backend->state_free(a->state);
-        sodium_free(a); /* wipes */
+        free(a);
     }
 }
 
 enum varve_err
 aead_rekey(struct aead *a, const uint8_t key[AEAD_KEY_SIZE], struct varve_error *err)
 {
-    enum varve_err rc = a->backend->set_key(a->state, key, err);
-
-    if (rc == VARVE_OK) {
-        memmove(a->key, key, AEAD_KEY_SIZE);
-    }
-    return rc;
+    return a->backend->set_key(a->state, key, err);
 }
 
 enum varve_err
