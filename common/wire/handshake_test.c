@@ -3,11 +3,14 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
 
+#include "crypto/noise_internal.h"
+#include "wire/frame.h"
 #include "wire/handshake.h"
 
 static const struct channel_secret invitation = {{'i', 'd'}, {'s', 'e', 'c', 'r', 'e', 't'}};
@@ -216,6 +219,115 @@ every_status_has_its_meaning(void **state)
     }
 }
 
+/* docs/format/channel.md, section 9. */
+static const struct {
+    enum frame_type type;
+    const char *text;
+    const char *hex;
+} documented[] = {
+    {FRAME_CONFIRM, NULL, "11000000b3aecb69da810cd69ce213cf9042e9fc06"},
+    {FRAME_DATA, "hello", "1600000066bb49cdd7150a9fd006d26bab0a789884ebc4f62d60"},
+    {FRAME_REKEY, NULL, "1100000087c5f0218838849c372f5c991d12ff0a14"},
+    {FRAME_DATA, "again", "160000009a537a393cf79332baa1b18cf5d2ddb9a09b2a8036de"},
+    {FRAME_END, NULL, "11000000417a073e3105b47b4b2bf1b179b280d02d"},
+};
+
+static void
+expect_hex(const uint8_t *bytes, size_t len, const char *hex)
+{
+    char text[2 * 128 + 1];
+
+    assert_true(len <= 128);
+    for (size_t i = 0; i < len; i++) {
+        (void)snprintf(text + 2 * i, 3, "%02x", bytes[i]);
+    }
+    assert_string_equal(text, hex);
+}
+
+static struct identity *
+identity_of(uint8_t byte)
+{
+    struct varve_error err;
+    struct identity *id = NULL;
+    uint8_t key[32];
+
+    memset(key, byte, sizeof(key));
+    assert_int_equal(identity_from_secret(&id, key, &err), VARVE_OK);
+    return id;
+}
+
+static void
+the_documented_example_comes_out(void **state)
+{
+    static const uint8_t preamble[] = {'v', 'a', 'r', 'v', 'e', 1, 1, 2};
+    struct identity *ends[2] = {identity_of(0x11), identity_of(0x22)};
+    struct noise_params params = {.role = NOISE_INITIATOR,
+                                  .pattern = NOISE_IK,
+                                  .cipher = AEAD_CHACHA20POLY1305,
+                                  .prologue = preamble,
+                                  .prologue_len = sizeof(preamble),
+                                  .own = ends[0],
+                                  .peer_public = identity_public(ends[1])};
+    struct noise *n[2] = {NULL, NULL};
+    struct aead *keys[4] = {NULL, NULL, NULL, NULL};
+    struct frame_sealer up;
+    struct frame_sealer down;
+    struct varve_error err;
+    uint8_t ephemeral[32];
+    uint8_t bytes[128];
+    uint8_t none[1];
+    size_t len = 0;
+    size_t ignored = 0;
+
+    (void)state;
+    for (unsigned i = 0; i < 2; i++) {
+        assert_int_equal(noise_new(&n[i], &params, &err), VARVE_OK);
+        memset(ephemeral, i == 0 ? 0x33 : 0x44, sizeof(ephemeral));
+        noise_fix_ephemeral(n[i], ephemeral);
+        params.role = NOISE_RESPONDER;
+        params.own = ends[1];
+        params.peer_public = NULL;
+    }
+    memcpy(bytes, preamble, 8);
+    assert_int_equal(noise_write(n[0], NULL, 0, bytes + 8, &len, &err), VARVE_OK);
+    expect_hex(bytes, 8 + len,
+               "76617276650101027b0d47d93427f8311160781c7c733fd89f88970aef490d8a"
+               "a0ee19a4cb8a1b14180209d22e6c95bf3b198efd0e3af2c121a6a3464ded18bd"
+               "60a996a63e55b8690701dfa3c7e46edd2448c1db57451ded9ac9019e0861bc64"
+               "21a23235de1d0931");
+    assert_int_equal(noise_read(n[1], bytes + 8, len, none, &ignored, &err), VARVE_OK);
+    bytes[0] = HANDSHAKE_ACCEPTED;
+    assert_int_equal(noise_write(n[1], NULL, 0, bytes + 1, &len, &err), VARVE_OK);
+    expect_hex(bytes, 1 + len,
+               "00ff2ee45601ec1b67310c7790404585ae697331eee1c1f8cf2419731c1fff3e"
+               "6bb422fdb54569552968efe8a55718b7cd");
+    assert_int_equal(noise_read(n[0], bytes + 1, len, none, &ignored, &err), VARVE_OK);
+    expect_hex(noise_hash(n[0]), 32,
+               "ebfe9967df4930afaee4059a61ed5f5d358020d2eead498abdd6f5d9124970d5");
+    assert_int_equal(noise_split(n[0], &keys[0], &keys[1], &err), VARVE_OK);
+    assert_int_equal(noise_split(n[1], &keys[2], &keys[3], &err), VARVE_OK);
+    frame_sealer_init(&up, keys[0], 0);
+    frame_sealer_init(&down, keys[2], 0);
+    for (size_t i = 0; i < sizeof(documented) / sizeof(documented[0]); i++) {
+        struct aead_part part = {documented[i].text, 5};
+
+        assert_int_equal(frame_seal(&up, documented[i].type, &part,
+                                    documented[i].text == NULL ? 0 : 1, 0, bytes, &len, &err),
+                         VARVE_OK);
+        expect_hex(bytes, len, documented[i].hex);
+    }
+    assert_int_equal(frame_seal(&down, FRAME_PING, NULL, 0, 0, bytes, &len, &err), VARVE_OK);
+    expect_hex(bytes, len, "11000000dd67439de5ad9d80a48b57fb3010fe4b15");
+    frame_sealer_release(&up);
+    frame_sealer_release(&down);
+    aead_free(keys[1]);
+    aead_free(keys[3]);
+    for (unsigned i = 0; i < 2; i++) {
+        noise_free(n[i]);
+        identity_free(ends[i]);
+    }
+}
+
 static int
 start(void **state)
 {
@@ -236,6 +348,7 @@ main(void)
         cmocka_unit_test(every_changed_byte_of_both_flights_is_refused),
         cmocka_unit_test(another_secret_under_the_same_id_is_refused),
         cmocka_unit_test(every_status_has_its_meaning),
+        cmocka_unit_test(the_documented_example_comes_out),
     };
 
     return cmocka_run_group_tests(tests, start, NULL);
