@@ -535,7 +535,11 @@ get_place(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
                : varve_error_prefix(err, "record at offset %u of '%s'", place->offset, object);
 }
 
-/* Tries the name's places until one is good; damaged ones are told to the index. */
+/*
+ * Tries the name's places until one is good; the others are told to the index, so that the next backup
+ * brings the bytes again.  A place that cannot be read (a bad sector) counts as damaged too: it is still
+ * tried at the next get, so a passing trouble costs at most a second copy.
+ */
 static enum varve_err
 get_stored(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
            const struct record_name *name, void *buf, size_t cap, size_t *len,
@@ -558,7 +562,7 @@ get_stored(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
                                    text);
         }
         rc = get_place(cs, w, id, name, &place, buf, cap, len, err);
-        if (rc != VARVE_ERR_CORRUPT || place.damaged || i == GET_TRIES) {
+        if ((rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO) || place.damaged || i == GET_TRIES) {
             return rc;
         }
         log_error("store", "damaged: %s", err->msg);

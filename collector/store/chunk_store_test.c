@@ -398,6 +398,28 @@ a_damaged_chunk_is_never_handed_out_and_heals_when_it_comes_again(void **state)
 }
 
 static void
+a_chunk_that_cannot_be_read_is_taken_again(void **state)
+{
+    struct store_fault_plan bad = {
+        .kinds = STORE_FAULT_GET, .fail_at = 1, .fail_forever = true, .fail_code = VARVE_ERR_IO};
+    struct store_fault_plan good = {.kinds = 0};
+    struct fixture *f = *state;
+    struct varve_error err;
+
+    put_chunks(f->cs, 1, 1);
+    assert_ok(chunk_store_barrier(f->cs, &err), &err);
+    store_fault_set(f->store, &bad);
+    assert_err(get_chunk(f->cs, 1, &err), VARVE_ERR_IO, &err);
+    assert_int_equal(has_chunk(f->cs, 1), 0);
+    store_fault_set(f->store, &good);
+    get_chunks(f->cs, 1, 1); /* it was a passing trouble; the bytes are taken again all the same */
+    put_chunks(f->cs, 1, 1);
+    assert_ok(chunk_store_barrier(f->cs, &err), &err);
+    assert_int_equal(has_chunk(f->cs, 1), 1);
+    get_chunks(f->cs, 1, 1);
+}
+
+static void
 a_pack_with_a_damaged_footer_is_read_record_by_record(void **state)
 {
     struct fixture *f = *state;
@@ -618,6 +640,7 @@ main(void)
         TEST(bytes_that_are_not_the_named_ones_are_refused),
         TEST(a_pack_that_cannot_be_stored_takes_its_names_back),
         TEST(a_damaged_chunk_is_never_handed_out_and_heals_when_it_comes_again),
+        TEST(a_chunk_that_cannot_be_read_is_taken_again),
         TEST(a_pack_with_a_damaged_footer_is_read_record_by_record),
         TEST(a_store_without_its_key_or_with_another_is_refused_untouched),
         TEST(a_store_that_lost_its_parameters_is_not_overwritten),
