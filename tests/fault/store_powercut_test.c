@@ -16,7 +16,7 @@
 /*
  * Power is cut at the n-th change of the file system, for every n of a scenario with two vms and
  * several runs, and what was not synced is kept, lost or torn in many ways.  After that the store is
- * opened and the promises are looked at.
+ * opened and the promises are looked at.  VARVE_FAULT_SEEDS: ways tried at each place, for long runs.
  */
 #define SEEDS 5u
 /* More changes than the scenario has. */
@@ -70,6 +70,15 @@ scenario(struct fs *fs, struct store *(*wrap)(struct store *), struct lab_book *
         lab_run_end(&b);
     }
     lab_close(&l);
+}
+
+static unsigned
+seeds_wanted(void)
+{
+    const char *text = getenv("VARVE_FAULT_SEEDS");
+    unsigned long n = text == NULL ? 0 : strtoul(text, NULL, 10);
+
+    return n > 0 && n < 100000 ? (unsigned)n : SEEDS;
 }
 
 /* One cut.  False when the scenario has fewer than n changes. */
@@ -142,7 +151,7 @@ after_a_power_cut_anywhere_every_listed_point_is_whole(void **state)
     struct outcome out;
 
     (void)state;
-    sweep(false, false, NULL, SEEDS, 1, &out);
+    sweep(false, false, NULL, seeds_wanted(), 1, &out);
     print_message("%llu places, %llu openings, %llu points read back, %llu broken promises\n",
                   (unsigned long long)out.cuts, (unsigned long long)out.openings,
                   (unsigned long long)out.points, (unsigned long long)out.broken);
