@@ -1,0 +1,64 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_JOB_JOB_INTERNAL_H
+#define VARVE_JOB_JOB_INTERNAL_H
+
+#include "job/job.h"
+
+/* What is only known while the run goes on. */
+struct job_disk {
+    bool closed; /* the collector has all of it */
+    uint64_t read_bytes;
+    uint64_t sent_bytes;
+    uint64_t tracked_bytes;
+    uint64_t data_bytes; /* planned */
+};
+
+struct job {
+    const struct job_env *env;
+    struct cancel *cancel;
+    struct job_pulse *pulse;
+    struct journal_entry entry;
+    struct capture_frozen frozen;
+    bool has_frozen;
+    struct job_disk *disks; /* as frozen.disks; NULL until they were looked at */
+    struct capture_kept kept;
+    bool has_kept;
+    bool committed;    /* the collector said so when the run was joined */
+    struct peer *peer; /* NULL: none now */
+    struct notes notes;
+    uint32_t chunk_size;
+    uint64_t last_progress_ns;
+    size_t current; /* disk being sent */
+};
+
+/* ---- job_link.c: the collector ---- */
+
+/* A connection, with the run begun or joined on it.  Also after a loss: asks for the next one. */
+VARVE_CHECK enum varve_err job_join(struct job *j, struct varve_error *err);
+/* The last error came because the connection is gone. */
+bool job_peer_lost(const struct job *j);
+void job_progress(struct job *j, const char *phase, const struct pump_counts *now);
+/* Best effort: the run is over for the host. */
+void job_end_run(struct job *j, const struct varve_error *failure);
+
+/* ---- job_disk.c: reading ---- */
+
+/* Decides for each frozen disk what is read; fills entry.disks.  When entry.disks is there already (a
+ * resumed run) the decisions stand and only sizes are looked up. */
+VARVE_CHECK enum varve_err job_plan_disks(struct job *j, struct varve_error *err);
+/* Sends what the collector does not have yet; after a loss call again. */
+VARVE_CHECK enum varve_err job_send_disks(struct job *j, struct varve_error *err);
+
+/* ---- job_end.c: letting go ---- */
+
+VARVE_CHECK enum varve_err job_write(struct job *j, enum journal_state state,
+                                     struct varve_error *err);
+/* The run is a point: everything of ours but the new reference point goes. */
+VARVE_CHECK enum varve_err job_release(struct job *j, struct varve_error *err);
+/* The run failed: everything of this run goes.  An error means that the journal still has it. */
+VARVE_CHECK enum varve_err job_undo(struct job *j, const struct varve_error *failure,
+                                    struct varve_error *err);
+/* Adds the new reference point to those of ours. */
+VARVE_CHECK enum varve_err job_own(struct job *j, struct varve_error *err);
+
+#endif
