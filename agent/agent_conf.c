@@ -1,0 +1,90 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stddef.h>
+
+#include "agent.h"
+#include "job/runner.h"
+#include "pump/pump.h"
+
+static const char *const captures[] = {"folder", "sim", NULL};
+static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+
+static const struct conf_option options[] = {
+    {.name = "state-dir",
+     .type = CONF_STRING,
+     .value = "FOLDER",
+     .initial = "/var/lib/varve-agent",
+     .at = offsetof(struct agent_conf, state_dir),
+     .help = "Where the agent keeps its key, its enrolment and the journal of its runs."},
+    {.name = "capture",
+     .type = CONF_ENUM,
+     .choices = captures,
+     .initial = "folder",
+     .at = offsetof(struct agent_conf, capture),
+     .help = "How virtual machines are found and frozen. folder: disk images at rest in a folder. "
+             "sim: a simulated Hyper-V host."},
+    {.name = "folder",
+     .type = CONF_STRING,
+     .value = "FOLDER",
+     .at = offsetof(struct agent_conf, folder),
+     .help =
+         "The folder of disk images, for capture = folder. Each image in it is a virtual machine "
+         "with one disk, each subfolder with images is one with all of them."},
+    {.name = "sim-socket",
+     .type = CONF_STRING,
+     .value = "SOCKET",
+     .at = offsetof(struct agent_conf, sim_socket),
+     .help = "The socket of the simulated host, for capture = sim."},
+    {.name = "hash-threads",
+     .type = CONF_INTEGER,
+     .unit = "threads",
+     .initial = "0",
+     .max = 256,
+     .at = offsetof(struct agent_conf, hash_threads),
+     .help = "Threads that hash and compress at a time. 0: one per core. Never more than one for "
+             "each 4 MiB of memory."},
+    {.name = "memory",
+     .type = CONF_SIZE,
+     .initial = "32MiB",
+     .min = PUMP_MEMORY_MIN,
+     .max = (int64_t)1 << 30,
+     .at = offsetof(struct agent_conf, memory),
+     .help = "Memory for the data of all runs together."},
+    {.name = "max-runs",
+     .type = CONF_INTEGER,
+     .unit = "runs",
+     .initial = "2",
+     .min = 1,
+     .max = RUNNER_RUNS_MAX,
+     .at = offsetof(struct agent_conf, max_runs),
+     .help = "Virtual machines that are backed up at a time."},
+    {.name = "log-level",
+     .type = CONF_ENUM,
+     .choices = levels,
+     .initial = "info",
+     .at = offsetof(struct agent_conf, log_level),
+     .help = "What is logged, to standard error."},
+};
+
+const struct conf_program agent_program = {
+    .name = "varve-agent",
+    .version = VARVE_VERSION,
+    .summary = "Backs up the virtual machines of this host to a Varve collector.",
+    .usage = "enroll TOKEN | run | doctor [OPTION...]",
+    .file = "/etc/varve/agent.conf",
+    .options = options,
+    .option_count = sizeof(options) / sizeof(options[0]),
+};
+
+enum varve_err
+agent_conf_check(const struct agent_conf *conf, struct varve_error *err)
+{
+    if (conf->capture == AGENT_CAPTURE_FOLDER && conf->folder == NULL) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "capture = folder needs to know which: set 'folder'");
+    }
+    if (conf->capture == AGENT_CAPTURE_SIM && conf->sim_socket == NULL) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "capture = sim needs to know where the host is: set 'sim-socket'");
+    }
+    return VARVE_OK;
+}

@@ -1,0 +1,122 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "inventory/inventory.h"
+#include "wire/channel.h"
+
+#define DIAL_MS 10000u
+
+/* The first thing that is wrong decides the exit code; all of it is said. */
+static void
+note_problem(enum varve_err rc, const struct varve_error *why, struct varve_error *first)
+{
+    if (first->code == VARVE_OK) {
+        *first = *why;
+        first->code = rc;
+    }
+}
+
+static void
+say_disk(const struct capture_disk *d, size_t *problems)
+{
+    if (d->problem != NULL) {
+        (void)printf("     disk %s: CANNOT be backed up: %s\n", d->name, d->problem);
+        (*problems)++;
+        return;
+    }
+    (void)printf("     disk %s: %" PRIu64 " MiB, %s, %s\n", d->name, d->size / (1024 * 1024),
+                 d->format, d->tracked ? "changes are tracked" : "no change tracking");
+    (void)printf("          %s\n", d->path);
+}
+
+static void
+say_host(struct capture *capture, struct varve_error *first)
+{
+    struct capture_inventory inv;
+    struct varve_error err;
+    size_t problems = 0;
+    size_t i;
+    size_t k;
+    enum varve_err rc = inventory_take(capture, &inv, &err);
+
+    if (rc != VARVE_OK) {
+        (void)printf("host      %s\n", err.msg);
+        note_problem(rc, &err, first);
+        return;
+    }
+    (void)printf("host      %s, %zu virtual machines\n", inv.provider, inv.count);
+    for (i = 0; i < inv.notes.count; i++) {
+        (void)printf("          %s\n", inv.notes.text[i]);
+    }
+    for (i = 0; i < inv.count; i++) {
+        const struct capture_vm *vm = &inv.vms[i];
+        char id[GUID_TEXT_SIZE];
+
+        guid_format(&vm->id, id);
+        (void)printf("vm   %s (%s), %s\n", vm->name, id, vm->state);
+        (void)printf("     frozen by %s, read by %s: %s\n", capture->name, capture->source,
+                     vm->reason);
+        for (k = 0; k < vm->disk_count; k++) {
+            say_disk(&vm->disks[k], &problems);
+        }
+    }
+    capture_inventory_release(&inv);
+    if (problems > 0) {
+        rc = varve_error_set(&err, VARVE_ERR_IO, "%zu disks cannot be backed up", problems);
+        note_problem(rc, &err, first);
+    }
+}
+
+/* Only the handshake: a Hello would take the place of the running agent's connection. */
+static void
+say_collector(const struct enrolment *e, const struct identity *key, struct varve_error *first)
+{
+    struct channel *ch = NULL;
+    struct varve_error err;
+    enum varve_err rc = channel_dial(&ch, e->address, key, e->collector, NULL, DIAL_MS, NULL, &err);
+
+    if (rc == VARVE_OK) {
+        (void)printf("collector %s: reached, is who it must be, accepts this host's key\n",
+                     e->address);
+    } else {
+        (void)printf("collector %s: %s\n", e->address, err.msg);
+        note_problem(rc == VARVE_ERR_AUTH ? rc : VARVE_ERR_TIMEOUT, &err, first);
+    }
+    channel_close(ch);
+}
+
+enum varve_err
+agent_doctor(const struct agent_conf *conf, struct varve_error *err)
+{
+    struct enrolment e;
+    struct identity *key = NULL;
+    struct capture *capture = NULL;
+    struct varve_error first;
+    enum varve_err rc;
+
+    memset(&first, 0, sizeof(first));
+    rc = enrolment_load(&e, &key, fs_system(), conf->state_dir, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    (void)printf("agent     %s, enrolled as '%s'\n", AGENT_SOFTWARE, e.name);
+    say_collector(&e, key, &first);
+    rc = agent_open_capture(&capture, conf, key, err);
+    if (rc == VARVE_OK) {
+        say_host(capture, &first);
+    } else {
+        (void)printf("host      %s\n", err->msg);
+        note_problem(rc, err, &first);
+    }
+    capture_close(capture);
+    identity_free(key);
+    if (first.code != VARVE_OK) {
+        *err = first;
+        return first.code;
+    }
+    (void)printf("all is well\n");
+    return VARVE_OK;
+}

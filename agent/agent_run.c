@@ -1,0 +1,211 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/log.h"
+#include "capture/folder/folder.h"
+#include "capture/sim/sim.h"
+#include "job/runner.h"
+#include "os/path.h"
+#include "service.h"
+#include "uplink/uplink.h"
+
+/* How long a stop waits for runs to be undone. */
+#define STOP_MS 12000u
+
+struct agent {
+    struct enrolment enrolment;
+    struct identity *key;
+    struct capture *capture;
+    struct pump *pump;
+    struct runner *runner;
+    struct uplink *uplink;
+    char host_name[SERVICE_NAME_MAX];
+    char system[SERVICE_NAME_MAX];
+};
+
+enum varve_err
+agent_open_capture(struct capture **out, const struct agent_conf *conf, const struct identity *key,
+                   struct varve_error *err)
+{
+    if (conf->capture == AGENT_CAPTURE_SIM) {
+        return capture_sim_open(out, conf->sim_socket, err);
+    }
+    return capture_folder_open(out, fs_system(), conf->folder, identity_public(key),
+                               IDENTITY_KEY_SIZE, err);
+}
+
+/* ---- what connects the parts ---- */
+
+static enum varve_err
+link_get(void *arg, const struct peer *lost, uint32_t timeout_ms, struct cancel *cancel,
+         struct peer **out, struct varve_error *err)
+{
+    const struct agent *a = arg;
+
+    return uplink_get_peer(a->uplink, lost, timeout_ms, cancel, out, err);
+}
+
+static void
+link_put(void *arg, struct peer *p)
+{
+    (void)arg;
+    uplink_put_peer(p);
+}
+
+static enum varve_err
+open_source(void *arg, const struct capture_frozen *frozen, size_t disk, struct source **out,
+            struct varve_error *err)
+{
+    (void)arg;
+    return source_file_open(out, fs_system(), frozen->disks[disk].path, frozen->allow_raw, err);
+}
+
+static enum varve_err
+on_start_run(void *arg, const struct uplink_start *start, struct varve_error *err)
+{
+    const struct agent *a = arg;
+    struct job_request r;
+    size_t i;
+
+    memset(&r, 0, sizeof(r));
+    r.run = start->run;
+    r.vm = start->vm;
+    r.full = start->full;
+    memcpy(r.base_refpoint, start->reference_point, sizeof(r.base_refpoint));
+    r.base = calloc(start->base_count + 1, sizeof(*r.base));
+    if (r.base == NULL) {
+        return varve_error_nomem(err);
+    }
+    r.base_count = start->base_count;
+    for (i = 0; i < start->base_count; i++) {
+        r.base[i].id = start->base[i].disk;
+        r.base[i].size = start->base[i].size;
+        memcpy(r.base[i].change_id, start->base[i].change_id, sizeof(r.base[i].change_id));
+    }
+    return runner_add(a->runner, &r, err);
+}
+
+static void
+on_cancel_run(void *arg, const struct guid *run)
+{
+    const struct agent *a = arg;
+
+    runner_cancel(a->runner, run);
+}
+
+static void
+on_beat(void *arg, struct peer *p)
+{
+    const struct agent *a = arg;
+
+    runner_beat(a->runner, p);
+}
+
+static enum varve_err
+start_uplink(struct agent *a, struct varve_error *err)
+{
+    struct uplink_options options = {
+        .address = a->enrolment.address,
+        .collector = a->enrolment.collector,
+        .identity = a->key,
+        .capture = a->capture,
+        .events = {.arg = a,
+                   .start_run = on_start_run,
+                   .cancel_run = on_cancel_run,
+                   .beat = on_beat},
+        .software = AGENT_SOFTWARE,
+        .system = a->system,
+        .host_name = a->host_name,
+    };
+
+    service_host_name(a->host_name);
+    service_system(a->system);
+    return uplink_start(&a->uplink, &options, err);
+}
+
+static enum varve_err
+agent_open(struct agent *a, const struct agent_conf *conf, struct varve_error *err)
+{
+    struct pump_options pump_options = {.hash_threads = (unsigned)conf->hash_threads,
+                                        .memory = (size_t)conf->memory};
+    struct job_env env = {.fs = fs_system(),
+                          .state_dir = conf->state_dir,
+                          .link = {.arg = a, .get = link_get, .put = link_put},
+                          .open_source = open_source,
+                          .rejoin_ms = JOB_REJOIN_MS,
+                          .merge_ms = JOB_MERGE_MS};
+    char *key_path = NULL;
+    enum varve_err rc;
+
+    rc = enrolment_load(&a->enrolment, &a->key, fs_system(), conf->state_dir, err);
+    if (rc == VARVE_OK) {
+        rc = path_join(&key_path, conf->state_dir, "agent.key", err);
+    }
+    if (rc == VARVE_OK) {
+        rc = service_own(key_path, err);
+    }
+    free(key_path);
+    if (rc == VARVE_OK) {
+        rc = agent_open_capture(&a->capture, conf, a->key, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = pump_new(&a->pump, &pump_options, err);
+    }
+    if (rc == VARVE_OK) {
+        env.capture = a->capture;
+        env.pump = a->pump;
+        rc = runner_new(&a->runner, &env, (unsigned)conf->max_runs, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = runner_recover(a->runner, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = start_uplink(a, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = runner_go(a->runner, err);
+    }
+    return rc;
+}
+
+static void
+agent_close(struct agent *a)
+{
+    if (a->runner != NULL && !runner_stop(a->runner, STOP_MS)) {
+        log_warn("main", "not every run could be undone in time; the next start does it");
+        if (a->uplink != NULL) {
+            uplink_abandon(a->uplink);
+        }
+    }
+    runner_free(a->runner);
+    uplink_stop(a->uplink);
+    pump_free(a->pump);
+    capture_close(a->capture);
+    identity_free(a->key);
+}
+
+enum varve_err
+agent_run(const struct agent_conf *conf, struct varve_error *err)
+{
+    struct agent *a = calloc(1, sizeof(*a));
+    enum varve_err rc;
+
+    if (a == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = agent_open(a, conf, err);
+    if (rc == VARVE_OK) {
+        log_info("main", "%s host='%s' capture=%s", AGENT_SOFTWARE, a->enrolment.name,
+                 a->capture->name);
+        service_wait_end();
+        log_info("main", "stopping");
+    }
+    agent_close(a);
+    free(a);
+    if (rc == VARVE_OK) {
+        log_info("main", "stopped");
+    }
+    return rc;
+}

@@ -1,0 +1,155 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+
+#include "agent.h"
+#include "base/log.h"
+#include "service.h"
+
+/* varve-agent: commands, and how they end. */
+
+/* The exit codes that all programs share: varve(1). */
+enum {
+    EXIT_FINE = 0,
+    EXIT_FAILED = 1,
+    EXIT_USAGE = 2,
+    EXIT_NOT_FOUND = 3,
+    EXIT_EXISTS = 4,
+    EXIT_DENIED = 5,
+    EXIT_UNREACHABLE = 6,
+    EXIT_NOSPACE = 7,
+    EXIT_CORRUPT = 8
+};
+
+struct command {
+    const char *name;
+    size_t arguments;
+    const char *missing; /* what to say when they are not there */
+};
+
+enum { COMMAND_ENROLL, COMMAND_RUN, COMMAND_DOCTOR, COMMAND_COUNT };
+
+static const struct command commands[COMMAND_COUNT] = {
+    [COMMAND_ENROLL] = {"enroll", 1, "a token, which 'varve host invite NAME' prints"},
+    [COMMAND_RUN] = {"run", 0, ""},
+    [COMMAND_DOCTOR] = {"doctor", 0, ""},
+};
+
+static int
+exit_code(enum varve_err code, bool talks)
+{
+    switch (code) {
+    case VARVE_OK:
+        return EXIT_FINE;
+    case VARVE_ERR_INVALID:
+        return EXIT_USAGE;
+    case VARVE_ERR_NOT_FOUND:
+        return EXIT_NOT_FOUND;
+    case VARVE_ERR_EXISTS:
+        return EXIT_EXISTS;
+    case VARVE_ERR_DENIED:
+    case VARVE_ERR_AUTH:
+        return EXIT_DENIED;
+    case VARVE_ERR_NOSPACE:
+        return EXIT_NOSPACE;
+    case VARVE_ERR_CORRUPT:
+        return EXIT_CORRUPT;
+    case VARVE_ERR_TIMEOUT:
+    case VARVE_ERR_CLOSED:
+        return EXIT_UNREACHABLE;
+    case VARVE_ERR_IO:
+        return talks ? EXIT_UNREACHABLE : EXIT_FAILED;
+    default:
+        return EXIT_FAILED;
+    }
+}
+
+static int
+complain(const struct varve_error *err, bool talks)
+{
+    (void)fprintf(stderr, "varve-agent: %s\n", err->msg);
+    return exit_code(err->code, talks);
+}
+
+static enum varve_err
+find_command(const struct conf_args *args, size_t *out, struct varve_error *err)
+{
+    size_t i;
+
+    if (args->positional_count == 0) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "say what to do: enroll TOKEN, run or doctor (--help shows more)");
+    }
+    for (i = 0; i < COMMAND_COUNT; i++) {
+        if (strcmp(args->positional[0], commands[i].name) != 0) {
+            continue;
+        }
+        if (args->positional_count - 1 < commands[i].arguments) {
+            return varve_error_set(err, VARVE_ERR_INVALID, "'%s' needs %s", commands[i].name,
+                                   commands[i].missing);
+        }
+        if (args->positional_count - 1 > commands[i].arguments) {
+            return varve_error_set(err, VARVE_ERR_INVALID,
+                                   "'%s' does not know what to do with '%s'", commands[i].name,
+                                   args->positional[commands[i].arguments + 1]);
+        }
+        *out = i;
+        return VARVE_OK;
+    }
+    return varve_error_set(err, VARVE_ERR_INVALID,
+                           "'%.64s' is not something the agent does; enroll TOKEN, run and doctor "
+                           "are (--help shows more)",
+                           args->positional[0]);
+}
+
+static int
+carry_out(size_t command, const struct conf_args *args, const struct agent_conf *conf)
+{
+    struct varve_error err;
+    enum varve_err rc;
+
+    rc = crypto_init(&err);
+    if (rc == VARVE_OK && command == COMMAND_ENROLL) {
+        rc =
+            enrolment_make(fs_system(), conf->state_dir, args->positional[1], AGENT_SOFTWARE, &err);
+        return rc == VARVE_OK ? EXIT_FINE : complain(&err, true);
+    }
+    if (rc == VARVE_OK) {
+        rc = agent_conf_check(conf, &err);
+    }
+    if (rc == VARVE_OK && command == COMMAND_RUN) {
+        rc = agent_run(conf, &err);
+    } else if (rc == VARVE_OK) {
+        rc = agent_doctor(conf, &err);
+    }
+    return rc == VARVE_OK ? EXIT_FINE : complain(&err, false);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct agent_conf conf;
+    struct conf_args args;
+    struct varve_error err;
+    size_t command = 0;
+    int code;
+
+    service_prepare();
+    if (conf_load(&agent_program, &conf, &args, argc, argv, fs_system(), &err) != VARVE_OK) {
+        return complain(&err, false);
+    }
+    if (args.print != NULL) {
+        (void)fputs(args.print, stdout);
+        conf_args_release(&args);
+        return EXIT_FINE;
+    }
+    log_set_level((enum log_level)conf.log_level);
+    if (find_command(&args, &command, &err) != VARVE_OK) {
+        code = complain(&err, false);
+    } else {
+        code = carry_out(command, &args, &conf);
+    }
+    conf_args_release(&args);
+    conf_release(&agent_program, &conf);
+    return code;
+}
