@@ -123,10 +123,15 @@ out:
 static uint32_t
 start_host(struct sim_host *h, struct sim_error *err)
 {
+    uint64_t mix = h->seed;
     uint32_t rc;
 
     h->boots++;
-    sim_random_seed(&h->random, h->seed ^ (h->boots * UINT64_C(0x9E3779B97F4A7C15)));
+    /* The name too: two hosts of one seed must not make vms with the same ids. */
+    for (const char *p = h->name; *p != 0; p++) {
+        mix = (mix ^ (unsigned char)*p) * UINT64_C(0x100000001B3);
+    }
+    sim_random_seed(&h->random, mix ^ (h->boots * UINT64_C(0x9E3779B97F4A7C15)));
     rc = host_save(h, err);
     return rc == SIM_OK ? load_vms(h, err) : rc;
 }
