@@ -105,22 +105,30 @@ grow(void **list, size_t count, size_t *cap, size_t item)
     return true;
 }
 
-/* Takes p on success. */
+/* Room for one point more, which insert_locked() then takes. */
 static enum varve_err
-insert_locked(struct catalog *c, struct point *p, struct varve_error *err)
+reserve_locked(struct catalog *c, struct varve_error *err)
 {
     void *list = c->points;
-    size_t at;
 
-    if (!grow(&list, c->count, &c->cap, sizeof(c->points[0]))) {
+    if (!grow(&list, c->count + c->reserved, &c->cap, sizeof(c->points[0]))) {
         return varve_error_nomem(err);
     }
     c->points = list;
-    at = lower_bound_locked(c, &p->vm, p->seq);
+    c->reserved++;
+    return VARVE_OK;
+}
+
+/* Takes p. */
+static void
+insert_locked(struct catalog *c, struct point *p)
+{
+    size_t at = lower_bound_locked(c, &p->vm, p->seq);
+
     memmove(&c->points[at + 1], &c->points[at], (c->count - at) * sizeof(c->points[0]));
     c->points[at] = p;
     c->count++;
-    return VARVE_OK;
+    c->reserved--;
 }
 
 /* The vm's row, made when it is not there; NULL: no memory.  Valid until the next call. */
@@ -264,8 +272,11 @@ adopt(struct catalog *c, const char *name, struct varve_error *err)
             row->last_seq = seq;
         }
         if (rc == VARVE_OK) {
-            rc = insert_locked(c, p, err);
-            p = rc == VARVE_OK ? NULL : p;
+            rc = reserve_locked(c, err);
+            if (rc == VARVE_OK) {
+                insert_locked(c, p);
+                p = NULL;
+            }
         } else {
             log_error("catalog", "a point cannot be read object=%s reason=%s", name, err->msg);
             rc = add_damage_locked(c, name, err->msg, err);
@@ -382,7 +393,8 @@ begin_publish(struct catalog *c, const struct point *p, struct point **existing,
     } else if (row == NULL) {
         rc = varve_error_nomem(err);
     } else {
-        row->publishing = true;
+        rc = reserve_locked(c, err); /* once the object is there nothing may fail any more */
+        row->publishing = rc == VARVE_OK;
     }
     mutex_unlock(&c->lock);
     if (existing != NULL) {
@@ -393,12 +405,18 @@ begin_publish(struct catalog *c, const struct point *p, struct point **existing,
     return rc;
 }
 
+/* light: the point that was made, taken; NULL: none was. */
 static void
-end_publish(struct catalog *c, const struct guid *vm)
+end_publish(struct catalog *c, const struct guid *vm, struct point *light)
 {
     struct catalog_vm *row = NULL;
 
     mutex_lock(&c->lock);
+    if (light != NULL) {
+        insert_locked(c, light);
+    } else {
+        c->reserved--;
+    }
     row = vm_locked(c, vm);
     if (row != NULL) { /* it is there since begin_publish() */
         row->publishing = false;
@@ -500,17 +518,7 @@ catalog_publish(struct catalog *c, struct point *p, uint64_t loss, struct point 
             rc = put_point(c, p, &light, err); /* an object that was not there at open */
         }
     }
-    if (rc == VARVE_OK) {
-        mutex_lock(&c->lock);
-        rc = insert_locked(c, light, err);
-        mutex_unlock(&c->lock);
-        if (rc != VARVE_OK) {
-            /* Listed at the next open; now nobody would find it. */
-            log_error("catalog", "a point was published but is not listed reason=%s", err->msg);
-            point_unref(light);
-        }
-    }
-    end_publish(c, &p->vm);
+    end_publish(c, &p->vm, light);
     return rc;
 }
 

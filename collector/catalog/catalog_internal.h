@@ -20,6 +20,7 @@ struct catalog {
     struct point **points; /* sorted by vm, then seq */
     size_t count;
     size_t cap;
+    size_t reserved;        /* places of points kept for publishes under way */
     struct catalog_vm *vms; /* sorted by id */
     size_t vm_count;
     size_t vm_cap;

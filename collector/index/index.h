@@ -65,7 +65,7 @@ struct index_ops {
     /* The bytes at *place are wrong.  Nothing happens when it is not the name's place any more. */
     enum varve_err (*mark_damaged)(struct index *ix, const struct record_name *name,
                                    const struct index_place *place, struct varve_error *err);
-    /* Every pack, in no order; false from cb ends it. */
+    /* Every pack, in no order; false from cb ends it.  cb does not call the index. */
     enum varve_err (*list_packs)(struct index *ix,
                                  bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
                                  struct varve_error *err);

@@ -443,6 +443,39 @@ a_pack_with_a_damaged_footer_is_read_record_by_record(void **state)
 }
 
 static void
+a_pack_that_was_cut_is_noticed_at_open_and_its_whole_records_are_kept(void **state)
+{
+    struct fixture *f = *state;
+    char name[STORE_NAME_MAX + 1];
+    struct chunk_store_stats stats;
+    struct varve_error err;
+    struct file *file = NULL;
+    struct file_stat st;
+    char *path = NULL;
+
+    put_chunks(f->cs, 0, 20);
+    assert_ok(chunk_store_barrier(f->cs, &err), &err);
+    last_pack(f, name);
+    close_all(f);
+    path = test_path(f->store_path, name);
+    assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+    assert_ok(file_fstat(file, &st, &err), &err);
+    assert_ok(file_truncate(file, st.size / 2, &err), &err);
+    file_close(file);
+    open_all(f);
+    assert_ok(chunk_store_get_stats(f->cs, &stats, &err), &err);
+    assert_in_range(stats.chunks, 5, 15);
+    for (uint64_t n = 0; n < 20; n++) {
+        assert_int_equal(has_chunk(f->cs, n), n < stats.chunks);
+    }
+    get_chunks(f->cs, 0, stats.chunks);
+    put_chunks(f->cs, 0, 20);
+    assert_ok(chunk_store_barrier(f->cs, &err), &err);
+    get_chunks(f->cs, 0, 20);
+    free(path);
+}
+
+static void
 a_store_without_its_key_or_with_another_is_refused_untouched(void **state)
 {
     struct fixture *f = *state;
@@ -642,6 +675,7 @@ main(void)
         TEST(a_damaged_chunk_is_never_handed_out_and_heals_when_it_comes_again),
         TEST(a_chunk_that_cannot_be_read_is_taken_again),
         TEST(a_pack_with_a_damaged_footer_is_read_record_by_record),
+        TEST(a_pack_that_was_cut_is_noticed_at_open_and_its_whole_records_are_kept),
         TEST(a_store_without_its_key_or_with_another_is_refused_untouched),
         TEST(a_store_that_lost_its_parameters_is_not_overwritten),
         TEST(a_chunk_size_that_cannot_be_is_refused),

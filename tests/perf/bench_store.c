@@ -223,6 +223,13 @@ main(int argc, char **argv)
     }
     printf("open %.3f s\n", (double)(time_mono_ns() - start) / 1e9);
     chunk_store_close(cs);
+    snprintf(path[1], sizeof(path[1]), "%s/index-2", argv[1]);
+    start = time_mono_ns();
+    if (chunk_store_open(&cs, store, fs_system(), &options, &err) != VARVE_OK) {
+        fail(&err);
+    }
+    printf("open without index %.3f s\n", (double)(time_mono_ns() - start) / 1e9);
+    chunk_store_close(cs);
     store_close(store);
     printf("peak memory %ld MiB, of which the prepared chunks %zu MiB\n", usage.ru_maxrss / 1024,
            count * (CHUNK + 64) / 1048576);
