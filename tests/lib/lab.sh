@@ -15,11 +15,12 @@
 #   lab_pid NAME              pid of "collector", "host-NAME", "agent-NAME"
 #   lab_kill NAME             SIGKILL;  lab_stop NAME  SIGTERM;  lab_stop_all
 #
-# BIN is where the programs are, HVSIM the simulator.
+# BIN is where the programs are, HVSIM the simulator: of the build that VARVE_BUILD_DIR names, else of build/release.
 
 lab_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-BIN=${BIN:-$lab_top/build/release/bin}
-HVSIM=${HVSIM:-$(dirname "$BIN")/tools/hvsim}
+lab_build=${VARVE_BUILD_DIR:-$lab_top/build/release}
+BIN=$lab_build/bin
+HVSIM=$lab_build/tools/hvsim
 LAB=${LAB:-}
 
 lab_die() {
