@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "extent/extent.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -153,6 +154,7 @@ extent_list_add(struct extent_list *l, uint64_t offset, uint64_t length, enum ex
     if (rc != VARVE_OK) {
         return rc;
     }
+    assert(l->items != NULL); /* pieces > 0 */
     if (hi < l->count) {
         memmove(&l->items[lo + pieces], &l->items[hi], (l->count - hi) * sizeof(l->items[0]));
     }

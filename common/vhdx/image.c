@@ -125,6 +125,8 @@ resolve(struct image *img, uint64_t off, uint64_t max, struct layer **owner, str
 {
     unsigned i;
 
+    *owner = img->layers[0]; /* count > 0 */
+    *run = (struct layer_run){max, IMAGE_MAP_PARENT, 0};
     for (i = 0; i < img->count; i++) {
         struct layer *l = img->layers[i];
         enum varve_err rc = l->ops->map(l, off, max, run, err);

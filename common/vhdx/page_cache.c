@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vhdx/page_cache.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -95,6 +96,7 @@ page_cache_read(struct page_cache *c, void *buf, size_t len, uint64_t off, struc
             if (rc != VARVE_OK) {
                 return rc;
             }
+            assert(data != NULL);
             memcpy(out, data + in_page, n);
             mutex_lock(&c->lock);
             old = slot->data;

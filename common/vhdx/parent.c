@@ -12,7 +12,7 @@ enum varve_err
 parent_hint_add_path(struct parent_hint *h, const char *path, bool base_name,
                      struct varve_error *err)
 {
-    char text[PARENT_PATH_SIZE];
+    char text[PARENT_PATH_SIZE] = {0};
     const char *start = text;
     size_t len = strlen(path) + 1;
     unsigned i;

@@ -270,10 +270,10 @@ vhdx_metadata_read(struct vhdx_layer *v, struct varve_error *err)
 {
     struct image_info *info = &v->base.info;
     struct found items[ITEM_COUNT];
-    uint8_t params[8];
-    uint8_t size[8];
-    uint8_t logical[4];
-    uint8_t physical[4];
+    uint8_t params[8] = {0};
+    uint8_t size[8] = {0};
+    uint8_t logical[4] = {0};
+    uint8_t physical[4] = {0};
     uint8_t id[16] = {0};
     enum varve_err rc;
 

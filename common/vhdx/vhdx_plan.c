@@ -137,6 +137,7 @@ append_extent(struct vhdx_plan *p, uint64_t offset, uint64_t length, struct varv
         p->extents = extents;
         p->extent_cap = cap;
     }
+    assert(p->extents != NULL);
     p->extents[p->extent_count].offset = offset;
     p->extents[p->extent_count].length = length;
     p->extent_count++;

@@ -104,7 +104,7 @@ put(struct mem_fs *m, struct mem_file *f, const uint8_t *data, size_t len, uint6
         uint8_t *page = NULL;
         enum varve_err rc = page_for_writing(m, f, off / PAGE, &page, err);
 
-        if (rc != VARVE_OK) {
+        if (rc != VARVE_OK || page == NULL) {
             return rc;
         }
         memcpy(page + in_page, data, n);
@@ -383,7 +383,7 @@ mem_fs_put(struct mem_fs *m, const char *path, const void *data, size_t len, uin
     if (f == NULL) {
         rc = create(m, path, &f, err);
     }
-    return rc == VARVE_OK ? put(m, f, data, len, off, err) : rc;
+    return rc == VARVE_OK && f != NULL ? put(m, f, data, len, off, err) : rc;
 }
 
 enum varve_err
@@ -395,7 +395,7 @@ mem_fs_set_size(struct mem_fs *m, const char *path, uint64_t size, struct varve_
     if (f == NULL) {
         rc = create(m, path, &f, err);
     }
-    return rc == VARVE_OK ? set_size(m, f, size, err) : rc;
+    return rc == VARVE_OK && f != NULL ? set_size(m, f, size, err) : rc;
 }
 
 void

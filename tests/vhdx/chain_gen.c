@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vhdx/chain_gen.h"
 
+#include <assert.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -129,6 +130,7 @@ choose_extents(struct chain_gen *g)
     uint64_t gap = sectors / g->shape.extents * 2 + 2;
     uint8_t mark = (uint8_t)(g->level + 1);
 
+    assert(g->owner != NULL && g->extents != NULL);
     g->extent_count = 0;
     while (g->extent_count < g->shape.extents && at < sectors) {
         uint64_t most = UINT64_C(1) << chain_gen_random(g, 14);
@@ -186,7 +188,7 @@ chain_write_plan(const struct vhdx_plan *p, struct fs *fs, const char *path, cha
     if (rc == VARVE_OK && buf == NULL) {
         rc = varve_error_nomem(err);
     }
-    while (rc == VARVE_OK && off < vhdx_plan_file_size(p)) {
+    while (rc == VARVE_OK && buf != NULL && off < vhdx_plan_file_size(p)) {
         struct vhdx_segment s;
         size_t n;
 

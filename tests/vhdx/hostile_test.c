@@ -56,6 +56,8 @@ set_up(void **state)
     if (l->m == NULL || chain_gen_init(&l->g, &shape, 5, &err) != VARVE_OK ||
         chain_gen_next(&l->g, mem_fs_fs(l->m), "d", &err) != VARVE_OK ||
         chain_gen_next(&l->g, mem_fs_fs(l->m), "d", &err) != VARVE_OK) {
+        mem_fs_free(l->m);
+        free(l);
         return -1;
     }
     *state = l;
@@ -96,19 +98,19 @@ expect_refusal(struct mem_fs *m, const char *path, enum varve_err code, const ch
 struct change {
     const char *file;
     uint64_t off;
-    unsigned width; /* bytes, little-endian */
+    uint64_t width; /* bytes, little-endian */
     uint64_t value;
     enum varve_err code;
     const char *part; /* of the message */
 };
 
 static void
-apply(struct mem_fs *m, const char *path, uint64_t off, unsigned width, uint64_t value)
+apply(struct mem_fs *m, const char *path, uint64_t off, uint64_t width, uint64_t value)
 {
     uint8_t p[8];
 
     put_le64(p, value);
-    edit_put(m, path, off, p, width);
+    edit_put(m, path, off, p, (size_t)width);
 }
 
 /* Headers and region tables stand twice: both are changed. */

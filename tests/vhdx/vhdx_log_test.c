@@ -75,6 +75,7 @@ set_up(void **state)
     }
     l->m = mem_fs_new();
     if (l->m == NULL) {
+        free(l);
         return -1;
     }
     for (i = 0; i < DISK; i++) {
