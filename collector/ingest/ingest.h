@@ -141,8 +141,8 @@ void ingest_host_revoked(struct ingest *ing, const struct guid *host);
 /* ---- what an agent says; run ids are looked up among its own runs only ---- */
 
 struct ingest_position {
-    uint32_t disk;
     uint64_t next_chunk;
+    uint32_t disk;
     bool closed;
 };
 struct ingest_begun {
@@ -154,7 +154,7 @@ struct ingest_begun {
 /* VARVE_ERR_NOT_FOUND: nobody knows this run (any more).  A run that has failed answers with its
  * error. */
 VARVE_CHECK enum varve_err ingest_begin(struct ingest *ing, const struct guid *host,
-                                        const struct guid *run, struct ingest_begun *out,
+                                        const struct guid *run_id, struct ingest_begun *out,
                                         struct varve_error *err);
 
 /* A reference, for the calls below; VARVE_ERR_NOT_FOUND. */
@@ -251,7 +251,7 @@ VARVE_CHECK enum varve_err ingest_commit(struct ingest_run *run, const struct in
 void ingest_progress(struct ingest_run *run, uint64_t planned, uint64_t read, uint64_t sent);
 
 /* error NULL: the host is tidy.  A run that nobody knows is fine. */
-void ingest_end(struct ingest *ing, const struct guid *host, const struct guid *run,
+void ingest_end(struct ingest *ing, const struct guid *host, const struct guid *run_id,
                 const struct varve_error *error, const char *const *warnings, size_t warning_count);
 
 #endif

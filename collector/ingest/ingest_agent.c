@@ -109,17 +109,18 @@ give_positions(struct ingest_run *run, struct ingest_begun *out)
 }
 
 enum varve_err
-ingest_begin(struct ingest *ing, const struct guid *host, const struct guid *id,
+ingest_begin(struct ingest *ing, const struct guid *host, const struct guid *run_id,
              struct ingest_begun *out, struct varve_error *err)
 {
     struct ingest_run *run = NULL;
     enum varve_err rc;
 
     memset(out, 0, sizeof(*out));
-    rc = ingest_find(ing, host, id, &run, err);
+    rc = ingest_find(ing, host, run_id, &run, err);
     if (rc != VARVE_OK) {
         struct varve_error why = *err;
-        enum varve_err looked = find_committed(ing, host, id, &out->point, &out->committed, err);
+        enum varve_err looked =
+            find_committed(ing, host, run_id, &out->point, &out->committed, err);
 
         if (looked == VARVE_OK && !out->committed) {
             *err = why;
@@ -169,13 +170,13 @@ ingest_progress(struct ingest_run *run, uint64_t planned, uint64_t read, uint64_
 }
 
 void
-ingest_end(struct ingest *ing, const struct guid *host, const struct guid *id,
+ingest_end(struct ingest *ing, const struct guid *host, const struct guid *run_id,
            const struct varve_error *error, const char *const *warnings, size_t warning_count)
 {
     struct ingest_run *run = NULL;
     struct varve_error why;
 
-    if (ingest_find(ing, host, id, &run, &why) != VARVE_OK) {
+    if (ingest_find(ing, host, run_id, &run, &why) != VARVE_OK) {
         return; /* said twice, or to a collector that was restarted */
     }
     mutex_lock(&run->lock);

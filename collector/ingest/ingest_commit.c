@@ -149,7 +149,8 @@ make_point(struct point **out, struct ingest_run *run, const struct ingest_commi
     enum varve_err rc;
 
     if (p == NULL) {
-        return varve_error_nomem(err);
+        (void)varve_error_nomem(err);
+        return VARVE_ERR_NOMEM;
     }
     p->vm = run->info.vm;
     p->host = run->info.host;

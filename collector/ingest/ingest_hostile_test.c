@@ -16,8 +16,8 @@ struct bad_offer {
     uint64_t first;
     uint64_t count;
     size_t data_len;
-    uint8_t bits;
     size_t names_len;
+    uint8_t bits;
     bool zero_name;
 };
 
@@ -27,20 +27,20 @@ offers_that_break_a_rule_end_the_run(void **state)
     /* The disk has 40 chunks and 99 bytes; chunks 0 to 9 were offered. */
     static const struct bad_offer cases[] = {
         {"no chunk", 10, 0, 0, 0, 0, false},
-        {"descending", 9, 1, 1, 1, 32, false},
-        {"the same again", 0, 10, 2, 1, 32, false},
-        {"a gap on a disk that is read whole", 11, 1, 1, 1, 32, false},
-        {"behind the end", 41, 1, 1, 1, 32, false},
-        {"over the end", 10, 32, 4, 1, 32, false},
+        {"descending", 9, 1, 1, 32, 1, false},
+        {"the same again", 0, 10, 2, 32, 1, false},
+        {"a gap on a disk that is read whole", 11, 1, 1, 32, 1, false},
+        {"behind the end", 41, 1, 1, 32, 1, false},
+        {"over the end", 10, 32, 4, 32, 1, false},
         {"far over the end", 10, UINT64_MAX - 5, 0, 0, 0, false},
-        {"too few bits", 10, 9, 1, 1, 32, false},
-        {"too many bits", 10, 8, 2, 1, 32, false},
-        {"a bit behind the last chunk", 10, 3, 1, 9, 64, false},
-        {"a name too few", 10, 8, 1, 3, 32, false},
-        {"a name too many", 10, 8, 1, 1, 64, false},
-        {"half a name", 10, 8, 1, 1, 31, false},
-        {"names without bits", 10, 8, 0, 0, 32, false},
-        {"a name that means a hole", 10, 8, 1, 1, 32, true},
+        {"too few bits", 10, 9, 1, 32, 1, false},
+        {"too many bits", 10, 8, 2, 32, 1, false},
+        {"a bit behind the last chunk", 10, 3, 1, 64, 9, false},
+        {"a name too few", 10, 8, 1, 32, 3, false},
+        {"a name too many", 10, 8, 1, 64, 1, false},
+        {"half a name", 10, 8, 1, 31, 1, false},
+        {"names without bits", 10, 8, 0, 32, 0, false},
+        {"a name that means a hole", 10, 8, 1, 32, 1, true},
     };
     struct fixture *f = *state;
     struct image im = image_new(40 * CHUNK + 99, 3);

@@ -165,9 +165,10 @@ send_to_thread(struct session *s, struct op_work *w, struct varve_error *err)
     }
     mutex_unlock(&s->lock);
     if (!room) {
-        return varve_error_set(err, VARVE_ERR_BUSY,
-                               "more than %u long requests at a time in one session",
-                               SESSION_OP_THREADS_MAX);
+        (void)varve_error_set(err, VARVE_ERR_BUSY,
+                              "more than %u long requests at a time in one session",
+                              SESSION_OP_THREADS_MAX);
+        return VARVE_ERR_BUSY;
     }
     rc = tasks_start(s->r->tasks, "operator", run_on_thread, w, err);
     if (rc != VARVE_OK) {

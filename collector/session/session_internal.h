@@ -100,7 +100,7 @@ struct session {
 };
 
 /* session.c */
-void session_main(void *session); /* frees it */
+void session_main(void *arg); /* a session; frees it */
 void session_use(struct session *s);
 void session_unuse(struct session *s);
 bool session_is_gone(struct session *s);

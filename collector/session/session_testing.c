@@ -324,7 +324,10 @@ agent_inventory(struct peer *p, const struct test_vm *vms, size_t count)
     char state[] = "running";
     enum varve_err rc;
 
-    assert_true(list != NULL && pointers != NULL && disk != NULL && disks != NULL);
+    assert_non_null(list);
+    assert_non_null(pointers);
+    assert_non_null(disk);
+    assert_non_null(disks);
     varve__v1__inventory_disk__init(disk);
     disk->id = bytes_of(&disk_id);
     disk->size = 1u << 20;

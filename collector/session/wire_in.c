@@ -135,6 +135,18 @@ copy_text(char **out, const char *text, struct varve_error *err)
     return *out == NULL ? varve_error_nomem(err) : VARVE_OK;
 }
 
+/* count zeroed things; NULL for none, which is no failure. */
+static enum varve_err
+make_list(void **out, size_t count, size_t size, struct varve_error *err)
+{
+    *out = count == 0 ? NULL : calloc(count, size);
+    if (count > 0 && *out == NULL) {
+        (void)varve_error_nomem(err);
+        return VARVE_ERR_NOMEM;
+    }
+    return VARVE_OK;
+}
+
 static enum varve_err
 copy_disk(struct inv_disk *out, const Varve__V1__InventoryDisk *d, struct varve_error *err)
 {
@@ -161,6 +173,7 @@ copy_disk(struct inv_disk *out, const Varve__V1__InventoryDisk *d, struct varve_
 static enum varve_err
 copy_vm(struct inv_vm *out, const Varve__V1__InventoryVm *vm, struct varve_error *err)
 {
+    void *list = NULL;
     enum varve_err rc = wire_guid(&out->id, &vm->id, "id of a vm", err);
 
     out->generation = vm->generation;
@@ -183,9 +196,9 @@ copy_vm(struct inv_vm *out, const Varve__V1__InventoryVm *vm, struct varve_error
         rc = varve_error_set(err, VARVE_ERR_LIMIT, "vm '%.64s' has %zu disks; at most %u are kept",
                              vm->name, vm->n_disks, INVENTORY_DISKS_MAX);
     }
-    if (rc == VARVE_OK && vm->n_disks > 0) {
-        out->disks = calloc(vm->n_disks, sizeof(*out->disks));
-        rc = out->disks == NULL ? varve_error_nomem(err) : VARVE_OK;
+    if (rc == VARVE_OK) {
+        rc = make_list(&list, vm->n_disks, sizeof(*out->disks), err);
+        out->disks = list;
     }
     for (size_t i = 0; i < vm->n_disks && rc == VARVE_OK; i++) {
         out->disk_count = i + 1;
@@ -204,6 +217,7 @@ enum varve_err
 wire_inventory(struct inventory *out, const Varve__V1__Inventory *m, struct varve_error *err)
 {
     struct inventory inv;
+    void *list = NULL;
     enum varve_err rc = VARVE_OK;
 
     memset(&inv, 0, sizeof(inv));
@@ -216,17 +230,17 @@ wire_inventory(struct inventory *out, const Varve__V1__Inventory *m, struct varv
         rc = varve_error_set(err, VARVE_ERR_LIMIT, "%zu warnings; at most %u are kept",
                              m->n_warnings, INVENTORY_WARNINGS_MAX);
     }
-    if (rc == VARVE_OK && m->n_warnings > 0) {
-        inv.warnings = calloc(m->n_warnings, sizeof(*inv.warnings));
-        rc = inv.warnings == NULL ? varve_error_nomem(err) : VARVE_OK;
+    if (rc == VARVE_OK) {
+        rc = make_list(&list, m->n_warnings, sizeof(*inv.warnings), err);
+        inv.warnings = list;
     }
     for (size_t i = 0; i < m->n_warnings && rc == VARVE_OK; i++) {
         rc = copy_text(&inv.warnings[i], m->warnings[i], err);
         inv.warning_count = i + 1;
     }
-    if (rc == VARVE_OK && m->n_vms > 0) {
-        inv.vms = calloc(m->n_vms, sizeof(*inv.vms));
-        rc = inv.vms == NULL ? varve_error_nomem(err) : VARVE_OK;
+    if (rc == VARVE_OK) {
+        rc = make_list(&list, m->n_vms, sizeof(*inv.vms), err);
+        inv.vms = list;
     }
     for (size_t i = 0; i < m->n_vms && rc == VARVE_OK; i++) {
         inv.vm_count = i + 1;

@@ -165,7 +165,6 @@ tasks_start(struct tasks *t, const char *name, void (*fn)(void *arg), void *arg,
             struct varve_error *err)
 {
     struct task *task = NULL;
-    bool room;
     enum varve_err rc;
 
     join_finished(t);
@@ -179,12 +178,12 @@ tasks_start(struct tasks *t, const char *name, void (*fn)(void *arg), void *arg,
     /* The lock is held over the start, so that the task cannot be joined before its thread is
      * known. */
     mutex_lock(&t->lock);
-    room = t->running < t->max;
-    if (room) {
+    if (t->running < t->max) {
         rc = thread_start(&task->thread, name, task_main, task, err);
         t->running += rc == VARVE_OK ? 1 : 0;
     } else {
-        rc = varve_error_set(err, VARVE_ERR_LIMIT, "more than %zu things at a time", t->max);
+        (void)varve_error_set(err, VARVE_ERR_LIMIT, "more than %zu things at a time", t->max);
+        rc = VARVE_ERR_LIMIT;
     }
     mutex_unlock(&t->lock);
     if (rc != VARVE_OK) {
