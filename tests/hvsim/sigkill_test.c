@@ -48,7 +48,9 @@ start(struct fixture *f)
     f->host = fork();
     assert_true(f->host >= 0);
     if (f->host == 0) {
-        (void)freopen("/dev/null", "w", stdout);
+        if (freopen("/dev/null", "w", stdout) == NULL) {
+            _exit(126);
+        }
         (void)execl(HVSIM_PROGRAM, "hvsim", "serve", "--dir", host_dir, "--socket", f->socket_path,
                     "--seed", seed, (char *)NULL);
         _exit(127);
