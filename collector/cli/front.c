@@ -127,7 +127,7 @@ cli_main(int argc, char **argv, const struct cli_env *env)
         rc = varve_error_set(&err, VARVE_ERR_IO, "the output could not be written");
     }
     if (rc != VARVE_OK) {
-        if (cancel_is_set(&env->interrupt->cancel)) {
+        if (rc != VARVE_ERR_CANCELLED && cancel_is_set(&env->interrupt->cancel)) {
             rc = varve_error_set(&err, VARVE_ERR_CANCELLED, "interrupted");
         }
         cli_print_error(&cli, &err);

@@ -103,6 +103,16 @@ session_lost(const struct session *s)
     return s->lost;
 }
 
+static enum varve_err
+lost(struct session *s, enum varve_err rc, struct varve_error *err)
+{
+    s->lost = true;
+    if (rc == VARVE_ERR_CANCELLED) {
+        return varve_error_set(err, rc, "interrupted");
+    }
+    return varve_error_prefix(err, "connection to the collector");
+}
+
 enum varve_err
 session_send(struct session *s, Varve__V1__Envelope *request, uint64_t *id, struct varve_error *err)
 {
@@ -114,8 +124,7 @@ session_send(struct session *s, Varve__V1__Envelope *request, uint64_t *id, stru
     *id = request->id;
     rc = envelope_send(s->channel, request, NULL, 0, err);
     if (rc != VARVE_OK) {
-        s->lost = true;
-        return varve_error_prefix(err, "connection to the collector");
+        return lost(s, rc, err);
     }
     return VARVE_OK;
 }
@@ -127,8 +136,7 @@ session_recv(struct session *s, struct envelope_in *in, struct varve_error *err)
         enum varve_err rc = envelope_recv(s->channel, in, err);
 
         if (rc != VARVE_OK) {
-            s->lost = true;
-            return varve_error_prefix(err, "connection to the collector");
+            return lost(s, rc, err);
         }
         if (in->head->reply) {
             return VARVE_OK;
