@@ -54,8 +54,10 @@ must(enum varve_err rc, const struct varve_error *err, const char *what)
 static ProtobufCBinaryData
 bytes16(uint8_t *p)
 {
-    ProtobufCBinaryData data = {.len = 16, .data = p};
+    ProtobufCBinaryData data;
 
+    data.len = 16;
+    data.data = p;
     return data;
 }
 
@@ -66,61 +68,63 @@ struct turn {
     struct fake_collector *f;
     struct channel *ch;
     const Varve__V1__Envelope *request;
-    Varve__V1__Envelope answer;
     bool alive;
 };
 
 static void
-send_bulk(struct turn *t, Varve__V1__Envelope__BodyCase body, bool more, const void *bulk,
-          size_t len)
+send_bulk(struct turn *t, Varve__V1__Envelope *a, Varve__V1__Envelope__BodyCase body, bool more,
+          const void *bulk, size_t len)
 {
     struct aead_part part = {.data = bulk, .len = len};
     struct varve_error err;
 
-    t->answer.id = t->request->id + (t->f->script.lie == FAKE_WRONG_ID && t->request->id > 1);
-    t->answer.reply = 1;
-    t->answer.more = more;
-    t->answer.body_case = body;
-    if (envelope_send(t->ch, &t->answer, &part, len > 0 ? 1 : 0, &err) != VARVE_OK) {
+    a->id = t->request->id + (t->f->script.lie == FAKE_WRONG_ID && t->request->id > 1);
+    a->reply = 1;
+    a->more = more;
+    a->body_case = body;
+    if (envelope_send(t->ch, a, &part, len > 0 ? 1 : 0, &err) != VARVE_OK) {
         t->alive = false;
     }
 }
 
 static void
-send_answer(struct turn *t, Varve__V1__Envelope__BodyCase body, bool more)
+send_answer(struct turn *t, Varve__V1__Envelope *a, Varve__V1__Envelope__BodyCase body, bool more)
 {
-    send_bulk(t, body, more, NULL, 0);
+    send_bulk(t, a, body, more, NULL, 0);
 }
 
 static void
 send_error(struct turn *t, enum varve_err code, const char *message)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__Error error = VARVE__V1__ERROR__INIT;
     char text[240];
 
     (void)snprintf(text, sizeof(text), "%s", message);
     error.code = (uint32_t)code;
     error.message = text;
-    t->answer.error = &error;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_ERROR, false);
+    a.error = &error;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_ERROR, false);
 }
 
 static void
 on_hello(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__HelloReply reply = VARVE__V1__HELLO_REPLY__INIT;
 
     if (t->request->hello->role != VARVE__V1__ROLE__ROLE_OPERATOR) {
         die("hello", "not an operator");
     }
     reply.major = t->f->script.lie == FAKE_NEW_MAJOR ? 2 : 1;
-    t->answer.hello_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_HELLO_REPLY, false);
+    a.hello_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_HELLO_REPLY, false);
 }
 
 static void
 on_host_invite(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__HostInviteReply reply = VARVE__V1__HOST_INVITE_REPLY__INIT;
     char token[] = "varve1.TOKEN";
 
@@ -130,14 +134,15 @@ on_host_invite(struct turn *t)
     }
     reply.token = token;
     reply.expires_at_us = (int64_t)t->request->host_invite->ttl_seconds * 1000000;
-    t->answer.host_invite_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_HOST_INVITE_REPLY, false);
+    a.host_invite_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_HOST_INVITE_REPLY, false);
 }
 
 /* Two hosts in two replies. */
 static void
 on_host_list(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     char enrolled[] = "enrolled";
     char *names[] = {web, db};
 
@@ -152,14 +157,15 @@ on_host_list(struct turn *t)
         host.connected = i == 0;
         reply.hosts = hosts;
         reply.n_hosts = 1;
-        t->answer.host_list_reply = &reply;
-        send_answer(t, VARVE__V1__ENVELOPE__BODY_HOST_LIST_REPLY, i == 0);
+        a.host_list_reply = &reply;
+        send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_HOST_LIST_REPLY, i == 0);
     }
 }
 
 static void
 on_vm_list(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__VmListReply reply = VARVE__V1__VM_LIST_REPLY__INIT;
     Varve__V1__VmInfo info = VARVE__V1__VM_INFO__INIT;
     Varve__V1__InventoryVm vm = VARVE__V1__INVENTORY_VM__INIT;
@@ -179,14 +185,15 @@ on_vm_list(struct turn *t)
     disk.size = 4096;
     reply.vms = vms;
     reply.n_vms = t->request->vm_list->vm[0] == '\0' || strcmp(t->request->vm_list->vm, web) == 0;
-    t->answer.vm_list_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_VM_LIST_REPLY, false);
+    a.vm_list_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_VM_LIST_REPLY, false);
 }
 
 static void
 send_run(struct turn *t, const char *phase, uint8_t *id, char *vm, Varve__V1__Error *error,
          bool more)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__BackupRunReply reply = VARVE__V1__BACKUP_RUN_REPLY__INIT;
     Varve__V1__RunInfo run = VARVE__V1__RUN_INFO__INIT;
     Varve__V1__RunInfo *runs[] = {&run};
@@ -207,8 +214,8 @@ send_run(struct turn *t, const char *phase, uint8_t *id, char *vm, Varve__V1__Er
     run.error = error;
     reply.runs = runs;
     reply.n_runs = 1;
-    t->answer.backup_run_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_BACKUP_RUN_REPLY, more);
+    a.backup_run_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_BACKUP_RUN_REPLY, more);
 }
 
 static void
@@ -243,6 +250,7 @@ fill_point(Varve__V1__PointInfo *p)
 static void
 on_point_list(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__PointListReply reply = VARVE__V1__POINT_LIST_REPLY__INIT;
     Varve__V1__PointInfo point = VARVE__V1__POINT_INFO__INIT;
     Varve__V1__PointInfo *points[] = {&point};
@@ -250,13 +258,14 @@ on_point_list(struct turn *t)
     fill_point(&point);
     reply.points = points;
     reply.n_points = 1;
-    t->answer.point_list_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_POINT_LIST_REPLY, false);
+    a.point_list_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_POINT_LIST_REPLY, false);
 }
 
 static void
 on_point_show(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__PointShowReply reply = VARVE__V1__POINT_SHOW_REPLY__INIT;
     Varve__V1__PointInfo point = VARVE__V1__POINT_INFO__INIT;
 
@@ -270,13 +279,14 @@ on_point_show(struct turn *t)
     }
     fill_point(&point);
     reply.point = &point;
-    t->answer.point_show_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_POINT_SHOW_REPLY, false);
+    a.point_show_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_POINT_SHOW_REPLY, false);
 }
 
 static void
 on_verify(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__VerifyReply reply = VARVE__V1__VERIFY_REPLY__INIT;
     Varve__V1__VerifyProblem problem = VARVE__V1__VERIFY_PROBLEM__INIT;
     Varve__V1__VerifyProblem *problems[] = {&problem, &problem};
@@ -293,18 +303,19 @@ on_verify(struct turn *t)
     problem.length = 65536;
     problem.error = &error;
     reply.points_total = 5;
-    t->answer.verify_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_VERIFY_REPLY, true);
+    a.verify_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_VERIFY_REPLY, true);
     reply.points_done = 5;
     reply.bytes_done = 1048576;
     reply.problems = problems;
     reply.n_problems = t->f->script.verify_finds ? 2 : 0;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_VERIFY_REPLY, false);
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_VERIFY_REPLY, false);
 }
 
 static void
 on_status(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__StatusReply reply = VARVE__V1__STATUS_REPLY__INIT;
     char listen[] = "tcp://127.0.0.1:1";
 
@@ -312,8 +323,8 @@ on_status(struct turn *t)
     reply.points = 2;
     reply.logical_bytes = 8192;
     reply.stored_bytes = 1024;
-    t->answer.status_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_STATUS_REPLY, false);
+    a.status_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_STATUS_REPLY, false);
 }
 
 /* ---- restore ---- */
@@ -322,6 +333,7 @@ on_status(struct turn *t)
 static void
 on_restore_open(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     const struct fake_script *s = &t->f->script;
     Varve__V1__PointInfo point = VARVE__V1__POINT_INFO__INIT;
     char note[] = "disk 'a' was resized";
@@ -348,9 +360,9 @@ on_restore_open(struct turn *t)
         reply.n_files = to - from;
         reply.notes = notes;
         reply.n_notes = from == 0 ? 1 : 0;
-        t->answer.restore_open_reply = &reply;
+        a.restore_open_reply = &reply;
         from = to;
-        send_answer(t, VARVE__V1__ENVELOPE__BODY_RESTORE_OPEN_REPLY, from < s->file_count);
+        send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_RESTORE_OPEN_REPLY, from < s->file_count);
     } while (from < s->file_count);
 }
 
@@ -381,6 +393,7 @@ unit_end(const struct fake_file *file, uint64_t at)
 static void
 on_restore_map(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     const Varve__V1__RestoreMap *req = t->request->restore_map;
     const struct fake_file *file = file_of(t, req->restore, req->file);
     Varve__V1__RestoreMapReply reply = VARVE__V1__RESTORE_MAP_REPLY__INIT;
@@ -416,13 +429,14 @@ on_restore_map(struct turn *t)
     default:
         break;
     }
-    t->answer.restore_map_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_RESTORE_MAP_REPLY, false);
+    a.restore_map_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_RESTORE_MAP_REPLY, false);
 }
 
 static void
 on_restore_read(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     const Varve__V1__RestoreRead *req = t->request->restore_read;
     const struct fake_file *file = file_of(t, req->restore, req->file);
     Varve__V1__RestoreReadReply reply = VARVE__V1__RESTORE_READ_REPLY__INIT;
@@ -454,14 +468,14 @@ on_restore_read(struct turn *t)
     }
     reply.pieces = list;
     reply.n_pieces = n;
-    if (t->f->script.lie == FAKE_LONG_PIECE) {
+    if (t->f->script.lie == FAKE_LONG_PIECE && n > 0) {
         pieces[n - 1].length += 1;
     }
     if (t->f->script.lie == FAKE_SHORT_BULK && used > 0) {
         used--;
     }
-    t->answer.restore_read_reply = &reply;
-    send_bulk(t, VARVE__V1__ENVELOPE__BODY_RESTORE_READ_REPLY, false, bulk, used);
+    a.restore_read_reply = &reply;
+    send_bulk(t, &a, VARVE__V1__ENVELOPE__BODY_RESTORE_READ_REPLY, false, bulk, used);
     free(bulk);
 }
 
@@ -483,10 +497,11 @@ on_read_or_trouble(struct turn *t)
 static void
 on_restore_close(struct turn *t)
 {
+    Varve__V1__Envelope a = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__RestoreCloseReply reply = VARVE__V1__RESTORE_CLOSE_REPLY__INIT;
 
-    t->answer.restore_close_reply = &reply;
-    send_answer(t, VARVE__V1__ENVELOPE__BODY_RESTORE_CLOSE_REPLY, false);
+    a.restore_close_reply = &reply;
+    send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_RESTORE_CLOSE_REPLY, false);
 }
 
 /* ---- conversations ---- */
@@ -566,10 +581,7 @@ converse(struct fake_collector *f, struct channel *ch)
     struct varve_error err;
 
     while (t.alive && envelope_recv(ch, &in, &err) == VARVE_OK) {
-        Varve__V1__Envelope fresh = VARVE__V1__ENVELOPE__INIT;
-
         t.request = in.head;
-        t.answer = fresh;
         answer(&t);
         envelope_release(&in);
     }

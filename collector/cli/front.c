@@ -6,7 +6,6 @@
 #include "cli/interrupt.h"
 #include "cli/print.h"
 #include "cli/session.h"
-#include "cli/version.h"
 #include "crypto/identity.h"
 
 void

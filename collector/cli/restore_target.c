@@ -65,13 +65,14 @@ target_check_name(const char *name, struct varve_error *err)
 static enum varve_err
 remember(struct target *t, char *path, bool is_dir, struct varve_error *err)
 {
-    if (t->made_count == t->made_cap) {
+    if (t->made == NULL || t->made_count == t->made_cap) {
         size_t cap = t->made_cap == 0 ? 16 : t->made_cap * 2;
         struct made *made = realloc(t->made, cap * sizeof(*made));
 
         if (made == NULL) {
             free(path);
-            return varve_error_nomem(err);
+            (void)varve_error_nomem(err);
+            return VARVE_ERR_NOMEM;
         }
         t->made = made;
         t->made_cap = cap;

@@ -110,7 +110,6 @@ whatever_change_fails_nothing_is_left(void **state)
 
     while (failed) {
         struct fault_rule rule = {.ops = FAULT_CHANGES & ~(unsigned)FAULT_REMOVE,
-                                  .nth = ++nth,
                                   .times = 1,
                                   .action = FAULT_FAIL,
                                   .errnum = ENOSPC};
@@ -120,6 +119,7 @@ whatever_change_fails_nothing_is_left(void **state)
         size_t left = 1;
         enum varve_err rc;
 
+        rule.nth = ++nth;
         assert_ok(fault_fs_set(f->fault, &rule, &err), &err);
         rc = run(f->fs, &t, &err);
         failed = rc != VARVE_OK;

@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "cli/interrupt.h"
-#include "cli/version.h"
 #include "os/thread.h"
 
 #define DIAL_TIMEOUT_MS 10000u

@@ -51,13 +51,15 @@ become_bitmap(struct chunk_set *s, struct varve_error *err)
     uint64_t *bits;
 
     if (words > SIZE_MAX / sizeof(*bits)) {
-        return varve_error_nomem(err);
+        (void)varve_error_nomem(err);
+        return VARVE_ERR_NOMEM;
     }
     bits = calloc((size_t)words, sizeof(*bits));
     if (bits == NULL) {
-        return varve_error_nomem(err);
+        (void)varve_error_nomem(err);
+        return VARVE_ERR_NOMEM;
     }
-    for (size_t i = 0; i < s->run_count; i++) {
+    for (size_t i = 0; s->runs != NULL && i < s->run_count; i++) {
         set_bits(bits, s->runs[i].first, s->runs[i].count);
     }
     free(s->runs);
@@ -75,15 +77,16 @@ make_room(struct chunk_set *s, struct varve_error *err)
     size_t cap = s->run_cap == 0 ? RUNS_FIRST : s->run_cap * 2;
     struct chunk_run *runs;
 
-    if (s->run_count < s->run_cap) {
+    if (s->runs != NULL && s->run_count < s->run_cap) {
         return VARVE_OK;
     }
-    if (s->run_cap != 0 && cap * sizeof(*runs) > s->chunks / 8) {
+    if (s->runs != NULL && cap * sizeof(*runs) > s->chunks / 8) {
         return become_bitmap(s, err);
     }
     runs = realloc(s->runs, cap * sizeof(*runs));
     if (runs == NULL) {
-        return varve_error_nomem(err);
+        (void)varve_error_nomem(err);
+        return VARVE_ERR_NOMEM;
     }
     s->runs = runs;
     s->run_cap = cap;

@@ -187,19 +187,20 @@ static enum varve_err
 enter_folder(struct names *n, char *prefix, size_t size, const char *part, struct varve_error *err)
 {
     size_t used = strlen(prefix);
-    enum varve_err rc = VARVE_OK;
     bool known;
 
-    (void)snprintf(prefix + used, size - used, "%s", part);
-    while (is_taken(n, prefix, false) && strlen(prefix) + 2 < size) {
-        strcat(prefix, "_");
+    used += (size_t)snprintf(prefix + used, size - used, "%s", part);
+    while (used + 2 < size && is_taken(n, prefix, false)) {
+        prefix[used++] = '_';
+        prefix[used] = '\0';
+    }
+    if (used + 2 > size) { /* no name of NAMES_DEPTH parts is that long */
+        return varve_error_set(err, VARVE_ERR_LIMIT, "'%.64s...' is too long for a name", prefix);
     }
     known = is_taken(n, prefix, true);
-    strcat(prefix, "/");
-    if (!known) {
-        rc = take(n, prefix, err);
-    }
-    return rc;
+    prefix[used] = '/';
+    prefix[used + 1] = '\0';
+    return known ? VARVE_OK : take(n, prefix, err);
 }
 
 enum varve_err

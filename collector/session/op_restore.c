@@ -238,14 +238,17 @@ handle_open(const struct collector *c, void *slot, const Varve__V1__Envelope *he
         return rc;
     }
     o = calloc(1, sizeof(*o));
-    rc =
-        o == NULL ? varve_error_nomem(err) : plan(c, head->restore_open, &o->assembly, &point, err);
+    if (o == NULL) {
+        settle(r, NULL);
+        return varve_error_nomem(err);
+    }
+    rc = plan(c, head->restore_open, &o->assembly, &point, err);
     if (rc == VARVE_OK) {
         rc = op_point_info(&info, point, err);
     }
     if (rc != VARVE_OK) {
         settle(r, NULL);
-        assembly_close(o == NULL ? NULL : o->assembly);
+        assembly_close(o->assembly);
         free(o);
         goto out;
     }
