@@ -32,4 +32,15 @@ struct catalog {
 /* The points of vm are points[*first, *first + *count). */
 void catalog_range_locked(struct catalog *c, const struct guid *vm, size_t *first, size_t *count);
 
+void catalog_object_name(const struct guid *vm, uint64_t seq, char out[STORE_NAME_MAX + 1]);
+/* Room for one point more, which catalog_insert_locked() then takes. */
+VARVE_CHECK enum varve_err catalog_reserve_locked(struct catalog *c, struct varve_error *err);
+/* Takes p. */
+void catalog_insert_locked(struct catalog *c, struct point *p);
+/* The vm's row, made when it is not there; NULL: no memory.  Valid until the next call. */
+struct catalog_vm *catalog_vm_locked(struct catalog *c, const struct guid *id);
+/* Do the sizes of the point's disks fit this store's chunks? */
+VARVE_CHECK enum varve_err catalog_check(struct catalog *c, const struct point *p,
+                                         struct varve_error *err);
+
 #endif

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include <sodium.h>
+
 #include "base/log.h"
 
 /* ---- the table of pending names ---- */
@@ -110,6 +112,17 @@ open_packs_release(struct chunk_store *cs)
         free(cs->packs[i].ready);
     }
     free(cs->packs);
+}
+
+void
+open_pack_close_locked(struct chunk_store *cs, struct open_pack *p)
+{
+    if (p == NULL || p->builder.count == 0) {
+        return;
+    }
+    p->state = OPEN_PACK_CLOSED;
+    cs->open[p->builder.header.kind] = NULL;
+    cond_broadcast(&cs->changed);
 }
 
 /* ---- storing them ---- */
@@ -234,6 +247,28 @@ worker_take(struct chunk_store *cs, struct worker **out, struct varve_error *err
     }
     *out = w;
     return VARVE_OK;
+}
+
+enum varve_err
+worker_key(struct chunk_store *cs, struct worker *w, const struct pack_id *pack,
+           struct varve_error *err)
+{
+    uint8_t key[AEAD_KEY_SIZE];
+    enum varve_err rc;
+
+    if (w->keyed && memcmp(w->pack.bytes, pack->bytes, PACK_ID_SIZE) == 0) {
+        return VARVE_OK;
+    }
+    w->keyed = false;
+    store_keys_pack(cs->keys, pack, key);
+    rc = w->aead == NULL ? aead_new(&w->aead, cs->config.cipher, key, err)
+                         : aead_rekey(w->aead, key, err);
+    sodium_memzero(key, sizeof(key));
+    if (rc == VARVE_OK) {
+        w->keyed = true;
+        w->pack = *pack;
+    }
+    return rc;
 }
 
 void

@@ -30,6 +30,9 @@ enum open_pack_state {
     OPEN_PACK_DRAINING
 };
 
+/* The largest thing that is not a chunk: a manifest node. */
+#define NODE_BYTES_MAX 8192u
+
 #define PENDING_NONE    UINT32_MAX
 #define PENDING_BUCKETS 65536u
 
@@ -98,6 +101,8 @@ void pending_remove_all_locked(struct chunk_store *cs, struct open_pack *pack);
 VARVE_CHECK enum varve_err open_packs_init(struct chunk_store *cs, unsigned count,
                                            struct varve_error *err);
 void open_packs_release(struct chunk_store *cs);
+/* No slot is given out in it any more; NULL or an empty one: nothing happens. */
+void open_pack_close_locked(struct chunk_store *cs, struct open_pack *p);
 void flush_loop(void *arg);
 
 /* Checks and unpacks what stands in w->record for entry of pack into buf. */

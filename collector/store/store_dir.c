@@ -16,31 +16,9 @@
  * A folder that is there may have been made by a process that ended before the folder above was
  * synced.  So each folder counts as durable only after this process has synced the one above it.
  */
-#define TMP_PREFIX   ".tmp-"
-#define TMP_NAME_LEN (sizeof(TMP_PREFIX) - 1 + 16)
 
-struct store_dir {
-    struct store base;
-    struct fs *fs;
-    char *root;
-    int lock_fd; /* -1: another struct fs than the system's */
-    struct file_cache cache;
-
-    struct mutex dirs_lock; /* dirs, dir_count, dir_cap */
-    char **dirs;            /* folders known to be durable, sorted, relative to root */
-    size_t dir_count;
-    size_t dir_cap;
-};
-
-static struct store_dir *
-dir_of(struct store *s)
-{
-    return (struct store_dir *)s;
-}
-
-/* "root/name"; the caller frees. */
-static char *
-path_of(const struct store_dir *d, const char *name)
+char *
+store_dir_path(const struct store_dir *d, const char *name)
 {
     char *path = malloc(strlen(d->root) + strlen(name) + 2);
 
@@ -106,8 +84,8 @@ make_dir_locked(struct store_dir *d, const char *parent, const char *name, struc
     if (at < d->dir_count && strcmp(d->dirs[at], name) == 0) {
         return VARVE_OK;
     }
-    path = path_of(d, name);
-    parent_path = path_of(d, parent);
+    path = store_dir_path(d, name);
+    parent_path = store_dir_path(d, parent);
     if (path == NULL || parent_path == NULL) {
         rc = varve_error_nomem(err);
         goto out;
@@ -183,7 +161,7 @@ static enum varve_err
 dir_put(struct store *s, const char *name, const struct store_part *parts, size_t part_count,
         struct varve_error *err)
 {
-    struct store_dir *d = dir_of(s);
+    struct store_dir *d = store_dir_of(s);
     struct varve_error ignored;
     struct file_stat st;
     char *path = NULL;
@@ -197,8 +175,8 @@ dir_put(struct store *s, const char *name, const struct store_part *parts, size_
     if (rc != VARVE_OK) {
         return rc;
     }
-    path = path_of(d, name);
-    folder = path_of(d, name);
+    path = store_dir_path(d, name);
+    folder = store_dir_path(d, name);
     tmp = malloc(strlen(d->root) + strlen(name) + TMP_NAME_LEN + 3);
     if (path == NULL || folder == NULL || tmp == NULL) {
         rc = varve_error_nomem(err);
@@ -246,15 +224,15 @@ static enum varve_err
 dir_get(struct store *s, const char *name, uint64_t off, void *buf, size_t len,
         struct varve_error *err)
 {
-    return file_cache_read(&dir_of(s)->cache, name, off, buf, len, err);
+    return file_cache_read(&store_dir_of(s)->cache, name, off, buf, len, err);
 }
 
 static enum varve_err
 dir_size(struct store *s, const char *name, uint64_t *out, struct varve_error *err)
 {
-    struct store_dir *d = dir_of(s);
+    struct store_dir *d = store_dir_of(s);
     struct file_stat st;
-    char *path = path_of(d, name);
+    char *path = store_dir_path(d, name);
     enum varve_err rc;
 
     if (path == NULL) {
@@ -274,9 +252,9 @@ dir_size(struct store *s, const char *name, uint64_t *out, struct varve_error *e
 static enum varve_err
 dir_remove(struct store *s, const char *name, struct varve_error *err)
 {
-    struct store_dir *d = dir_of(s);
-    char *path = path_of(d, name);
-    char *folder = path_of(d, name);
+    struct store_dir *d = store_dir_of(s);
+    char *path = store_dir_path(d, name);
+    char *folder = store_dir_path(d, name);
     enum varve_err rc;
 
     if (path == NULL || folder == NULL) {
@@ -300,207 +278,9 @@ out:
 static enum varve_err
 dir_free_bytes(struct store *s, uint64_t *out, struct varve_error *err)
 {
-    struct store_dir *d = dir_of(s);
+    struct store_dir *d = store_dir_of(s);
 
     return fs_free_bytes(d->fs, d->root, out, err);
-}
-
-/* ---- walking ---- */
-
-/* The entries of one folder.  A folder's name ends in '/', so that sorting by strcmp gives the order
- * of the objects' whole names. */
-struct entries {
-    char **names;
-    size_t count;
-    size_t cap;
-    bool nomem;
-    bool tmp; /* collect temporary files too */
-};
-
-static bool
-collect(void *arg, const char *name, bool is_dir)
-{
-    struct entries *e = arg;
-    size_t len = strlen(name);
-    char *copy = NULL;
-
-    if (e->tmp && !is_dir && strncmp(name, TMP_PREFIX, sizeof(TMP_PREFIX) - 1) == 0 &&
-        len == TMP_NAME_LEN) {
-        /* wanted */
-    } else if (!store_name_valid(name)) {
-        return true; /* not ours: lost+found, .lock, somebody's notes */
-    }
-    if (e->count == e->cap) {
-        size_t cap = e->cap == 0 ? 64 : e->cap * 2;
-        char **p = realloc(e->names, cap * sizeof(*p));
-
-        if (p == NULL) {
-            e->nomem = true;
-            return false;
-        }
-        e->names = p;
-        e->cap = cap;
-    }
-    copy = malloc(len + 2);
-    if (copy == NULL) {
-        e->nomem = true;
-        return false;
-    }
-    memcpy(copy, name, len);
-    copy[len] = is_dir ? '/' : '\0';
-    copy[len + 1] = '\0';
-    e->names[e->count++] = copy;
-    return true;
-}
-
-static void
-entries_release(struct entries *e)
-{
-    for (size_t i = 0; i < e->count; i++) {
-        free(e->names[i]);
-    }
-    free(e->names);
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-static enum varve_err
-read_entries(struct store_dir *d, const char *folder, struct entries *e, struct varve_error *err)
-{
-    char *path = path_of(d, folder);
-    enum varve_err rc;
-
-    if (path == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = fs_list(d->fs, path, collect, e, err);
-    free(path);
-    if (rc == VARVE_OK && e->nomem) {
-        rc = varve_error_nomem(err);
-    }
-    if (rc == VARVE_OK && e->count > 0) {
-        qsort(e->names, e->count, sizeof(e->names[0]), compare_names);
-    }
-    return rc;
-}
-
-struct walk {
-    struct store_dir *dir;
-    const char *prefix;
-    bool (*cb)(void *arg, const char *name, uint64_t size);
-    void *arg;
-    bool stop;
-};
-
-static bool
-has_prefix(const char *s, const char *prefix)
-{
-    return strncmp(s, prefix, strlen(prefix)) == 0;
-}
-
-static enum varve_err
-walk_file(struct walk *w, const char *name, struct varve_error *err)
-{
-    uint64_t size = 0;
-    enum varve_err rc;
-
-    if (!has_prefix(name, w->prefix)) {
-        return VARVE_OK;
-    }
-    rc = dir_size(&w->dir->base, name, &size, err);
-    if (rc == VARVE_ERR_NOT_FOUND) {
-        return VARVE_OK; /* removed meanwhile */
-    }
-    if (rc == VARVE_OK && !w->cb(w->arg, name, size)) {
-        w->stop = true;
-    }
-    return rc;
-}
-
-/* folder is "" or ends without '/'. */
-static enum varve_err
-walk_folder(struct walk *w, const char *folder, struct varve_error *err)
-{
-    struct entries e = {0};
-    char name[STORE_NAME_MAX + 2];
-    enum varve_err rc;
-
-    rc = read_entries(w->dir, folder, &e, err);
-    for (size_t i = 0; rc == VARVE_OK && i < e.count && !w->stop; i++) {
-        int len = snprintf(name, sizeof(name), "%s%s%s", folder, folder[0] == '\0' ? "" : "/",
-                           e.names[i]);
-
-        if (len <= 0 || (size_t)len > STORE_NAME_MAX) {
-            continue; /* too long to be an object */
-        }
-        if (name[len - 1] != '/') {
-            rc = walk_file(w, name, err);
-            continue;
-        }
-        if (!has_prefix(name, w->prefix) && !has_prefix(w->prefix, name)) {
-            continue;
-        }
-        name[len - 1] = '\0';
-        rc = walk_folder(w, name, err);
-        if (rc == VARVE_ERR_NOT_FOUND) {
-            rc = VARVE_OK;
-        }
-    }
-    entries_release(&e);
-    return rc;
-}
-
-static enum varve_err
-dir_list(struct store *s, const char *prefix,
-         bool (*cb)(void *arg, const char *name, uint64_t size), void *arg, struct varve_error *err)
-{
-    struct walk w = {.dir = dir_of(s), .prefix = prefix, .cb = cb, .arg = arg};
-
-    return walk_folder(&w, "", err);
-}
-
-/* Removes what puts of an earlier process left half done. */
-static enum varve_err
-clean_folder(struct store_dir *d, const char *folder, struct varve_error *err)
-{
-    struct entries e = {.tmp = true};
-    char name[STORE_NAME_MAX + TMP_NAME_LEN + 2];
-    struct varve_error reason;
-    enum varve_err rc;
-
-    rc = read_entries(d, folder, &e, err);
-    for (size_t i = 0; rc == VARVE_OK && i < e.count; i++) {
-        int len = snprintf(name, sizeof(name), "%s%s%s", folder, folder[0] == '\0' ? "" : "/",
-                           e.names[i]);
-        char *path = NULL;
-
-        if (len <= 0 || (size_t)len >= sizeof(name)) {
-            continue;
-        }
-        if (name[len - 1] == '/') {
-            name[len - 1] = '\0';
-            if (strlen(name) < STORE_NAME_MAX) {
-                rc = clean_folder(d, name, err);
-            }
-            continue;
-        }
-        if (e.names[i][0] != '.') {
-            continue;
-        }
-        path = path_of(d, name);
-        if (path == NULL) {
-            rc = varve_error_nomem(err);
-        } else if (fs_remove(d->fs, path, &reason) != VARVE_OK) {
-            log_warn("store", "temporary file stays path=%s reason=%s", path, reason.msg);
-        }
-        free(path);
-    }
-    entries_release(&e);
-    return rc;
 }
 
 /* ---- open and close ---- */
@@ -508,7 +288,7 @@ clean_folder(struct store_dir *d, const char *folder, struct varve_error *err)
 static void
 dir_close(struct store *s)
 {
-    struct store_dir *d = dir_of(s);
+    struct store_dir *d = store_dir_of(s);
 
     file_cache_release(&d->cache);
     dir_lock_drop(d->lock_fd);
@@ -526,7 +306,7 @@ static const struct store_ops dir_ops = {
     .get = dir_get,
     .size = dir_size,
     .remove = dir_remove,
-    .list = dir_list,
+    .list = store_dir_list,
     .free_bytes = dir_free_bytes,
     .close = dir_close,
 };
@@ -591,7 +371,7 @@ store_dir_open(struct store **out, struct fs *fs, const char *path, struct varve
             goto out;
         }
     }
-    rc = clean_folder(d, "", err);
+    rc = store_dir_clean(d, "", err);
     if (rc != VARVE_OK) {
         goto out;
     }

@@ -35,6 +35,39 @@ VARVE_CHECK enum varve_err file_cache_read(struct file_cache *c, const char *nam
 /* The object was removed. */
 void file_cache_forget(struct file_cache *c, const char *name);
 
+#define TMP_PREFIX   ".tmp-"
+#define TMP_NAME_LEN (sizeof(TMP_PREFIX) - 1 + 16)
+
+struct store_dir {
+    struct store base;
+    struct fs *fs;
+    char *root;
+    int lock_fd; /* -1: another struct fs than the system's */
+    struct file_cache cache;
+
+    struct mutex dirs_lock; /* dirs, dir_count, dir_cap */
+    char **dirs;            /* folders known to be durable, sorted, relative to root */
+    size_t dir_count;
+    size_t dir_cap;
+};
+
+static inline struct store_dir *
+store_dir_of(struct store *s)
+{
+    return (struct store_dir *)s;
+}
+
+/* "root/name"; the caller frees. */
+char *store_dir_path(const struct store_dir *d, const char *name);
+
+/* The member `list` of struct store_ops. */
+enum varve_err store_dir_list(struct store *s, const char *prefix,
+                              bool (*cb)(void *arg, const char *name, uint64_t size), void *arg,
+                              struct varve_error *err);
+/* Removes what puts of an earlier process left half done; folder "": everywhere. */
+VARVE_CHECK enum varve_err store_dir_clean(struct store_dir *d, const char *folder,
+                                           struct varve_error *err);
+
 /* Holds root/.lock against other processes until dir_lock_drop(). */
 VARVE_CHECK enum varve_err dir_lock_take(int *out_fd, const char *root, struct varve_error *err);
 void dir_lock_drop(int fd);

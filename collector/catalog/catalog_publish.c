@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "catalog/catalog_internal.h"
+
+#include <stdlib.h>
+
+#include "base/time.h"
+#include "catalog/point_record.h"
+#include "crypto/identity.h"
+
+/* How often a publish moves on when another object has its name. */
+#define SEQ_TRIES 64
+
+/* The point of this run, with a reference; NULL when there is none. */
+static struct point *
+find_run_locked(struct catalog *c, const struct guid *vm, const struct guid *run)
+{
+    size_t first;
+    size_t count;
+
+    catalog_range_locked(c, vm, &first, &count);
+    for (size_t i = first; i < first + count; i++) {
+        if (guid_equal(&c->points[i]->run, run)) {
+            point_ref(c->points[i]);
+            return c->points[i];
+        }
+    }
+    return NULL;
+}
+
+/* Waits for its turn at the vm.  VARVE_ERR_EXISTS: the run has its point, *existing. */
+static enum varve_err
+begin_publish(struct catalog *c, const struct point *p, struct point **existing,
+              struct varve_error *err)
+{
+    struct catalog_vm *row = NULL;
+    struct point *found = NULL;
+    enum varve_err rc = VARVE_OK;
+
+    mutex_lock(&c->lock);
+    for (;;) {
+        found = find_run_locked(c, &p->vm, &p->run);
+        row = catalog_vm_locked(c, &p->vm);
+        if (found != NULL || row == NULL || !row->publishing) {
+            break;
+        }
+        cond_wait(&c->published, &c->lock);
+    }
+    if (found != NULL) {
+        rc = varve_error_set(err, VARVE_ERR_EXISTS, "this run has published its point already");
+    } else if (row == NULL) {
+        rc = varve_error_nomem(err);
+    } else {
+        rc =
+            catalog_reserve_locked(c, err); /* once the object is there nothing may fail any more */
+        row->publishing = rc == VARVE_OK;
+    }
+    mutex_unlock(&c->lock);
+    if (existing != NULL) {
+        *existing = found;
+    } else {
+        point_unref(found);
+    }
+    return rc;
+}
+
+/* light: the point that was made, taken; NULL: none was. */
+static void
+end_publish(struct catalog *c, const struct guid *vm, struct point *light)
+{
+    struct catalog_vm *row = NULL;
+
+    mutex_lock(&c->lock);
+    if (light != NULL) {
+        catalog_insert_locked(c, light);
+    } else {
+        c->reserved--;
+    }
+    row = catalog_vm_locked(c, vm);
+    if (row != NULL) { /* it is there since begin_publish() */
+        row->publishing = false;
+    }
+    cond_broadcast(&c->published);
+    mutex_unlock(&c->lock);
+}
+
+/* A number is used once, also when its put failed: the object may be there. */
+static uint64_t
+next_seq(struct catalog *c, const struct guid *vm)
+{
+    struct catalog_vm *row = NULL;
+    uint64_t seq = 0;
+
+    mutex_lock(&c->lock);
+    row = catalog_vm_locked(c, vm);
+    if (row != NULL) {
+        seq = ++row->last_seq;
+    }
+    mutex_unlock(&c->lock);
+    return seq;
+}
+
+/* Creates the object; *light is what the catalog keeps. */
+static enum varve_err
+put_point(struct catalog *c, struct point *p, struct point **light, struct varve_error *err)
+{
+    struct store *store = chunk_store_objects(c->cs);
+    char name[STORE_NAME_MAX + 1];
+    struct store_part part;
+    uint8_t *sealed = NULL;
+    size_t sealed_len = 0;
+    struct point *kept = NULL;
+    struct buf record;
+    enum varve_err rc;
+
+    buf_init(&record, POINT_RECORD_MAX);
+    p->seq = next_seq(c, &p->vm);
+    p->published_at_us = time_now_us();
+    catalog_object_name(&p->vm, p->seq, name);
+    rc = point_encode(p, &record, err);
+    if (rc == VARVE_OK) {
+        rc = point_decode(&kept, record.data, record.len, false, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = chunk_store_seal_record(c->cs, name, record.data, record.len, &sealed, &sealed_len,
+                                     err);
+    }
+    if (rc == VARVE_OK) {
+        part = (struct store_part){.data = sealed, .len = sealed_len};
+        rc = store_put(store, name, &part, 1, err);
+    }
+    if (rc == VARVE_OK) {
+        *light = kept;
+        kept = NULL;
+    }
+    point_unref(kept);
+    free(sealed);
+    buf_release(&record);
+    return rc;
+}
+
+enum varve_err
+catalog_publish(struct catalog *c, struct point *p, uint64_t loss, struct point **existing,
+                struct varve_error *err)
+{
+    struct point *light = NULL;
+    uint8_t random[16];
+    enum varve_err rc;
+
+    if (existing != NULL) {
+        *existing = NULL;
+    }
+    if (guid_is_zero(&p->id)) {
+        crypto_random(random, sizeof(random));
+        guid_from_random(&p->id, random);
+    }
+    rc = point_check(p, err);
+    if (rc == VARVE_OK) {
+        rc = catalog_check(c, p, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = begin_publish(c, p, existing, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+
+    /* Everything the point needs is durable, or the point is not made. */
+    rc = chunk_store_barrier(c->cs, err);
+    if (rc == VARVE_OK && chunk_store_loss_count(c->cs) != loss) {
+        rc = varve_error_set(err, VARVE_ERR_STALE,
+                             "chunks that this run relied on could not be stored: run again");
+    }
+    if (rc == VARVE_OK) {
+        rc = put_point(c, p, &light, err);
+        for (int i = 0; rc == VARVE_ERR_EXISTS && i < SEQ_TRIES; i++) {
+            rc = put_point(c, p, &light, err); /* an object that was not there at open */
+        }
+    }
+    end_publish(c, &p->vm, light);
+    return rc;
+}

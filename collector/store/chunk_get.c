@@ -1,0 +1,194 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/chunk_store_internal.h"
+
+#include <string.h>
+
+#include "base/log.h"
+#include "codec/lz4.h"
+
+/* Places of one name tried before a read gives up. */
+#define GET_TRIES 8
+
+enum varve_err
+record_unpack(struct chunk_store *cs, struct worker *w, const struct pack_id *pack,
+              const struct pack_entry *entry, void *buf, size_t cap, size_t *len,
+              struct varve_error *err)
+{
+    const uint8_t *plain = NULL;
+    size_t plain_len = 0;
+    enum varve_err rc;
+
+    if (entry->raw_len > cap) {
+        return varve_error_set(err, VARVE_ERR_LIMIT, "%u bytes do not fit the %zu expected",
+                               entry->raw_len, cap);
+    }
+    rc = worker_key(cs, w, pack, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    rc = pack_record_open(w->record, entry, w->aead, &plain, &plain_len, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    if (entry->codec == PACK_CODEC_LZ4) {
+        rc = codec_lz4_unpack(plain, plain_len, buf, entry->raw_len, err);
+    } else {
+        memcpy(buf, plain, plain_len);
+    }
+    *len = entry->raw_len;
+    return rc;
+}
+
+/* Copies a pending record into w->record.  False when the name is not pending. */
+static bool
+copy_pending(struct chunk_store *cs, struct worker *w, const struct record_name *name,
+             struct pack_id *pack, struct pack_entry *entry)
+{
+    struct open_pack *p = NULL;
+    uint32_t number = 0;
+    bool found;
+
+    mutex_lock(&cs->lock);
+    for (;;) {
+        found = pending_find_locked(cs, name, &p, &number);
+        if (!found || p->ready[number] != 0) {
+            break;
+        }
+        cs->slot_waiters++;
+        cond_wait(&cs->changed, &cs->lock);
+        cs->slot_waiters--;
+    }
+    if (found) {
+        p->readers++;
+        *entry = p->builder.entries[number];
+        *pack = p->builder.header.id;
+    }
+    mutex_unlock(&cs->lock);
+    if (!found) {
+        return false;
+    }
+    memcpy(w->record, p->builder.buf + entry->offset, PACK_RECORD_HEADER + entry->stored_len);
+    mutex_lock(&cs->lock);
+    p->readers--;
+    if (p->readers == 0 && p->state == OPEN_PACK_DRAINING) {
+        p->state = OPEN_PACK_FREE;
+        cond_broadcast(&cs->changed);
+    }
+    mutex_unlock(&cs->lock);
+    return true;
+}
+
+static enum varve_err
+check_hash(const struct chunk_id *id, const void *buf, size_t len, struct varve_error *err)
+{
+    struct chunk_id real;
+
+    chunk_id_of(&real, buf, len);
+    if (!chunk_id_equal(&real, id)) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "the bytes are not those of the name");
+    }
+    return VARVE_OK;
+}
+
+/* Reads what stands at place. */
+static enum varve_err
+get_place(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
+          const struct record_name *name, const struct index_place *place, void *buf, size_t cap,
+          size_t *len, struct varve_error *err)
+{
+    struct pack_entry entry = {.name = *name,
+                               .offset = place->offset,
+                               .stored_len = place->stored_len,
+                               .raw_len = place->raw_len,
+                               .kind = place->kind,
+                               .codec = place->codec};
+    char object[PACK_OBJECT_NAME_SIZE];
+    enum varve_err rc;
+
+    pack_object_name(&place->pack, object);
+    if (place->stored_len > cs->raw_cap + AEAD_TAG_SIZE || place->stored_len <= AEAD_TAG_SIZE) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%u stored bytes are impossible",
+                             place->stored_len);
+    } else {
+        rc = store_get(cs->store, object, place->offset, w->record,
+                       (size_t)PACK_RECORD_HEADER + place->stored_len, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = record_unpack(cs, w, &place->pack, &entry, buf, cap, len, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = check_hash(id, buf, *len, err);
+    }
+    if (rc == VARVE_ERR_NOT_FOUND) { /* the pack is gone */
+        err->code = VARVE_ERR_CORRUPT;
+        rc = VARVE_ERR_CORRUPT;
+    }
+    return rc == VARVE_OK
+               ? VARVE_OK
+               : varve_error_prefix(err, "record at offset %u of '%s'", place->offset, object);
+}
+
+/*
+ * Tries the name's places until one is good; the others are told to the index, so that the next backup
+ * brings the bytes again.  A place that cannot be read (a bad sector) counts as damaged too: it is still
+ * tried at the next get, so a passing trouble costs at most a second copy.
+ */
+static enum varve_err
+get_stored(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
+           const struct record_name *name, void *buf, size_t cap, size_t *len,
+           struct varve_error *err)
+{
+    char text[CHUNK_ID_TEXT_SIZE];
+    struct varve_error marking;
+    struct index_place place;
+    uint8_t found = 0;
+    enum varve_err rc;
+
+    for (int i = 0;; i++) {
+        rc = index_get(cs->index, name, 1, &place, &found, err);
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        if (!found) {
+            chunk_id_format(id, text);
+            return varve_error_set(err, VARVE_ERR_NOT_FOUND, "chunk %.16s... is not in the store",
+                                   text);
+        }
+        rc = get_place(cs, w, id, name, &place, buf, cap, len, err);
+        if ((rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO) || place.damaged || i == GET_TRIES) {
+            return rc;
+        }
+        log_error("store", "damaged: %s", err->msg);
+        if (index_mark_damaged(cs->index, name, &place, &marking) != VARVE_OK) {
+            log_warn("store", "damage could not be noted reason=%s", marking.msg);
+            return rc;
+        }
+    }
+}
+
+enum varve_err
+chunk_store_get(struct chunk_store *cs, const struct chunk_id *id, void *buf, size_t cap,
+                size_t *len, struct varve_error *err)
+{
+    struct record_name name;
+    struct pack_entry entry;
+    struct pack_id pack;
+    struct worker *w = NULL;
+    enum varve_err rc;
+
+    store_keys_name(cs->keys, id, &name);
+    rc = worker_take(cs, &w, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    if (copy_pending(cs, w, &name, &pack, &entry)) {
+        rc = record_unpack(cs, w, &pack, &entry, buf, cap, len, err);
+        if (rc == VARVE_OK) {
+            rc = check_hash(id, buf, *len, err);
+        }
+    } else {
+        rc = get_stored(cs, w, id, &name, buf, cap, len, err);
+    }
+    worker_give(cs, w);
+    return rc;
+}
