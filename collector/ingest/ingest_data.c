@@ -85,51 +85,14 @@ check_place(struct ingest_disk *d, const struct ingest_offer *o, struct varve_er
 }
 
 /*
- * have[k] for each name of r: the parent's manifest at the same place first, because an unchanged
- * chunk of a disk that is read whole is there; the index for the rest.
+ * have[k] for each name of r.  The index is asked for every name: that a name stands in an older manifest
+ * is no sign that the store still has it, since a pack may have been lost or found damaged since.
  */
 static enum varve_err
-ask_have(struct ingest_run *run, struct ingest_disk *d, const struct ingest_range *r, uint8_t *have,
+ask_have(struct ingest_run *run, const struct ingest_range *r, uint8_t *have,
          struct varve_error *err)
 {
-    struct chunk_id ids[INGEST_OFFER_CHUNKS_MAX];
-    uint16_t place[INGEST_OFFER_CHUNKS_MAX];
-    uint8_t found[INGEST_OFFER_CHUNKS_MAX];
-    size_t n = 0;
-    size_t name = 0;
-    enum varve_err rc;
-
-    memset(have, 0, r->name_count);
-    if (d->parent != NULL && r->first < d->parent_chunks) {
-        uint64_t left = d->parent_chunks - r->first;
-        size_t count = (size_t)(r->count < left ? r->count : left);
-
-        rc = manifest_read(d->parent, r->first, count, ids, err);
-        if (rc != VARVE_OK) {
-            return varve_error_prefix(err, "older manifest of disk '%.64s' (back up with --full)",
-                                      d->facts.name);
-        }
-        for (size_t i = 0; i < count; i++) {
-            if (bit_get(r->data, i)) {
-                have[name] = chunk_id_equal(&ids[i], &r->names[name]) ? 1 : 0;
-                name++;
-            }
-        }
-    }
-    for (size_t k = 0; k < r->name_count; k++) {
-        if (!have[k]) {
-            ids[n] = r->names[k];
-            place[n++] = (uint16_t)k;
-        }
-    }
-    if (n == 0) {
-        return VARVE_OK;
-    }
-    rc = chunk_store_has(run->ing->cs, ids, n, found, err);
-    for (size_t i = 0; i < n && rc == VARVE_OK; i++) {
-        have[place[i]] = found[i];
-    }
-    return rc;
+    return chunk_store_has(run->ing->cs, r->names, r->name_count, have, err);
 }
 
 static enum varve_err
@@ -177,7 +140,7 @@ offer(struct ingest_run *run, const struct ingest_offer *o, uint8_t *need, size_
     if (names > 0) {
         memcpy(r->data, o->data, o->data_len);
         memcpy(r->names, o->names, names * CHUNK_ID_SIZE);
-        rc = ask_have(run, d, r, have, err);
+        rc = ask_have(run, r, have, err);
         if (rc != VARVE_OK) {
             goto out;
         }

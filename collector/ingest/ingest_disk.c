@@ -17,7 +17,6 @@ ingest_disk_free(struct ingest_disk *d)
         return;
     }
     manifest_builder_free(d->builder);
-    manifest_reader_free(d->parent);
     range_queue_clear(&d->ranges);
     free(d->facts.name);
     free(d->facts.path);
@@ -97,15 +96,6 @@ check_incremental(const struct ingest_run *run, const struct ingest_disk_params 
     return VARVE_OK;
 }
 
-static bool
-has_damage(struct chunk_store *cs)
-{
-    struct chunk_store_stats stats;
-    struct varve_error ignored;
-
-    return chunk_store_get_stats(cs, &stats, &ignored) != VARVE_OK || stats.damaged > 0;
-}
-
 static enum varve_err
 make_disk(struct ingest_run *run, const struct ingest_disk_params *p, const struct point_disk *base,
           struct ingest_disk **out, struct varve_error *err)
@@ -141,12 +131,6 @@ make_disk(struct ingest_run *run, const struct ingest_disk_params *p, const stru
     d->last_len = (uint32_t)(p->size - (d->chunk_count - 1) * chunk);
     rc = manifest_builder_new(&d->builder, run->ing->cs, d->chunk_count,
                               p->incremental ? &base->root : NULL, err);
-    /* An older manifest does not know what was found damaged since; the index does.  So it is not
-     * asked when there is damage, or when the operator wants everything looked at. */
-    if (rc == VARVE_OK && base != NULL && !run->full && !has_damage(run->ing->cs)) {
-        rc = manifest_reader_new(&d->parent, run->ing->cs, &base->root, err);
-        d->parent_chunks = base->root.chunk_count;
-    }
     if (rc != VARVE_OK) {
         goto out;
     }

@@ -33,9 +33,7 @@ struct ingest_disk {
     struct point_disk facts; /* numbers and root are filled in at the end */
     uint64_t chunk_count;
     uint32_t chunk_size;
-    uint32_t last_len;              /* bytes of the last chunk */
-    struct manifest_reader *parent; /* of the thread that offers; NULL: no point has this disk */
-    uint64_t parent_chunks;
+    uint32_t last_len; /* bytes of the last chunk */
 
     struct manifest_builder *builder; /* NULL once closed */
     uint64_t offered_to;              /* end of the last Offer */

@@ -117,6 +117,49 @@ use_options(struct fixture *f, uint32_t grace, uint32_t silence, uint32_t answer
 #define SHORT 20u
 #define NAP   60u
 
+static bool
+note_data_pack(void *arg, const char *name, uint64_t size)
+{
+    struct fixture *f = ((void **)arg)[0];
+    uint8_t kind = 0;
+
+    (void)size;
+    assert_ok(store_get(f->mem, name, 10, &kind, 1, &err), &err);
+    if (kind == CHUNK_DATA) {
+        strcpy(((void **)arg)[1], name);
+    }
+    return true;
+}
+
+static void
+a_chunk_that_the_store_lost_is_asked_for_although_an_older_point_has_it(void **state)
+{
+    struct fixture *f = *state;
+    struct image im = image_new(20 * CHUNK, 41);
+    char pack[STORE_NAME_MAX + 1] = "";
+    void *args[2] = {f, pack};
+    struct ingest_run *run = NULL;
+    struct point *p = NULL;
+    struct offered o;
+
+    point_unref(back_up(f, 1, &im));
+    assert_ok(store_list(f->mem, "pack/", note_data_pack, args, &err), &err);
+    assert_ok(store_remove(f->mem, pack, &err), &err);
+    close_all(f);
+    open_all(f);
+    run = start_run(f, 2);
+    begin_disk(run, 0, &im, false);
+    do_offer(run, 0, &im, 0, 20, &o);
+    assert_int_equal(needed(&o), 20);
+    put_needed(run, &im, &o);
+    assert_ok(ingest_disk_end(run, 0, im.size, &err), &err);
+    p = commit(run, 1);
+    assert_point_holds(f, p, 0, &im);
+    point_unref(p);
+    end_run(f, run);
+    free(im.data);
+}
+
 static void
 a_host_that_does_not_come_back_loses_its_run(void **state)
 {
@@ -261,6 +304,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_full_store_fails_the_run_and_takes_the_next),
         CASE(a_pack_lost_to_one_run_refuses_the_commit_of_another),
+        CASE(a_chunk_that_the_store_lost_is_asked_for_although_an_older_point_has_it),
         CASE(a_host_that_does_not_come_back_loses_its_run),
         CASE(a_host_that_comes_back_without_its_run_loses_it),
         CASE(a_silent_host_is_told_to_stop),
