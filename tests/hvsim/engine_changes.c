@@ -277,7 +277,7 @@ changes_query(struct sim_host *h, const char *path, const char *change_id, uint6
     uint64_t covered = 0;
     uint32_t rc = find_path(h, path, &vm, &d, &f, err);
 
-    if (rc != SIM_OK) {
+    if (rc != SIM_OK || f == NULL) {
         return rc;
     }
     if (file_in_use(vm, d, f)) {

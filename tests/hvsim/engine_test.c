@@ -3,6 +3,7 @@
 
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/wait.h>
@@ -650,6 +651,7 @@ changed_ranges_are_granules_of_what_was_written(void **state)
     c = take_backup(f);
     path = frozen_path(f, &c, 0);
     assert_int_equal(query_all(f, path, change_id_of(f, &r, 0), 4096, &ranges), 2);
+    assert_non_null(ranges);
     assert_int_equal(ranges[0].offset, 65536);
     assert_int_equal(ranges[0].length, 65536);
     assert_int_equal(ranges[1].offset, 4 * 65536);
@@ -670,7 +672,7 @@ change_ids_that_answer_no_more_say_why(void **state)
     char *path = NULL;
 
     test_settle(f->h);
-    strcpy(id, change_id_of(f, &r, 0));
+    (void)snprintf(id, sizeof(id), "%s", change_id_of(f, &r, 0));
     c = take_backup(f);
     path = frozen_path(f, &c, 0);
     assert_int_equal(query(f, path, id), SIM_OK);
@@ -683,7 +685,7 @@ change_ids_that_answer_no_more_say_why(void **state)
     r = convert(f, &c);
     free(path);
     test_settle(f->h);
-    strcpy(id, change_id_of(f, &r, 0));
+    (void)snprintf(id, sizeof(id), "%s", change_id_of(f, &r, 0));
     must_work(tracking_set(f->h, &f->vm, &f->disks[0], SIM_TRACKING_LOST, &err));
     c = take_backup(f);
     path = frozen_path(f, &c, 0);
@@ -722,7 +724,7 @@ a_resized_disk_has_lost_its_tracking(void **state)
                      SIM_INVALID_STATE);
     r = convert(f, &c);
     test_settle(f->h);
-    strcpy(id, change_id_of(f, &r, 0));
+    (void)snprintf(id, sizeof(id), "%s", change_id_of(f, &r, 0));
     must_work(disk_resize(f->h, &f->vm, &f->disks[0], 2 * DISK_SIZE, &err));
     c = take_backup(f);
     path = frozen_path(f, &c, 0);
@@ -999,6 +1001,7 @@ a_sync_makes_the_disk_equal_to_the_image_and_tracks_what_it_wrote(void **state)
     c = take_backup(f);
     path = frozen_path(f, &c, 0);
     assert_int_equal(query_all(f, path, change_id_of(f, &r, 0), 4096, &ranges), 1);
+    assert_non_null(ranges);
     assert_int_equal(ranges[0].offset, 10485760);
     assert_int_equal(ranges[0].length, 65536);
     free(raw);

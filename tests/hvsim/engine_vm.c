@@ -170,11 +170,11 @@ vm_set(struct sim_host *h, const struct guid *id, const char *name, int state, i
 bool
 vm_supports_refpoints(const struct sim_vm *vm)
 {
-    unsigned major = 0;
-    unsigned minor = 0;
+    char *dot = NULL;
+    unsigned long major = strtoul(vm->config_version, &dot, 10);
+    unsigned long minor = *dot == '.' ? strtoul(dot + 1, NULL, 10) : 0;
 
-    return sscanf(vm->config_version, "%u.%u", &major, &minor) == 2 &&
-           (major > 6 || (major == 6 && minor >= 2));
+    return major > 6 || (major == 6 && minor >= 2);
 }
 
 bool

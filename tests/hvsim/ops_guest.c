@@ -116,13 +116,14 @@ op_guest_write(struct sim_host *h, const json_t *request, json_t *reply, struct 
     if (op_has(request, "data") == op_has(request, "seed")) {
         return sim_fail(err, SIM_INVALID, "guest.write needs 'data' or 'seed'");
     }
+    if (op_has(request, "data") && (op_has(request, "extents") || op_has(request, "length"))) {
+        return sim_fail(err, SIM_INVALID, "with 'data' only 'offset' is given");
+    }
     rc = parse_extents(request, &extents, &count, err);
     if (rc == SIM_OK && op_has(request, "data")) {
         rc = base64_decode(op_text(request, "data", ""), &data, &len, err);
-        if (rc == SIM_OK && (op_has(request, "extents") || op_has(request, "length"))) {
-            rc = sim_fail(err, SIM_INVALID, "with 'data' only 'offset' is given");
-        } else if (rc == SIM_OK) {
-            extents[0].length = len;
+        if (rc == SIM_OK && count == 1) {
+            extents->length = len;
         }
     }
     if (rc == SIM_OK) {

@@ -147,7 +147,7 @@ rct_seal(struct rct *r, struct sim_error *err)
     r->bits = NULL;
     r->epoch++;
     rc = map_current(r, err);
-    if (rc == SIM_OK) {
+    if (rc == SIM_OK && r->bits != NULL) {
         memset(r->bits, 0, r->length); /* a map left by a seal that never became state */
     }
     return rc;

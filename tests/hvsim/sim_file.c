@@ -27,8 +27,8 @@ sim_pread(int fd, void *buf, size_t len, uint64_t off, const char *name, struct 
             return sim_fail_errno(err, errno, "reading '%s'", name);
         }
         if (n == 0) {
-            return sim_fail(err, SIM_IO, "'%s' ends at %llu, %zu bytes at %llu were wanted", name,
-                            (unsigned long long)(off + done), len, (unsigned long long)off);
+            return sim_fail(err, SIM_IO, "'%s' ends %zu bytes after %llu, %zu were wanted", name,
+                            done, (unsigned long long)off, len);
         }
         done += (size_t)n;
     }
