@@ -63,4 +63,16 @@ VARVE_CHECK uint32_t vhdx_write_metadata(struct vhdx *v, const char *parent_name
 VARVE_CHECK uint32_t vhdx_write_front(struct vhdx *v, struct sim_error *err);
 VARVE_CHECK uint32_t vhdx_load_front(struct vhdx *v, struct sim_error *err);
 
+/* vhdx_inplace.c */
+VARVE_CHECK uint32_t vhdx_store_bat_entry(struct vhdx *v, uint64_t index, uint64_t entry,
+                                          struct sim_error *err);
+/* Room at the end of the file for length bytes, rounded up to MiB. */
+VARVE_CHECK uint32_t vhdx_extend(struct vhdx *v, uint64_t length, uint64_t *offset,
+                                 struct sim_error *err);
+/* New write guids, if this session has not written yet. */
+VARVE_CHECK uint32_t vhdx_begin_session(struct vhdx *v, struct sim_error *err);
+/* The bits of a chunk of a child: LSB first, 1 = in this file.  Borrowed, kept in memory. */
+VARVE_CHECK uint32_t vhdx_get_bitmap(struct vhdx *v, uint64_t chunk, uint8_t **out,
+                                     struct sim_error *err);
+
 #endif
