@@ -223,6 +223,10 @@ assert_live_is_true(struct fixture *f)
         must_work(guest_read(f->h, &f->vm, &f->disks[i], copy, &err));
         assert_true(test_files_equal(copy, truth));
         assert_true(!test_have("7z") || test_7z_equals(path, truth));
+        if (the_disk(f, i)->file_count == 1 && test_have("qemu-img")) {
+            assert_true(test_run("qemu-img check -q -f vhdx '%s'", path));
+            assert_true(test_run("qemu-img compare -q -f vhdx -F raw '%s' '%s'", path, truth));
+        }
         free(copy);
         free(truth);
         free(path);

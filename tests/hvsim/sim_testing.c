@@ -65,8 +65,8 @@ bool
 test_7z_equals(const char *vhdx, const char *raw)
 {
     /* The exit code of 7z counts too: it delivers stale data with an error. */
-    return test_run("set -e; f=$(mktemp -u); mkfifo \"$f\"; cmp \"$f\" '%s' & 7z e -so -tvhdx "
-                    "'%s' >\"$f\" 2>/dev/null; rm \"$f\"; wait $!",
+    return test_run("set -e; d=$(mktemp -d); trap 'rm -r \"$d\"' EXIT; mkfifo \"$d/f\"; "
+                    "cmp \"$d/f\" '%s' & 7z e -so -tvhdx '%s' >\"$d/f\" 2>/dev/null; wait $!",
                     raw, vhdx);
 }
 

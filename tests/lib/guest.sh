@@ -25,8 +25,10 @@ guest_shuffle() {
 
 # Files of this machine whose names need no quoting anywhere: "size path".
 guest_candidates() {
-    find /usr/share /usr/lib /usr/include /etc -xdev -type f -links 1 -size +1k -size -12000k \
-        -regex '[A-Za-z0-9._/+-]*' -readable -printf '%s %p\n' 2>/dev/null | LC_ALL=C sort -k 2
+    # find fails when a folder may not be read: the rest will do.
+    { find /usr/share /usr/lib /usr/include /etc -xdev -type f -links 1 -size +1k -size -12000k \
+        -regex '[A-Za-z0-9._/+-]*' -readable -printf '%s %p\n' 2>/dev/null || true; } |
+        LC_ALL=C sort -k 2
 }
 
 guest_tree() {
@@ -74,8 +76,24 @@ guest_part_in() { # RAW PART
     mv "$1.new" "$1"
 }
 
+# Tried once: in a container there may be a /dev/fuse that cannot be used.
 guest_have_fuse() {
-    [ -w /dev/fuse ] && command -v ntfs-3g >/dev/null && [ "${GUEST_NO_FUSE:-}" = "" ]
+    local probe
+    if [ "${GUEST_NO_FUSE:-}" != "" ]; then
+        return 1
+    fi
+    if [ "${guest_fuse:-}" = "" ]; then
+        probe=$(mktemp)
+        truncate -s 8M "$probe"
+        guest_fuse=no
+        if [ -w /dev/fuse ] && command -v ntfs-3g >/dev/null &&
+            PATH=$guest_path mkntfs -q -F -Q -s 512 -p 0 -H 255 -S 63 "$probe" >/dev/null 2>&1 &&
+            guest_with_ntfs "$probe" true 2>/dev/null; then
+            guest_fuse=yes
+        fi
+        rm -rf "$probe" "$probe.log" "$probe.mnt"
+    fi
+    [ "$guest_fuse" = yes ]
 }
 
 # guest_with_ntfs PART COMMAND...: runs the command with the mounted folder as its last argument.
