@@ -264,7 +264,7 @@ adopt(struct catalog *c, const char *name, struct varve_error *err)
         if (seq > row->last_seq) {
             row->last_seq = seq;
         }
-        if (rc == VARVE_OK) {
+        if (p != NULL) {
             rc = catalog_reserve_locked(c, err);
             if (rc == VARVE_OK) {
                 catalog_insert_locked(c, p);
@@ -302,7 +302,7 @@ enum varve_err
 catalog_open(struct catalog **out, struct chunk_store *cs, struct varve_error *err)
 {
     struct catalog *c = NULL;
-    struct varve_error reason;
+    struct varve_error reason = {.code = VARVE_OK};
     struct loading l;
     enum varve_err rc;
 

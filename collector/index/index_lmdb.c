@@ -336,7 +336,7 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
         rc = varve_error_nomem(err);
         goto out;
     }
-    strcpy(x->folder, folder);
+    memcpy(x->folder, folder, strlen(folder) + 1);
     if (options->boot_id == NULL) {
         index_boot_id(x->boot_id);
     } else {

@@ -82,7 +82,7 @@ static struct record_name
 name_of(uint64_t n)
 {
     struct test_random r = {.state = n};
-    struct record_name name;
+    struct record_name name = {{0}};
 
     test_random_fill(&r, name.bytes, sizeof(name.bytes));
     return name;
@@ -92,7 +92,7 @@ static struct pack_id
 pack_of(uint64_t n)
 {
     struct test_random r = {.state = ~n};
-    struct pack_id id;
+    struct pack_id id = {{0}};
 
     test_random_fill(&r, id.bytes, sizeof(id.bytes));
     return id;

@@ -52,7 +52,7 @@ static struct chunk_id
 name_of(uint64_t n)
 {
     struct test_random r = {.state = n};
-    struct chunk_id id;
+    struct chunk_id id = {{0}};
 
     test_random_fill(&r, id.bytes, sizeof(id.bytes));
     return id;

@@ -234,7 +234,7 @@ static bool
 note_pack(void *arg, const char *name, uint64_t size)
 {
     (void)size;
-    strcpy(arg, name);
+    memcpy(arg, name, strlen(name) + 1);
     return true;
 }
 

@@ -172,7 +172,7 @@ pack_record_open(uint8_t *record, const struct pack_entry *want, struct aead *ae
                  const uint8_t **plain, size_t *plain_len, struct varve_error *err)
 {
     uint8_t *stored = record + PACK_RECORD_HEADER;
-    struct pack_record r;
+    struct pack_record r = {0};
     enum varve_err rc;
 
     rc = pack_record_decode(&r, record, err);
@@ -331,8 +331,8 @@ enum varve_err
 pack_walk(const uint8_t *pack, size_t len, bool (*cb)(void *arg, const struct pack_record *r),
           void *arg, struct varve_error *err)
 {
-    struct pack_header header;
-    struct pack_record r;
+    struct pack_header header = {0};
+    struct pack_record r = {0};
     size_t off = PACK_HEADER_SIZE;
     uint32_t number = 0;
     enum varve_err rc;
@@ -414,8 +414,8 @@ pack_scrub(const uint8_t *pack, size_t len, const struct pack_id *id, size_t *re
 {
     struct scrub s = {.pack = pack, .end = PACK_HEADER_SIZE};
     struct scrub_footer f = {.pack = pack};
-    struct pack_header header;
-    struct pack_tail tail;
+    struct pack_header header = {0};
+    struct pack_tail tail = {0};
     enum varve_err rc;
 
     *records = 0;

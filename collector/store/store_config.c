@@ -249,7 +249,7 @@ store_config_open(struct store_config *out, struct store_keys **keys, bool *key_
 {
     uint8_t encoded[STORE_CONFIG_SIZE];
     uint8_t file_key[STORE_KEY_SIZE];
-    struct store_config c;
+    struct store_config c = {0};
     uint64_t size = 0;
     enum varve_err rc;
 

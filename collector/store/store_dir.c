@@ -123,7 +123,7 @@ make_parents(struct store_dir *d, const char *object, struct varve_error *err)
         if (rc != VARVE_OK) {
             break;
         }
-        strcpy(parent, name);
+        memcpy(parent, name, len + 1);
     }
     mutex_unlock(&d->dirs_lock);
     return rc;

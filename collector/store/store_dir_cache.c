@@ -114,7 +114,7 @@ take(struct file_cache *c, const char *name, struct file **out, struct cached_fi
         s = victim_locked(c);
         if (s != NULL) {
             old = s->file;
-            strcpy(s->path, name);
+            (void)snprintf(s->path, sizeof(s->path), "%s", name);
             s->hash = hash;
             s->file = opened;
         }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/store.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -57,8 +58,9 @@ find_locked(struct store_mem *m, const char *name)
     return i < m->count && strcmp(m->objects[i].name, name) == 0 ? &m->objects[i] : NULL;
 }
 
+/* Takes *data on success. */
 static enum varve_err
-insert_locked(struct store_mem *m, const char *name, uint8_t *data, size_t len,
+insert_locked(struct store_mem *m, const char *name, uint8_t **data, size_t len,
               struct varve_error *err)
 {
     size_t at = lower_bound(m, name);
@@ -77,8 +79,9 @@ insert_locked(struct store_mem *m, const char *name, uint8_t *data, size_t len,
         m->cap = cap;
     }
     memmove(&m->objects[at + 1], &m->objects[at], (m->count - at) * sizeof(m->objects[0]));
-    strcpy(m->objects[at].name, name);
-    m->objects[at].data = data;
+    (void)snprintf(m->objects[at].name, sizeof(m->objects[at].name), "%s", name);
+    m->objects[at].data = *data;
+    *data = NULL;
     m->objects[at].len = len;
     m->count++;
     return VARVE_OK;
@@ -108,11 +111,9 @@ mem_put(struct store *s, const char *name, const struct store_part *parts, size_
         }
     }
     mutex_lock(&m->lock);
-    rc = insert_locked(m, name, data, len, err);
+    rc = insert_locked(m, name, &data, len, err);
     mutex_unlock(&m->lock);
-    if (rc != VARVE_OK) {
-        free(data);
-    }
+    free(data);
     return rc;
 }
 
@@ -201,7 +202,7 @@ mem_list(struct store *s, const char *prefix,
             at++;
         }
         if (at < m->count && strncmp(m->objects[at].name, prefix, strlen(prefix)) == 0) {
-            strcpy(name, m->objects[at].name);
+            memcpy(name, m->objects[at].name, sizeof(name));
             size = m->objects[at].len;
             found = true;
         }

@@ -74,7 +74,7 @@ hold_locked(struct early_ack *e, const char *name, const struct store_part *part
         memcpy(h->data + h->len, parts[i].data, parts[i].len);
         h->len += parts[i].len;
     }
-    strcpy(h->name, name);
+    memcpy(h->name, name, strlen(name) + 1);
 }
 
 static enum varve_err

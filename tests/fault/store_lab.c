@@ -200,7 +200,8 @@ copy_text(const char *s)
     if (copy == NULL) {
         abort();
     }
-    return strcpy(copy, s);
+    memcpy(copy, s, strlen(s) + 1);
+    return copy;
 }
 
 enum varve_err

@@ -36,18 +36,16 @@ parse_all(const uint8_t *p, size_t size)
     struct pack_tail tail;
     struct varve_error err;
     size_t records = 0;
-    enum varve_err rc;
 
-    rc = pack_scrub(p, size, NULL, &records, &err);
-    rc = pack_walk(p, size, take_record, &size, &err);
-    rc = store_config_decode(&config, p, size, &err);
+    (void)!pack_scrub(p, size, NULL, &records, &err);
+    (void)!pack_walk(p, size, take_record, &size, &err);
+    (void)!store_config_decode(&config, p, size, &err);
     if (size >= PACK_HEADER_SIZE + PACK_TAIL_SIZE &&
         pack_header_decode(&header, p, &err) == VARVE_OK &&
         pack_tail_decode(&tail, p + size - PACK_TAIL_SIZE, size, &err) == VARVE_OK) {
-        rc = pack_footer_decode(&tail, p + tail.footer_offset, &header.id, NULL, take_entry, &size,
-                                &err);
+        (void)!pack_footer_decode(&tail, p + tail.footer_offset, &header.id, NULL, take_entry,
+                                  &size, &err);
     }
-    (void)rc;
 }
 
 /* Makes the checksums right, so that what stands behind them is reached. */

@@ -175,7 +175,7 @@ main(int argc, char **argv)
     unsigned threads = argc > 3 ? (unsigned)strtoul(argv[3], NULL, 10) : 2;
     struct chunk_store_options options = {0};
     struct chunk_store_stats stats;
-    struct chunk *chunks = calloc(count, sizeof(*chunks));
+    struct chunk *chunks = NULL;
     struct chunk_store *cs = NULL;
     struct store *store = NULL;
     struct varve_error err;
@@ -183,9 +183,13 @@ main(int argc, char **argv)
     char path[3][1024];
     uint64_t start;
 
-    if (argc < 2 || count == 0 || threads == 0 || chunks == NULL) {
+    if (argc < 2 || count == 0 || threads == 0) {
         fprintf(stderr, "usage: bench_store FOLDER [MIB [THREADS [PUT_THREADS]]]\n");
         return 2;
+    }
+    chunks = calloc(count, sizeof(*chunks));
+    if (chunks == NULL) {
+        return 1;
     }
     log_set_level(LOG_LEVEL_WARN);
     snprintf(path[0], sizeof(path[0]), "%s/store", argv[1]);
