@@ -136,6 +136,101 @@ write_link(struct mem_fs *m, unsigned id, unsigned parent)
     vhdx_plan_free(p);
 }
 
+struct edge {
+    uint64_t offset;
+    uint64_t length;
+};
+
+/* A child whose extents read as 0x5a, over a parent that is 0x33 all over. */
+static void
+check_edges(uint64_t size, uint32_t block, const struct edge *edges, size_t count, uint64_t cut)
+{
+    struct mem_fs *m = mem_fs_new();
+    struct vhdx_params params;
+    struct vhdx_plan *p = NULL;
+    struct image *img = NULL;
+    uint8_t *want = malloc((size_t)size);
+    uint8_t *got = malloc((size_t)size);
+    uint8_t fill = 0x5a;
+    uint8_t below = 0x33;
+    size_t i;
+
+    assert_non_null(m);
+    assert_non_null(want);
+    assert_non_null(got);
+    memset(want, below, (size_t)size);
+    memset(&params, 0, sizeof(params));
+    params.virtual_size = size;
+    params.block_size = block;
+    params.logical_sector = 512;
+    params.physical_sector = 512;
+    params.data_write_guid.bytes[0] = 1;
+    assert_ok(vhdx_plan_new(&p, &params, &err), &err);
+    assert_ok(vhdx_plan_add(p, 0, size, &err), &err);
+    assert_ok(vhdx_plan_seal(p, &err), &err);
+    assert_ok(chain_write_plan(p, mem_fs_fs(m), "d/base.vhdx", mark, &below, &err), &err);
+    vhdx_plan_free(p);
+    params.data_write_guid.bytes[0] = 2;
+    params.parent.present = true;
+    params.parent.linkage.bytes[0] = 1;
+    params.parent.relative_path = "base.vhdx";
+    assert_ok(vhdx_plan_new(&p, &params, &err), &err);
+    for (i = 0; i < count; i++) {
+        assert_ok(vhdx_plan_add(p, edges[i].offset, edges[i].length, &err), &err);
+        memset(want + edges[i].offset, fill, (size_t)edges[i].length);
+    }
+    assert_ok(vhdx_plan_seal(p, &err), &err);
+    assert_ok(chain_write_plan(p, mem_fs_fs(m), "d/leaf.avhdx", mark, &fill, &err), &err);
+    assert_ok(mem_fs_set_size(m, "d/leaf.avhdx", vhdx_plan_file_size(p) - cut, &err), &err);
+    vhdx_plan_free(p);
+    assert_ok(image_open(&img, mem_fs_fs(m), "d/leaf.avhdx", 0, &err), &err);
+    assert_ok(image_read(img, got, (size_t)size, 0, &err), &err);
+    assert_memory_equal(got, want, (size_t)size);
+    image_close(img);
+    mem_fs_free(m);
+    free(want);
+    free(got);
+}
+
+#define MIB ((uint64_t)1024 * 1024)
+
+static void
+a_bit_may_change_where_a_piece_of_the_bitmap_ends(void **state)
+{
+    /* The bitmap is read 512 bytes at a time: 2 MiB of disk. */
+    static const struct edge edges[] = {{0, 2 * MIB}, {6 * MIB, 2 * MIB}, {12 * MIB, MIB}};
+
+    (void)state;
+    check_edges(16 * MIB, 8 << 20, edges, 3, 0);
+}
+
+static void
+a_last_sector_may_be_missing_between_two_full_blocks(void **state)
+{
+    static const struct edge edges[] = {{0, 2 * MIB - 512}, {2 * MIB, 2 * MIB}, {6 * MIB, 2 * MIB}};
+
+    (void)state;
+    check_edges(10 * MIB, 2 << 20, edges, 3, 0);
+}
+
+static void
+a_last_sector_may_be_all_that_stands_between_two_gaps(void **state)
+{
+    static const struct edge edges[] = {{2 * MIB - 512, 512}, {4 * MIB, 512}};
+
+    (void)state;
+    check_edges(6 * MIB, 2 << 20, edges, 2, 0);
+}
+
+static void
+what_the_disk_does_not_have_of_its_last_block_may_be_missing(void **state)
+{
+    static const struct edge edges[] = {{0, 512}, {4 * MIB, MIB}};
+
+    (void)state;
+    check_edges(5 * MIB, 4 << 20, edges, 2, 3 * MIB);
+}
+
 static void
 a_chain_of_256_files_is_read_and_one_more_is_refused(void **state)
 {
@@ -184,6 +279,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_level_of_a_chain_reads_as_it_was_written),
         cmocka_unit_test(a_disk_of_several_bitmap_blocks_reads_as_it_was_written),
+        cmocka_unit_test(a_bit_may_change_where_a_piece_of_the_bitmap_ends),
+        cmocka_unit_test(a_last_sector_may_be_missing_between_two_full_blocks),
+        cmocka_unit_test(a_last_sector_may_be_all_that_stands_between_two_gaps),
+        cmocka_unit_test(what_the_disk_does_not_have_of_its_last_block_may_be_missing),
         cmocka_unit_test(a_chain_of_256_files_is_read_and_one_more_is_refused),
         cmocka_unit_test(two_disks_that_are_each_others_parent_are_refused),
     };

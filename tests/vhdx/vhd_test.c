@@ -204,6 +204,19 @@ the_copy_of_the_footer_serves_when_the_end_is_gone(void **state)
 }
 
 static void
+what_the_disk_does_not_have_of_its_last_block_may_be_missing(void **state)
+{
+    struct lab *l = *state;
+    uint64_t size = mem_fs_size(l->m, names[0]);
+
+    /* The disk ends one sector before its last block does. */
+    assert_ok(mem_fs_set_size(l->m, names[0], size - 512 - SECTOR, &err), &err);
+    expect_level(l, names[0], 0);
+    assert_ok(mem_fs_set_size(l->m, names[0], size - 512 - 2 * SECTOR, &err), &err);
+    expect_refusal(l, names[0], VARVE_ERR_CORRUPT, "points outside the file");
+}
+
+static void
 a_footer_of_511_bytes_is_enough(void **state)
 {
     struct lab *l = *state;
@@ -432,6 +445,7 @@ main(void)
         VHD_TEST(every_level_of_a_chain_reads_right),
         VHD_TEST(a_child_alone_tells_its_own_sectors),
         VHD_TEST(the_copy_of_the_footer_serves_when_the_end_is_gone),
+        VHD_TEST(what_the_disk_does_not_have_of_its_last_block_may_be_missing),
         VHD_TEST(a_footer_of_511_bytes_is_enough),
         VHD_TEST(a_wrong_footer_checksum_is_taken_where_the_header_is_right),
         VHD_TEST(a_parent_is_found_by_the_names_that_are_left),

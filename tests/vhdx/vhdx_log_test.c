@@ -286,6 +286,10 @@ the_run_with_the_larger_numbers_counts(void **state)
     memcpy(l->truth, before, PAGE);
     add_page(l, DATA + PAGE, 2);
     (void)write_entry(l, 64 * PAGE, 90, 64 * PAGE);
+    memcpy(before, l->truth + 2 * PAGE, PAGE);
+    add_page(l, DATA + 2 * PAGE, 3);
+    (void)write_entry(l, 128 * PAGE, 70, 128 * PAGE);
+    memcpy(l->truth + 2 * PAGE, before, PAGE);
     expect_truth(l, true);
 }
 
