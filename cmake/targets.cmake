@@ -50,9 +50,9 @@ function(varve_gnu_source)
   set_property(SOURCE ${ARGN} APPEND PROPERTY COMPILE_DEFINITIONS _GNU_SOURCE)
 endfunction()
 
-set(VARVE_TEST_TIMEOUT 120)
+set(VARVE_TEST_TIMEOUT 300)
 if(VARVE_SANITIZED)
-  set(VARVE_TEST_TIMEOUT 600)
+  set(VARVE_TEST_TIMEOUT 1200)
 endif()
 
 # The label of a test is its top folder and its folder: "common", "vhdx".

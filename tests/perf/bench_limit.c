@@ -22,9 +22,9 @@
 #include "hash/chunk_id.h"
 #include "os/thread.h"
 
-#define CHUNK   (64u * 1024)
-#define PIECE   (1024u * 1024)
-#define CORES   64u
+#define CHUNK (64u * 1024)
+#define PIECE (1024u * 1024)
+#define CORES 64u
 
 struct work {
     int fd;
