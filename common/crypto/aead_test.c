@@ -138,15 +138,12 @@ the_libraries_give_the_same_bytes(void **state)
     static const size_t lengths[] = {0, 1, 15, 16, 17, 63, 64, 65, 127, 128, 1000, 4096, 65537};
     const struct aead_backend *fast = aead_libcrypto();
     struct varve_error err;
-    uint8_t *in = malloc(65537);
-    uint8_t *x = malloc(65537 + 16);
-    uint8_t *y = malloc(65537 + 16);
+    static uint8_t in[65537];
+    static uint8_t x[65537 + 16];
+    static uint8_t y[65537 + 16];
 
     (void)state;
     if (fast == NULL) {
-        free(in);
-        free(x);
-        free(y);
         skip();
     }
     randombytes_buf_deterministic(in, 65537, (const uint8_t[32]){7});
@@ -181,9 +178,6 @@ the_libraries_give_the_same_bytes(void **state)
         aead_free(a);
         aead_free(b);
     }
-    free(in);
-    free(x);
-    free(y);
 }
 
 static void

@@ -33,32 +33,37 @@ crypto_wipe(void *secret, size_t len)
     sodium_memzero(secret, len);
 }
 
-/* Memory for an identity whose secret is still to be filled in. */
-static enum varve_err
-identity_alloc(struct identity **out, struct varve_error *err)
+/* Memory for an identity whose secret is still to be filled in; NULL: none, as *err says. */
+static struct identity *
+identity_alloc(struct varve_error *err)
 {
     struct identity *id = sodium_malloc(sizeof(*id));
 
     if (id == NULL) {
-        return varve_error_nomem(err);
+        (void)varve_error_nomem(err);
+    } else {
+        memset(id, 0, sizeof(*id));
     }
-    memset(id, 0, sizeof(*id));
-    *out = id;
-    return VARVE_OK;
+    return id;
+}
+
+static void
+derive_public(struct identity *id)
+{
+    (void)crypto_scalarmult_base(id->public_key, id->secret_key);
 }
 
 enum varve_err
 identity_from_secret(struct identity **out, const uint8_t secret[IDENTITY_KEY_SIZE],
                      struct varve_error *err)
 {
-    struct identity *id = NULL;
-    enum varve_err rc = identity_alloc(&id, err);
+    struct identity *id = identity_alloc(err);
 
-    if (rc != VARVE_OK) {
-        return rc;
+    if (id == NULL) {
+        return err->code;
     }
     memcpy(id->secret_key, secret, IDENTITY_KEY_SIZE);
-    (void)crypto_scalarmult_base(id->public_key, id->secret_key);
+    derive_public(id);
     *out = id;
     return VARVE_OK;
 }
@@ -66,14 +71,13 @@ identity_from_secret(struct identity **out, const uint8_t secret[IDENTITY_KEY_SI
 enum varve_err
 identity_generate(struct identity **out, struct varve_error *err)
 {
-    struct identity *id = NULL;
-    enum varve_err rc = identity_alloc(&id, err);
+    struct identity *id = identity_alloc(err);
 
-    if (rc != VARVE_OK) {
-        return rc;
+    if (id == NULL) {
+        return err->code;
     }
     crypto_random(id->secret_key, IDENTITY_KEY_SIZE);
-    (void)crypto_scalarmult_base(id->public_key, id->secret_key);
+    derive_public(id);
     *out = id;
     return VARVE_OK;
 }
@@ -81,22 +85,20 @@ identity_generate(struct identity **out, struct varve_error *err)
 enum varve_err
 identity_load(struct identity **out, struct fs *fs, const char *path, struct varve_error *err)
 {
-    struct identity *id = NULL;
-    enum varve_err rc = identity_alloc(&id, err);
+    struct identity *id = identity_alloc(err);
+    enum varve_err rc;
 
-    if (rc != VARVE_OK) {
-        goto out;
+    if (id == NULL) {
+        return err->code;
     }
     rc = secret_file_load(fs, path, SECRET_FILE_IDENTITY, id->secret_key, err);
     if (rc != VARVE_OK) {
-        goto out;
+        identity_free(id);
+        return varve_error_prefix(err, "reading this program's key");
     }
-    (void)crypto_scalarmult_base(id->public_key, id->secret_key);
+    derive_public(id);
     *out = id;
-    id = NULL;
-out:
-    identity_free(id);
-    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "reading this program's key");
+    return VARVE_OK;
 }
 
 enum varve_err

@@ -90,6 +90,7 @@ end_start(struct end *e, const json_t *vector, const char *side, struct noise_pa
     params->prologue_len = hex_of(vector, name, prologue, sizeof(prologue));
     params->own = e->identity;
     assert_int_equal(noise_new(&e->noise, params, &err), VARVE_OK);
+    params->prologue = NULL;
     (void)snprintf(name, sizeof(name), "%s_ephemeral", side);
     assert_int_equal(hex_of(vector, name, key, sizeof(key)), 32);
     noise_fix_ephemeral(e->noise, key);

@@ -184,7 +184,7 @@ access_token_parse(struct access_token *out, const char *text, struct varve_erro
 {
     struct access_token t;
     char chars[ACCESS_TOKEN_SIZE];
-    uint8_t bytes[BYTES_MAX];
+    uint8_t bytes[BYTES_MAX] = {0};
     size_t n = 0;
     size_t address_len = 0;
     enum varve_err rc;

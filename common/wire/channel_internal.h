@@ -17,8 +17,6 @@ struct channel_tuning {
     struct frame_limits opener;
 };
 
-extern const struct channel_tuning channel_default_tuning;
-
 #define CHANNEL_HANDSHAKE_MS 10000u
 
 /*

@@ -6,30 +6,13 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "wire/channel_internal.h"
+#include "wire/gate.h"
 #include "wire/handshake.h"
 
-#define PENDING_MAX           64u
-#define PENDING_PER_GROUP_MAX 8u
 /* After an accept that failed (no descriptors, no memory): time for things to get better. */
 #define PAUSE_MS 100u
 
 #define URL_MAX 512u
-
-/*
- * Who is shaking hands.  Shared by the listener and its pending connections, so that neither has to
- * outlive the other; freed by the last one.
- */
-struct gate {
-    struct mutex lock;
-    struct cond stopping;
-    bool stopped;
-    unsigned refs;
-    struct {
-        struct stream *stream; /* NULL: free */
-        bool has_group;
-        uint8_t group[8];
-    } slots[PENDING_MAX];
-};
 
 struct channel_listener {
     nng_stream_listener *raw;
@@ -49,99 +32,6 @@ struct channel_pending {
     uint64_t deadline;
     char address[ADDRESS_TEXT_SIZE];
 };
-
-/* ---- the gate ---- */
-
-static struct gate *
-gate_new(void)
-{
-    struct gate *g = calloc(1, sizeof(*g));
-
-    if (g != NULL) {
-        mutex_init(&g->lock);
-        cond_init(&g->stopping);
-        g->refs = 1;
-    }
-    return g;
-}
-
-static void
-gate_unref(struct gate *g)
-{
-    bool last;
-
-    if (g == NULL) {
-        return;
-    }
-    mutex_lock(&g->lock);
-    last = --g->refs == 0;
-    mutex_unlock(&g->lock);
-    if (last) {
-        cond_destroy(&g->stopping);
-        mutex_destroy(&g->lock);
-        free(g);
-    }
-}
-
-/* A slot for one more handshake; false when there are too many, or we are stopping. */
-static bool
-gate_enter(struct gate *g, struct stream *stream, const nng_sockaddr *from, unsigned *slot)
-{
-    uint8_t group[8];
-    bool has_group = address_group(from, group);
-    unsigned same = 0;
-    unsigned found = PENDING_MAX;
-
-    mutex_lock(&g->lock);
-    for (unsigned i = 0; i < PENDING_MAX; i++) {
-        if (g->slots[i].stream == NULL) {
-            found = i;
-        } else if (has_group && g->slots[i].has_group && memcmp(g->slots[i].group, group, 8) == 0) {
-            same++;
-        }
-    }
-    if (found == PENDING_MAX || same >= PENDING_PER_GROUP_MAX || g->stopped) {
-        found = PENDING_MAX;
-    } else {
-        g->slots[found].stream = stream;
-        g->slots[found].has_group = has_group;
-        memcpy(g->slots[found].group, group, sizeof(group));
-        g->refs++;
-    }
-    mutex_unlock(&g->lock);
-    *slot = found;
-    return found != PENDING_MAX;
-}
-
-static void
-gate_leave(struct gate *g, unsigned slot)
-{
-    mutex_lock(&g->lock);
-    g->slots[slot].stream = NULL;
-    mutex_unlock(&g->lock);
-}
-
-static bool
-gate_is_stopped(struct gate *g)
-{
-    bool stopped;
-
-    mutex_lock(&g->lock);
-    stopped = g->stopped;
-    mutex_unlock(&g->lock);
-    return stopped;
-}
-
-/* Sleeps, unless stopped meanwhile. */
-static void
-gate_pause(struct gate *g, uint32_t ms)
-{
-    mutex_lock(&g->lock);
-    if (!g->stopped) {
-        (void)cond_timedwait(&g->stopping, &g->lock, ms);
-    }
-    mutex_unlock(&g->lock);
-}
 
 /* ---- the listener ---- */
 
@@ -293,19 +183,7 @@ channel_listener_accept(struct channel_listener *l, struct channel_pending **out
 void
 channel_listener_stop(struct channel_listener *l)
 {
-    struct gate *g = l->gate;
-
-    mutex_lock(&g->lock);
-    g->stopped = true;
-    cond_broadcast(&g->stopping);
-    /* A slot is emptied before its stream is freed or becomes a channel's.  Shutting one waits only
-     * for nng to hand an operation back, never for anybody who could want this lock. */
-    for (unsigned i = 0; i < PENDING_MAX; i++) {
-        if (g->slots[i].stream != NULL) {
-            stream_shut(g->slots[i].stream);
-        }
-    }
-    mutex_unlock(&g->lock);
+    gate_stop(l->gate);
     nng_aio_stop(l->acceptor);
     nng_stream_listener_close(l->raw);
 }

@@ -31,27 +31,32 @@ put_varint(uint8_t *out, uint64_t v)
     return n;
 }
 
-static enum varve_err
-pack_head(const Varve__V1__Envelope *head, uint8_t **out, size_t *out_len, struct varve_error *err)
+/* The head packed, with room behind it for the key and the length of bulk; NULL: as *err says. */
+static uint8_t *
+pack_head(const Varve__V1__Envelope *head, size_t *out_len, struct varve_error *err)
 {
+    uint8_t *packed = NULL;
     size_t len;
 
     if (head->bulk.len != 0 || head->body_case == VARVE__V1__ENVELOPE__BODY__NOT_SET) {
-        return varve_error_set(err, VARVE_ERR_INTERNAL,
-                               "envelope without a body, or with bulk in its head");
+        (void)varve_error_set(err, VARVE_ERR_INTERNAL,
+                              "envelope without a body, or with bulk in its head");
+        return NULL;
     }
     len = varve__v1__envelope__get_packed_size(head);
     if (len > ENVELOPE_HEAD_MAX) {
-        return varve_error_set(err, VARVE_ERR_LIMIT,
-                               "head of a message would have %zu bytes, %u are the most", len,
-                               ENVELOPE_HEAD_MAX);
+        (void)varve_error_set(err, VARVE_ERR_LIMIT,
+                              "head of a message would have %zu bytes, %u are the most", len,
+                              ENVELOPE_HEAD_MAX);
+        return NULL;
     }
-    *out = malloc(len + 16); /* room for the key and the length of bulk */
-    if (*out == NULL) {
-        return varve_error_nomem(err);
+    packed = malloc(len + 16);
+    if (packed == NULL) {
+        (void)varve_error_nomem(err);
+        return NULL;
     }
-    *out_len = varve__v1__envelope__pack(head, *out);
-    return VARVE_OK;
+    *out_len = varve__v1__envelope__pack(head, packed);
+    return packed;
 }
 
 enum varve_err
@@ -75,9 +80,9 @@ envelope_send(struct channel *ch, const Varve__V1__Envelope *head, const struct 
         }
         bulk_len += bulk[i].len;
     }
-    rc = pack_head(head, &packed, &len, err);
-    if (rc != VARVE_OK) {
-        goto out;
+    packed = pack_head(head, &len, err);
+    if (packed == NULL) {
+        return err->code;
     }
     if (bulk_parts + 1 > FEW_PARTS) {
         parts = malloc((bulk_parts + 1) * sizeof(*parts));

@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "crypto/aead.h"
+#include "wire/channel.h"
 
 /*
  * The transport phase of a channel as bytes, without input or output: docs/format/channel.md,
@@ -25,7 +26,7 @@
  */
 #define FRAME_HEADER_SIZE 4u
 #define FRAME_BODY_EXTRA  (1u + AEAD_TAG_SIZE) /* type byte and tag */
-#define FRAME_PAYLOAD_MAX (4u * 1024 * 1024)
+#define FRAME_PAYLOAD_MAX CHANNEL_MESSAGE_MAX
 #define FRAME_BODY_MAX    (FRAME_PAYLOAD_MAX + FRAME_BODY_EXTRA)
 #define FRAME_PARTS_MAX   16384u
 /* A frame without payload. */

@@ -23,8 +23,9 @@ handshake_free(struct handshake *h)
     }
 }
 
-static enum varve_err
-make(struct handshake **out, enum noise_role role, const uint8_t preamble[HANDSHAKE_PREAMBLE_SIZE],
+/* NULL: as *err says. */
+static struct handshake *
+make(enum noise_role role, const uint8_t preamble[HANDSHAKE_PREAMBLE_SIZE],
      const struct identity *own, const uint8_t *peer_public, struct varve_error *err)
 {
     const struct noise_params params = {
@@ -37,19 +38,17 @@ make(struct handshake **out, enum noise_role role, const uint8_t preamble[HANDSH
         .peer_public = peer_public,
     };
     struct handshake *h = calloc(1, sizeof(*h));
-    enum varve_err rc;
 
     if (h == NULL) {
-        return varve_error_nomem(err);
+        (void)varve_error_nomem(err);
+        return NULL;
     }
     h->pattern = params.pattern;
-    rc = noise_new(&h->noise, &params, err);
-    if (rc != VARVE_OK) {
+    if (noise_new(&h->noise, &params, err) != VARVE_OK) {
         handshake_free(h);
-        return rc;
+        return NULL;
     }
-    *out = h;
-    return VARVE_OK;
+    return h;
 }
 
 /* ---- initiator ---- */
@@ -68,9 +67,9 @@ handshake_start(struct handshake **out, enum aead_cipher cipher, const struct id
     request[AT_VERSION] = HANDSHAKE_VERSION;
     request[AT_PATTERN] = (uint8_t)(secret == NULL ? NOISE_IK : NOISE_IKPSK2);
     request[AT_CIPHER] = (uint8_t)cipher;
-    rc = make(&h, NOISE_INITIATOR, request, own, peer_public, err);
-    if (rc != VARVE_OK) {
-        goto out;
+    h = make(NOISE_INITIATOR, request, own, peer_public, err);
+    if (h == NULL) {
+        return err->code;
     }
     if (secret != NULL) {
         noise_set_psk(h->noise, secret->secret);
@@ -173,9 +172,9 @@ handshake_accept(struct handshake **out, const struct identity *own, const uint8
     if (request_len != HANDSHAKE_PREAMBLE_SIZE + len) {
         return varve_error_set(err, VARVE_ERR_PROTOCOL, "handshake of %zu bytes", request_len);
     }
-    rc = make(&h, NOISE_RESPONDER, request, own, NULL, err);
-    if (rc != VARVE_OK) {
-        goto out;
+    h = make(NOISE_RESPONDER, request, own, NULL, err);
+    if (h == NULL) {
+        return err->code;
     }
     rc = noise_read(h->noise, request + HANDSHAKE_PREAMBLE_SIZE, len, h->secret_id, &got, err);
     if (rc != VARVE_OK) {

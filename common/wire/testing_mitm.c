@@ -174,7 +174,9 @@ read_unit(struct way *w, int fd, struct unit *u)
     }
     u->len = unit_length(w, start);
     u->data = malloc(u->len);
-    need_true(u->data != NULL, "malloc");
+    if (u->data == NULL) {
+        abort();
+    }
     memcpy(u->data, start, head);
     if (!read_exact(fd, u->data + head, u->len - head)) {
         free(u->data);
@@ -216,7 +218,8 @@ pass_on(struct way *w, int from, int to, struct unit *u)
     case MITM_DROP:
         return true;
     case MITM_REPEAT:
-        return write_all(to, u->data, u->len) && write_all(to, u->data, u->len);
+        ok = write_all(to, u->data, u->len);
+        return ok && write_all(to, u->data, u->len);
     case MITM_SWAP:
         w->next++;
         ok = read_unit(w, from, &next) && write_all(to, next.data, next.len) &&

@@ -32,7 +32,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
         if (access_token_format(&t, formatted, &err) != VARVE_OK ||
             access_token_parse(&again, formatted, &err) != VARVE_OK ||
-            memcmp(&t, &again, sizeof(t)) != 0) {
+            memcmp(&t.secret, &again.secret, sizeof(t.secret)) != 0 ||
+            memcmp(t.collector, again.collector, sizeof(t.collector)) != 0 ||
+            t.expires_s != again.expires_s || strcmp(t.address, again.address) != 0) {
             abort();
         }
     } else if (err.code != VARVE_ERR_INVALID) {
