@@ -42,12 +42,10 @@ lab_wait_vms "$(wc -l <<<"$images")"
 (cd "$LAB/images" && sha256sum --quiet -c "$LAB/before") || lab_die "a source image was changed"
 
 while read -r name want; do
-    for point in latest latest~1; do
-        "$BIN/varve" restore "$name@$point" --format raw "$LAB/out" --quiet
-        got=$(sha256sum "$LAB/out/${name%.*}.raw" | cut -d' ' -f1)
-        [ "$got" = "$want" ] || lab_die "$name@$point: content is $got, must be $want"
-        rm -rf "$LAB/out"
-    done
+    "$BIN/varve" restore "$name@latest~1" --format raw "$LAB/out" --quiet
+    got=$(sha256sum "$LAB/out/${name%.*}.raw" | cut -d' ' -f1)
+    [ "$got" = "$want" ] || lab_die "$name as raw: content is $got, must be $want"
+    rm -rf "$LAB/out"
     "$BIN/varve" restore "$name@latest" "$LAB/out" --quiet
     qemu-img check -q "$LAB/out/${name%.*}.vhdx"
     got=$(qemu-img convert -f vhdx -O raw "$LAB/out/${name%.*}.vhdx" "$LAB/raw" && sha256sum "$LAB/raw" | cut -d' ' -f1)

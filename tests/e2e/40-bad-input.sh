@@ -30,7 +30,7 @@ mkfs.ext4 -q -F "$LAB/good.raw"
 qemu-img convert -q -f raw -O vhdx "$LAB/good.raw" "$LAB/images/good.vhdx"
 head -c 3500000 "$LAB/images/good.vhdx" >"$LAB/images/cut.vhdx"
 
-expect 6 "collector" "$BIN/varve" status
+expect 5 "access file.*--access" "$BIN/varve" status
 lab_collector_start
 lab_folder_agent images "$LAB/images"
 lab_wait_vms 3
@@ -61,25 +61,30 @@ expect 8 "cut.vhdx" "$BIN/varve" backup run cut.vhdx --quiet
 printf 'state-dir = %s\nfrobnicate = 1\n' "$LAB/x" >"$LAB/bad.conf"
 expect 2 "bad.conf:2.*frobnicate" "$BIN/varve-collector" run --config "$LAB/bad.conf"
 expect 2 "bad.conf:2.*frobnicate" "$BIN/varve-agent" run --config "$LAB/bad.conf"
-expect 2 "missing.conf" "$BIN/varve-collector" run --config "$LAB/missing.conf"
+expect 3 "missing.conf" "$BIN/varve-collector" run --config "$LAB/missing.conf"
 expect 2 "frobnicate" "$BIN/varve-agent" frobnicate
-expect 2 "token" "$BIN/varve-agent" enroll nonsense --state-dir "$LAB/y"
+expect 2 "invitation.*varve host invite" "$BIN/varve-agent" enroll nonsense --state-dir "$LAB/y"
 expect 1 "in use|another|running" "$BIN/varve-collector" run --config "$LAB/collector.conf"
 
 # a token twice, and one that is cut
 token=$("$BIN/varve" host invite second --json | jq -r .token)
-expect 2 "token" "$BIN/varve-agent" enroll "${token%????????}" --state-dir "$LAB/y"
+expect 2 "incomplete.*paste" "$BIN/varve-agent" enroll "${token%????????}" --state-dir "$LAB/y"
 "$BIN/varve-agent" enroll "$token" --state-dir "$LAB/y" >/dev/null 2>&1
 expect 5 "refused|invitation" "$BIN/varve-agent" enroll "$token" --state-dir "$LAB/z"
 expect 4 "$LAB/y" "$BIN/varve-agent" enroll "$token" --state-dir "$LAB/y"
 
 # a full target
-if [ "$(id -u)" -eq 0 ] && mkdir "$LAB/small" && mount -t tmpfs -o size=2m tmpfs "$LAB/small" 2>/dev/null; then
+if [ "$(id -u)" -eq 0 ] && mkdir "$LAB/small" && mount -t tmpfs -o size=256k tmpfs "$LAB/small" 2>/dev/null; then
     expect 7 "$LAB/small" "$BIN/varve" restore good.vhdx@latest --format vhdx "$LAB/small/out"
     umount "$LAB/small"
 else
     echo "not tried: a full target (needs root and tmpfs)"
 fi
+
+# a collector that is not there
+lab_stop collector
+expect 6 "collector" "$BIN/varve" status
+lab_collector_start
 
 # and nothing was lost
 "$BIN/varve" restore good.vhdx@latest --format raw "$LAB/out" --quiet
