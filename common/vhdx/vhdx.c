@@ -38,7 +38,7 @@ vhdx_file_read(struct vhdx_layer *v, void *buf, size_t len, uint64_t off, struct
     }
     memset(p + there, 0, len - there);
     if (v->log.patch_count > 0) {
-        vhdx_log_apply(&v->log, p, len, off);
+        vhdx_patches_apply(&v->log, p, len, off);
     }
     return VARVE_OK;
 }

@@ -80,8 +80,16 @@ VARVE_CHECK enum varve_err vhdx_creator_read(char *out, size_t out_size, struct 
 /* vhdx_log.c: fills v->log and v->size. */
 VARVE_CHECK enum varve_err vhdx_log_replay(struct vhdx_layer *v, struct varve_error *err);
 void vhdx_log_release(struct vhdx_log *log);
+
+/* vhdx_patch.c */
+/*
+ * list holds count patches, the later ones newer, in no order of the disk.  They become sorted and
+ * apart from each other, newer bytes in place of older; the number of pieces is returned.  list and
+ * spare have room for 2 * count; the result stands in list.
+ */
+size_t vhdx_patches_sort(struct vhdx_patch *list, struct vhdx_patch *spare, size_t count);
 /* Lays the patches over what was read from the file. */
-void vhdx_log_apply(const struct vhdx_log *log, uint8_t *buf, size_t len, uint64_t off);
+void vhdx_patches_apply(const struct vhdx_log *log, uint8_t *buf, size_t len, uint64_t off);
 
 /* vhdx_region.c: fills v->bat, v->metadata, v->others. */
 VARVE_CHECK enum varve_err vhdx_region_read(struct vhdx_layer *v, struct varve_error *err);
