@@ -7,7 +7,8 @@
 #include "base/time.h"
 
 /* How long a wait that can be cancelled may sleep before it looks. */
-#define LOOK_MS 50u
+#define LOOK_MS        50u
+#define CLOCK_SLACK_MS 5u /* nng counts whole milliseconds */
 
 struct stream {
     nng_stream *raw;
@@ -218,11 +219,27 @@ set_timeout(nng_aio *aio, uint32_t timeout_ms)
                         timeout_ms >= INT32_MAX ? NNG_DURATION_INFINITE : (nng_duration)timeout_ms);
 }
 
+/*
+ * nng 1.5.2 expires an aio in two steps, with its lock released between them: when the operation ends
+ * just then and the aio is used again, the expiry of the old operation hits the new one.  (The short waits
+ * of a handshake on a busy machine do it; seen as "nothing heard for 60 s" after a second.)  A cancelled
+ * operation has moved nothing, so one that "timed out" before its time is begun again.
+ */
+static bool
+timed_out_early(int rv, uint64_t started_ns, uint32_t timeout_ms)
+{
+    uint64_t waited_ms = (time_mono_ns() - started_ns) / 1000000u;
+
+    return rv == NNG_ETIMEDOUT &&
+           (timeout_ms >= INT32_MAX || waited_ms + CLOCK_SLACK_MS < timeout_ms);
+}
+
 enum varve_err
 stream_write(struct stream *s, const void *data, size_t len, uint32_t timeout_ms,
              struct varve_error *err)
 {
     const uint8_t *p = data;
+    uint64_t started = time_mono_ns();
 
     while (len > 0) {
         nng_iov iov;
@@ -238,11 +255,15 @@ stream_write(struct stream *s, const void *data, size_t len, uint32_t timeout_ms
             nng_aio_wait(s->writer);
             rv = nng_aio_result(s->writer);
         }
+        if (timed_out_early(rv, started, timeout_ms)) {
+            continue;
+        }
         if (rv != 0) {
             return stream_error(err, rv, "sending");
         }
         p += nng_aio_count(s->writer);
         len -= nng_aio_count(s->writer);
+        started = time_mono_ns();
     }
     return VARVE_OK;
 }
@@ -252,6 +273,7 @@ stream_read(struct stream *s, const struct stream_span *spans, size_t span_count
             uint32_t timeout_ms, size_t *got, struct varve_error *err)
 {
     nng_iov iov[STREAM_SPANS_MAX];
+    uint64_t started = time_mono_ns();
     unsigned n = 0;
     int rv;
 
@@ -262,13 +284,15 @@ stream_read(struct stream *s, const struct stream_span *spans, size_t span_count
             n++;
         }
     }
-    rv = nng_aio_set_iov(s->reader, n, iov);
-    if (rv == 0) {
-        set_timeout(s->reader, timeout_ms);
-        nng_stream_recv(s->raw, s->reader);
-        nng_aio_wait(s->reader);
-        rv = nng_aio_result(s->reader);
-    }
+    do {
+        rv = nng_aio_set_iov(s->reader, n, iov);
+        if (rv == 0) {
+            set_timeout(s->reader, timeout_ms);
+            nng_stream_recv(s->raw, s->reader);
+            nng_aio_wait(s->reader);
+            rv = nng_aio_result(s->reader);
+        }
+    } while (timed_out_early(rv, started, timeout_ms));
     if (rv != 0) {
         return stream_error(err, rv, "receiving");
     }
