@@ -135,7 +135,8 @@ agent_open(struct agent *a, const struct agent_conf *conf, struct varve_error *e
                           .link = {.arg = a, .get = link_get, .put = link_put},
                           .open_source = open_source,
                           .rejoin_ms = JOB_REJOIN_MS,
-                          .merge_ms = JOB_MERGE_MS};
+                          .merge_ms = JOB_MERGE_MS,
+                          .retry_ms = JOB_RETRY_MS};
     char *key_path = NULL;
     enum varve_err rc;
 

@@ -234,9 +234,10 @@ enrolment_make(struct fs *fs, const char *state_dir, const char *token_text, con
     enum varve_err rc;
 
     rc = access_token_parse(&token, token_text, err);
-    if (rc == VARVE_OK) {
-        rc = path_join(&path, state_dir, FILE_NAME, err);
+    if (rc != VARVE_OK) {
+        return varve_error_prefix(err, "the token");
     }
+    rc = path_join(&path, state_dir, FILE_NAME, err);
     if (rc == VARVE_OK) {
         rc = path_join(&key_path, state_dir, KEY_NAME, err);
     }

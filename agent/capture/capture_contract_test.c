@@ -100,7 +100,7 @@ lab_open(struct lab *l, enum member member)
         l->capture = fake_host_capture(l->host);
     }
     if (member == MEMBER_FAULT) {
-        assert_ok(capture_fault_new(&l->capture, l->capture, 0, CAPTURE_FAULT_BEFORE, false, &err),
+        assert_ok(capture_fault_new(&l->capture, l->capture, 0, CAPTURE_FAULT_BEFORE, NULL, &err),
                   &err);
     }
     if (member == MEMBER_FOLDER) {

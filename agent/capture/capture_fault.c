@@ -6,11 +6,10 @@
 struct capture_fault {
     struct capture base;
     struct capture *inner;
-    struct mutex lock; /* left, hit */
+    struct mutex lock; /* left */
     unsigned left;
-    bool hit;
     enum capture_fault_mode mode;
-    bool dead;
+    bool *dead; /* NULL: only the one call fails */
 };
 
 enum verdict { VERDICT_PASS, VERDICT_REFUSE, VERDICT_SPOIL };
@@ -21,12 +20,14 @@ fault_verdict(struct capture_fault *f, bool counted)
     enum verdict v = VERDICT_PASS;
 
     mutex_lock(&f->lock);
-    if (f->hit && f->dead) {
+    if (f->dead != NULL && *f->dead) {
         v = VERDICT_REFUSE;
     } else if (counted && f->left > 0) {
         f->left--;
         if (f->left == 0) {
-            f->hit = true;
+            if (f->dead != NULL) {
+                *f->dead = true;
+            }
             v = f->mode == CAPTURE_FAULT_BEFORE ? VERDICT_REFUSE : VERDICT_SPOIL;
         }
     }
@@ -229,21 +230,9 @@ static const struct capture_ops fault_ops = {
     .wait_merged = fault_wait_merged,
 };
 
-bool
-capture_fault_hit(struct capture *c)
-{
-    struct capture_fault *f = fault_of(c);
-    bool hit;
-
-    mutex_lock(&f->lock);
-    hit = f->hit;
-    mutex_unlock(&f->lock);
-    return hit;
-}
-
 enum varve_err
 capture_fault_new(struct capture **out, struct capture *inner, unsigned nth,
-                  enum capture_fault_mode mode, bool dead, struct varve_error *err)
+                  enum capture_fault_mode mode, bool *dead, struct varve_error *err)
 {
     struct capture_fault *f = calloc(1, sizeof(*f));
 

@@ -13,12 +13,12 @@ enum capture_fault_mode {
     CAPTURE_FAULT_AFTER   /* done, and answered by an error */
 };
 
-/* Takes inner.  The nth counted call (1 = the next; 0: none) fails with VARVE_ERR_IO, and with
- * dead every later call of any kind too: the agent is gone. */
+/*
+ * Takes inner.  The nth counted call (1 = the next; 0: none) fails with VARVE_ERR_IO.  dead, when
+ * not NULL, is set by that, and while it is set every call of any kind fails: the agent is gone.
+ */
 VARVE_CHECK enum varve_err capture_fault_new(struct capture **out, struct capture *inner,
-                                             unsigned nth, enum capture_fault_mode mode, bool dead,
+                                             unsigned nth, enum capture_fault_mode mode, bool *dead,
                                              struct varve_error *err);
-/* The fault has happened. */
-bool capture_fault_hit(struct capture *c);
 
 #endif

@@ -132,8 +132,7 @@ keep(struct job *j, struct varve_error *err)
                       why.msg);
         }
     }
-    if (!j->has_kept &&
-        c->ops->abort(c, &j->entry.vm, j->entry.checkpoint, j->env->halt, &why) != VARVE_OK) {
+    if (!j->has_kept && job_drop_frozen(j, &why) != VARVE_OK) {
         log_warn("job", "the checkpoint is tried again after the commit: %s", why.msg);
     }
     return job_write(j, JOURNAL_COMMITTING, err);

@@ -42,12 +42,14 @@ struct job_env {
     void *open_arg;
     uint32_t rejoin_ms;      /* how long a run waits for the collector to come back */
     uint32_t merge_ms;       /* how long the end of a run waits for the host to merge */
+    uint32_t retry_ms;       /* pause before undoing is tried again, doubled each time */
     struct cancel *stopping; /* the program is to end: runs are cancelled because of it */
     struct cancel *halt;     /* the program ends now: leave the rest to the journal */
 };
 
 #define JOB_REJOIN_MS (10u * 60 * 1000)
 #define JOB_MERGE_MS  (10u * 60 * 1000)
+#define JOB_RETRY_MS  2000u
 
 /* What a run does, for those who ask while it does it. */
 struct job_pulse {

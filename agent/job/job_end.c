@@ -5,9 +5,8 @@
 #include "base/log.h"
 #include "job/job_internal.h"
 
-/* Tries of what the host refuses while a run is undone, and the pause between them. */
-#define UNDO_TRIES    4u
-#define UNDO_PAUSE_MS 1000u
+/* Tries of what the host refuses while a run is undone. */
+#define UNDO_TRIES 4u
 
 enum varve_err
 job_write(struct job *j, enum journal_state state, struct varve_error *err)
@@ -90,32 +89,6 @@ drop_old_points(struct job *j, const char *keep, struct varve_error *err)
     return rc;
 }
 
-enum varve_err
-job_release(struct job *j, struct varve_error *err)
-{
-    struct capture *c = j->env->capture;
-    struct varve_error why;
-    enum varve_err rc = VARVE_OK;
-
-    job_progress(j, "clean", NULL);
-    /* A checkpoint that could not be converted; one that was is gone, which is fine. */
-    if (j->entry.checkpoint[0] != '\0' && j->entry.refpoint[0] == '\0' &&
-        c->ops->abort(c, &j->entry.vm, j->entry.checkpoint, j->env->halt, &why) != VARVE_OK) {
-        *err = why;
-        return varve_error_prefix(err, "the checkpoint is still there");
-    }
-    if (c->tracks) {
-        rc = drop_old_points(j, j->entry.refpoint, err);
-    }
-    if (rc == VARVE_OK) {
-        wait_merged(j);
-        rc = forget(j, err);
-    }
-    return rc;
-}
-
-/* ---- undoing ---- */
-
 static enum varve_err
 undo_checkpoint(struct job *j, struct varve_error *err)
 {
@@ -179,6 +152,44 @@ undo_refpoint(struct job *j, struct varve_error *err)
 }
 
 enum varve_err
+job_drop_frozen(struct job *j, struct varve_error *err)
+{
+    enum varve_err rc;
+
+    if (j->entry.checkpoint[0] == '\0') {
+        return VARVE_OK; /* this capture has none */
+    }
+    rc = undo_checkpoint(j, err);
+    if (rc == VARVE_OK) {
+        rc = undo_refpoint(j, err);
+    }
+    j->entry.refpoint[0] = '\0'; /* whatever there was, it is no reference point of this run */
+    return rc;
+}
+
+enum varve_err
+job_release(struct job *j, struct varve_error *err)
+{
+    struct capture *c = j->env->capture;
+    enum varve_err rc = VARVE_OK;
+
+    job_progress(j, "clean", NULL);
+    if (j->entry.refpoint[0] == '\0') {
+        rc = job_drop_frozen(j, err); /* again, if that failed before the commit */
+    }
+    if (rc == VARVE_OK && c->tracks) {
+        rc = drop_old_points(j, j->entry.refpoint, err);
+    }
+    if (rc == VARVE_OK) {
+        wait_merged(j);
+        rc = forget(j, err);
+    }
+    return rc;
+}
+
+/* ---- undoing ---- */
+
+enum varve_err
 job_undo(struct job *j, const struct varve_error *failure, struct varve_error *err)
 {
     unsigned n;
@@ -192,7 +203,7 @@ job_undo(struct job *j, const struct varve_error *failure, struct varve_error *e
         log_warn("job", "%s", err->msg);
     }
     for (n = 0; n < UNDO_TRIES; n++) {
-        if (n > 0 && cancel_wait(j->env->halt, UNDO_PAUSE_MS << n)) {
+        if (n > 0 && cancel_wait(j->env->halt, j->env->retry_ms << (n - 1))) {
             break;
         }
         rc = undo_checkpoint(j, err);

@@ -58,6 +58,8 @@ VARVE_CHECK enum varve_err job_release(struct job *j, struct varve_error *err);
 /* The run failed: everything of this run goes.  An error means that the journal still has it. */
 VARVE_CHECK enum varve_err job_undo(struct job *j, const struct varve_error *failure,
                                     struct varve_error *err);
+/* keep() failed: neither the checkpoint nor a reference point that it made all the same may stay. */
+VARVE_CHECK enum varve_err job_drop_frozen(struct job *j, struct varve_error *err);
 /* Adds the new reference point to those of ours. */
 VARVE_CHECK enum varve_err job_own(struct job *j, struct varve_error *err);
 

@@ -358,13 +358,12 @@ fake_begin_run(struct peer *peer, const struct guid *run, struct peer_begun *out
 
     mutex_lock(&f->lock);
     rc = fake_enter(f, PEER_FAKE_BEGIN_RUN, &fault, err);
-    if (rc == VARVE_OK && !f->run_known && !(f->seen.committed && guid_equal(run, &f->seen.run))) {
-        if (!guid_is_zero(&f->seen.run)) {
-            rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "no such run");
-        } else {
-            f->seen.run = *run;
-            f->run_known = true;
-        }
+    if (rc == VARVE_OK && guid_is_zero(&f->seen.run)) {
+        f->seen.run = *run;
+        f->run_known = true;
+    } else if (rc == VARVE_OK &&
+               (!guid_equal(run, &f->seen.run) || (!f->run_known && !f->seen.committed))) {
+        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "no such run");
     }
     if (rc == VARVE_OK) {
         memset(out, 0, sizeof(*out));
