@@ -133,7 +133,9 @@ main(int argc, char **argv)
 
     rc = conf_load(&collector_program, &conf, &args, argc, argv, fs_system(), &err);
     if (rc != VARVE_OK) {
-        return complain(&err);
+        int code = complain(&err);
+
+        return code == EXIT_NOT_FOUND ? EXIT_USAGE : code; /* the file that --config named */
     }
     if (args.print != NULL) {
         (void)fputs(args.print, stdout);
