@@ -94,4 +94,19 @@ enum varve_err varve_error_nomem(struct varve_error *err);
 /* Puts "<fmt>: " in front of the message, keeps code, source and native, returns err->code. */
 enum varve_err varve_error_prefix(struct varve_error *err, const char *fmt, ...) VARVE_PRINTF(2, 3);
 
+#if defined(__clang_analyzer__) && !defined(VARVE_ERROR_IMPLEMENTATION)
+/*
+ * For clang's analyzer only, which looks at one file at a time and would otherwise follow paths on
+ * which one of these returns VARVE_OK.
+ */
+void varve_analyzer_use(const char *fmt, ...);
+#define varve_error_set(err, code_, ...) (varve_analyzer_use(__VA_ARGS__), (err)->code = (code_))
+#define varve_error_errno(err, number, ...)                                                        \
+    (varve_analyzer_use(__VA_ARGS__, number), (err)->code = VARVE_ERR_IO)
+#define varve_error_nng(err, number, text, ...)                                                    \
+    (varve_analyzer_use(__VA_ARGS__, number, text), (err)->code = VARVE_ERR_IO)
+#define varve_error_nomem(err)       ((err)->code = VARVE_ERR_NOMEM)
+#define varve_error_prefix(err, ...) (varve_analyzer_use(__VA_ARGS__), (err)->code)
+#endif
+
 #endif

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "conf/conf_internal.h"
@@ -81,11 +81,8 @@ take_setting(struct parse *p, const char *name, const char *value)
     enum varve_err rc;
     size_t i;
 
-    (void)strcpy(full, p->section);
-    if (full[0] != '\0') {
-        (void)strcat(full, ".");
-    }
-    (void)strcat(full, name);
+    (void)snprintf(full, sizeof(full), "%s%s%s", p->section, p->section[0] == '\0' ? "" : ".",
+                   name);
     o = conf_find(p->program, full);
     if (o == NULL) {
         return unknown(p, full);
@@ -136,7 +133,7 @@ take_line(struct parse *p, char *line)
         if (strlen(line) > SECTION_MAX_LEN) {
             return unknown(p, line);
         }
-        (void)strcpy(p->section, line);
+        memcpy(p->section, line, strlen(line) + 1);
         return VARVE_OK;
     }
     equals = strchr(line, '=');

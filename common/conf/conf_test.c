@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -98,7 +99,7 @@ load(struct values *v, struct conf_args *args, const char *file_text, const char
 
     for (; words != NULL && words[argc - 1] != NULL; argc++) {
         assert_true(argc < ARGS_MAX && strlen(words[argc - 1]) < sizeof(storage[0]));
-        argv[argc] = strcpy(storage[argc], words[argc - 1]);
+        argv[argc] = memcpy(storage[argc], words[argc - 1], strlen(words[argc - 1]) + 1);
     }
     assert_ok(mem_fs_new(&mem, &fs_err), &fs_err);
     assert_ok(fs_mkdir_parents(mem_fs(mem), "/etc/varve", &fs_err), &fs_err);
@@ -263,9 +264,9 @@ values_are_read_with_their_units(void **state)
         conf_release(&program, &v);
     }
     for (size_t i = 0; i < sizeof(bools) / sizeof(bools[0]); i++) {
-        char word[16] = "--once=";
+        char word[16];
 
-        strcat(word, bools[i].text);
+        (void)snprintf(word, sizeof(word), "--once=%s", bools[i].text);
         load_ok(&v, NULL, WORDS("--collector=x", word));
         assert_int_equal(v.once, bools[i].value);
         conf_release(&program, &v);
@@ -342,10 +343,10 @@ an_unknown_name_comes_with_the_nearest_known_one(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        char message[240] = "/etc/varve/test.conf:";
+        char message[240];
 
-        strcat(message, strchr(cases[i].file, '\n') == NULL ? "1: " : "2: ");
-        strcat(message, cases[i].message);
+        (void)snprintf(message, sizeof(message), "/etc/varve/test.conf:%d: %s",
+                       strchr(cases[i].file, '\n') == NULL ? 1 : 2, cases[i].message);
         load_fails(cases[i].file, NULL, message);
     }
     load_fails(NULL, WORDS("--colector=x"),
