@@ -164,11 +164,12 @@ what_verify_finds_is_a_failure(void **state)
 
     (void)state;
     expect(&honest, "varve verify", 0, "5 points are good: 1.0 MiB read and checked\n", "");
-    expect(&finding, "varve verify latest --quiet", 8,
-           "point 3f2a91c4 (web, seq 3), disk 'db', 64.0 KiB at offset 65536: record damaged\n"
-           "point 3f2a91c4 (web, seq 3), disk 'db', 64.0 KiB at offset 65536: record damaged\n",
-           "varve: 1 of 5 points are damaged: back up their vms again, what is read the same heals "
-           "them\n");
+    expect(
+        &finding, "varve verify latest --quiet", 8,
+        "point 3f2a91c4 (web, seq 3), disk 'db', 64.0 KiB at offset 65536: record damaged\n"
+        "point 3f2a91c4 (web, seq 3), disk 'db', 64.0 KiB at offset 65536: record damaged\n",
+        "varve: 1 of 5 points are damaged: 'varve backup run --full VM' heals what the guest still "
+        "holds\n");
 }
 
 static void

@@ -79,8 +79,8 @@ conclude(struct cli *cli, const struct tally *t, uint64_t points, uint64_t bytes
     }
     if (t->problems > 0) {
         return varve_error_set(err, VARVE_ERR_CORRUPT,
-                               "%" PRIu64 " of %" PRIu64 " points are damaged: back up their vms "
-                               "again, what is read the same heals them",
+                               "%" PRIu64 " of %" PRIu64 " points are damaged: 'varve backup run "
+                               "--full VM' heals what the guest still holds",
                                t->points, points);
     }
     if (!cli->json && !cli->quiet) {
