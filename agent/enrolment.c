@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "os/path.h"
 #include "service.h"
 #include "uplink/uplink.h"
@@ -237,7 +238,10 @@ enrolment_make(struct fs *fs, const char *state_dir, const char *token_text, con
     if (rc != VARVE_OK) {
         return varve_error_prefix(err, "the token");
     }
-    rc = path_join(&path, state_dir, FILE_NAME, err);
+    rc = access_token_check_time(&token, time_now_us(), err);
+    if (rc == VARVE_OK) {
+        rc = path_join(&path, state_dir, FILE_NAME, err);
+    }
     if (rc == VARVE_OK) {
         rc = path_join(&key_path, state_dir, KEY_NAME, err);
     }

@@ -60,6 +60,21 @@ fake_text(const char *text)
     return memcpy(p, text, len);
 }
 
+/* "<a><between><b>" */
+static bool
+fake_numbers(const char *text, char between, unsigned long *a, unsigned long *b)
+{
+    char *end = NULL;
+
+    *a = strtoul(text, &end, 10);
+    if (end == text || *end != between) {
+        return false;
+    }
+    text = end + 1;
+    *b = strtoul(text, &end, 10);
+    return end != text && *end == '\0';
+}
+
 static struct fake_point *
 fake_point_new(struct fake_host *h, enum point_kind kind, const char *tag)
 {
@@ -308,13 +323,13 @@ fake_changes(struct capture *c, const struct capture_frozen *frozen, size_t disk
     struct fake_host *h = host_of(c);
     const struct fake_point *now;
     const struct fake_point *then = NULL;
-    unsigned moment = 0;
-    unsigned of_disk = 0;
+    unsigned long moment = 0;
+    unsigned long of_disk = 0;
     uint64_t at;
     size_t i;
     enum varve_err rc = VARVE_OK;
 
-    if (sscanf(since, "%u.%u", &moment, &of_disk) != 2 || of_disk != disk) {
+    if (!fake_numbers(since, '.', &moment, &of_disk) || of_disk != disk) {
         return varve_error_set(err, VARVE_ERR_STALE, "change id '%s' is not of this disk", since);
     }
     mutex_lock(&h->lock);
@@ -581,11 +596,12 @@ fake_host_write(struct fake_host *h, size_t disk, uint64_t off, const void *data
 const uint8_t *
 fake_host_frozen(struct fake_host *h, const char *path)
 {
-    unsigned moment = 0;
-    size_t disk = 0;
+    unsigned long moment = 0;
+    unsigned long disk = 0;
     size_t i;
 
-    if (sscanf(path, "/cp-%u/%zu", &moment, &disk) != 2 || disk >= FAKE_DISKS) {
+    if (strncmp(path, "/cp-", 4) != 0 || !fake_numbers(path + 4, '/', &moment, &disk) ||
+        disk >= FAKE_DISKS) {
         return NULL;
     }
     for (i = 0; i < FAKE_POINTS; i++) {

@@ -43,7 +43,7 @@ script_main(void *arg)
         n = recv(fd, piece, sizeof(piece) - 1, 0);
         if (n > 0 && strlen(s->asked) + (size_t)n < sizeof(s->asked)) {
             piece[n] = '\0';
-            strcat(s->asked, piece);
+            memcpy(s->asked + strlen(s->asked), piece, (size_t)n + 1);
         }
         if (**line != '\0') {
             (void)send(fd, *line, strlen(*line), MSG_NOSIGNAL);
