@@ -2,6 +2,7 @@
 #include "ingest/ingest_testing.h"
 
 #include <stdlib.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "crypto/identity.h"
@@ -126,7 +127,7 @@ note_data_pack(void *arg, const char *name, uint64_t size)
     (void)size;
     assert_ok(store_get(f->mem, name, 10, &kind, 1, &err), &err);
     if (kind == CHUNK_DATA) {
-        strcpy(((void **)arg)[1], name);
+        (void)snprintf(((void **)arg)[1], STORE_NAME_MAX + 1, "%s", name);
     }
     return true;
 }

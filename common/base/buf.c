@@ -71,7 +71,7 @@ buf_extend(struct buf *b, size_t len, uint8_t **out, struct varve_error *err)
     if (rc != VARVE_OK) {
         return rc;
     }
-    *out = b->data == NULL ? NULL : b->data + b->len;
+    *out = b->data + b->len;
     b->len += len;
     return VARVE_OK;
 }
@@ -82,10 +82,13 @@ buf_append(struct buf *b, const void *p, size_t len, struct varve_error *err)
     uint8_t *to = NULL;
     enum varve_err rc = buf_extend(b, len, &to, err);
 
-    if (rc == VARVE_OK && len > 0) {
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    if (len > 0) {
         memcpy(to, p, len);
     }
-    return rc;
+    return VARVE_OK;
 }
 
 enum varve_err

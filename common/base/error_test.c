@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define VARVE_ERROR_IMPLEMENTATION /* the functions themselves, also for the analyzer */
 #include "base/testing.h"
 
 #include <errno.h>
