@@ -212,7 +212,12 @@ target_begin_file(struct target *t, const char *name, uint64_t size, struct varv
 enum varve_err
 target_write(struct target *t, const void *buf, size_t len, uint64_t off, struct varve_error *err)
 {
-    return file_write(t->file, buf, len, off, err);
+    enum varve_err rc = file_write(t->file, buf, len, off, err);
+
+    if (rc == VARVE_OK) {
+        file_write_behind(t->file, off, len);
+    }
+    return rc;
 }
 
 enum varve_err
