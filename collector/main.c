@@ -133,9 +133,7 @@ main(int argc, char **argv)
 
     rc = conf_load(&collector_program, &conf, &args, argc, argv, fs_system(), &err);
     if (rc != VARVE_OK) {
-        int code = complain(&err);
-
-        return code == EXIT_NOT_FOUND ? EXIT_USAGE : code; /* the file that --config named */
+        return complain(&err);
     }
     if (args.print != NULL) {
         (void)fputs(args.print, stdout);

@@ -182,6 +182,9 @@ apply_file(const struct conf_program *program, const struct command_line *cl, vo
     if (rc == VARVE_ERR_NOT_FOUND && cl->config == NULL) {
         return VARVE_OK; /* the default file need not be there */
     }
+    if (rc == VARVE_ERR_NOT_FOUND) {
+        err->code = VARVE_ERR_INVALID; /* --config named it: the command line is wrong */
+    }
     if (rc != VARVE_OK) {
         return varve_error_prefix(err, "configuration file");
     }

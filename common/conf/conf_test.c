@@ -195,8 +195,7 @@ a_named_file_replaces_the_default_one_and_must_be_there(void **state)
     load_ok(&v, "log = debug\n", WORDS("--config", "/other.conf", "--collector=x"));
     assert_int_equal(v.level, 1);
     conf_release(&program, &v);
-    assert_err(load(&v, &args, NULL, WORDS("--config=/none.conf"), &err), VARVE_ERR_NOT_FOUND,
-               &err);
+    assert_err(load(&v, &args, NULL, WORDS("--config=/none.conf"), &err), VARVE_ERR_INVALID, &err);
     assert_string_equal(err.msg,
                         "configuration file: opening '/none.conf': No such file or directory");
 }

@@ -62,6 +62,7 @@ printf 'state-dir = %s\nfrobnicate = 1\n' "$LAB/x" >"$LAB/bad.conf"
 expect 2 "bad.conf:2.*frobnicate" "$BIN/varve-collector" run --config "$LAB/bad.conf"
 expect 2 "bad.conf:2.*frobnicate" "$BIN/varve-agent" run --config "$LAB/bad.conf"
 expect 2 "missing.conf" "$BIN/varve-collector" run --config "$LAB/missing.conf"
+expect 2 "missing.conf" "$BIN/varve-agent" run --config "$LAB/missing.conf"
 expect 2 "frobnicate" "$BIN/varve-agent" frobnicate
 expect 2 "invitation.*varve host invite" "$BIN/varve-agent" enroll nonsense --state-dir "$LAB/y"
 expect 1 "in use|another|running" "$BIN/varve-collector" run --config "$LAB/collector.conf"
