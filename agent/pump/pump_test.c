@@ -338,7 +338,7 @@ an_incremental_run_reads_what_changed(void **state)
 static void
 several_reads_are_in_flight(void **state)
 {
-    struct source_trace_counts trace = {0};
+    struct source_trace_counts trace = {.meet = 2};
     struct options o = {.chunk_size = CHUNK, .trace = &trace};
     struct pump_counts counts;
     struct varve_error err;

@@ -65,6 +65,7 @@ struct source_trace_counts {
     uint64_t read_bytes;
     uint64_t maps;
     uint64_t in_flight_max; /* most reads at one time */
+    uint64_t meet; /* set by the caller: a read waits, 10 s at most, until as many were in flight */
 };
 
 /* Takes inner.  *counts is the caller's, lives longer than the source and may be looked at when no

@@ -10,8 +10,11 @@ struct source_trace {
     struct source *inner;
     struct mutex lock; /* *counts, in_flight */
     struct source_trace_counts *counts;
+    struct cond met;
     uint64_t in_flight;
 };
+
+#define MEET_MS 10000u
 
 static void
 source_trace_close(struct source *s)
@@ -19,6 +22,7 @@ source_trace_close(struct source *s)
     struct source_trace *t = (struct source_trace *)s;
 
     source_close(t->inner);
+    cond_destroy(&t->met);
     mutex_destroy(&t->lock);
     free(t);
 }
@@ -53,6 +57,10 @@ source_trace_read(struct source *s, void *buf, size_t len, uint64_t off, struct 
     t->in_flight++;
     if (t->in_flight > t->counts->in_flight_max) {
         t->counts->in_flight_max = t->in_flight;
+        cond_broadcast(&t->met);
+    }
+    while (t->counts->in_flight_max < t->counts->meet &&
+           cond_timedwait(&t->met, &t->lock, MEET_MS)) {
     }
     mutex_unlock(&t->lock);
     rc = source_read(t->inner, buf, len, off, err);
@@ -83,6 +91,7 @@ source_trace_new(struct source **out, struct source *inner, struct source_trace_
     t->inner = inner;
     t->counts = counts;
     mutex_init(&t->lock);
+    cond_init(&t->met);
     *out = &t->base;
     return VARVE_OK;
 }
