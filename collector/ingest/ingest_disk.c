@@ -245,6 +245,17 @@ take_one(struct ingest_disk *d, const struct ingest_range *r, struct varve_error
     return VARVE_OK;
 }
 
+/* A damaged older manifest is the one failure with a way out of its own. */
+static enum varve_err
+manifest_failed(const struct ingest_disk *d, struct varve_error *err)
+{
+    bool older = d->facts.incremental &&
+                 (err->code == VARVE_ERR_CORRUPT || err->code == VARVE_ERR_NOT_FOUND);
+
+    return varve_error_prefix(err, "%s of disk '%.64s'%s", older ? "older manifest" : "manifest",
+                              d->facts.name, older ? " (back up with --full)" : "");
+}
+
 enum varve_err
 ingest_disk_take_locked(struct ingest_run *run, struct ingest_disk *d, struct varve_error *err)
 {
@@ -255,7 +266,7 @@ ingest_disk_take_locked(struct ingest_run *run, struct ingest_disk *d, struct va
 
         if (rc != VARVE_OK) {
             d->broken = true;
-            return varve_error_prefix(err, "manifest of disk '%.64s'", d->facts.name);
+            return manifest_failed(d, err);
         }
         d->taken_to = r->first + r->count;
         (void)atomic_fetch_sub(&run->ranges, 1);
@@ -309,6 +320,7 @@ ingest_disk_end(struct ingest_run *run, uint32_t disk, uint64_t read_bytes, stru
                  : check_complete_locked(d, err);
         if (rc == VARVE_OK) {
             rc = manifest_builder_finish(d->builder, &d->facts.root, err);
+            rc = rc == VARVE_OK ? VARVE_OK : manifest_failed(d, err);
         }
         if (rc == VARVE_OK) {
             manifest_builder_free(d->builder);

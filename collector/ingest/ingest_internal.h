@@ -74,6 +74,10 @@ struct ingest_run {
     atomic_size_t names;
 };
 
+void ingest_finish_locked(struct ingest_run *run, enum run_phase phase);
+/* The first error stays.  Returns true when it changed something. */
+bool ingest_fail_locked(struct ingest_run *run, const struct varve_error *error, bool final);
+
 /* Alive, joined, not decided; notes that the host spoke.  Else the run's error or PROTOCOL. */
 VARVE_CHECK enum varve_err ingest_enter(struct ingest_run *run, struct varve_error *err);
 /* Ends the run with *err and returns its code, for `return ingest_leave(run, rc, err)`. */

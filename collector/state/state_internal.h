@@ -46,6 +46,18 @@ VARVE_CHECK enum varve_err state_column_bytes(struct state *st, sqlite3_stmt *q,
 VARVE_CHECK enum varve_err state_column_text(sqlite3_stmt *q, int i, char **out,
                                              struct varve_error *err);
 
+#define HOST_COLUMNS                                                                               \
+    "h.id, h.name, h.state, h.public_key, h.address, h.software, h.system, h.provider,"            \
+    " h.enrolled_at, h.last_seen, COALESCE(i.expires_at, 0)"                                       \
+    " FROM hosts h LEFT JOIN invitations i ON i.host_id = h.id "
+/* The first host that `sql` gives, a SELECT of HOST_COLUMNS with one parameter. */
+VARVE_CHECK enum varve_err state_one_host(struct state *st, const char *sql, const void *key,
+                                          size_t key_len, struct host *out, bool *found,
+                                          struct varve_error *err);
+/* A change with one parameter. */
+VARVE_CHECK enum varve_err state_change_by_blob(struct state *st, const char *sql, const void *key,
+                                                size_t key_len, struct varve_error *err);
+
 /* Text compared as people do: ASCII letters in any case. */
 bool state_text_same(const char *a, const char *b);
 /* text is at least 4 and at most 36 characters of a GUID's text form, and g begins so. */
