@@ -458,8 +458,10 @@ fake_check_offer(struct peer_fake *f, const struct fake_disk *d, const struct pe
     if (bits != o->name_count) {
         fake_broken(f, "%zu names for %zu bits", o->name_count, bits);
     }
+    /* The limit is per run, and a run works on one disk at a time; disks that are worked on together
+     * stand for runs that go on together. */
     for (i = 0; i < f->queued; i++) {
-        in_flight += f->queue[i].is_offer;
+        in_flight += f->queue[i].is_offer && f->queue[i].disk == o->disk;
     }
     if (in_flight >= f->options.offers_in_flight) {
         fake_broken(f, "too many offers in flight");
