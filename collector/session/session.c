@@ -309,6 +309,7 @@ static void
 run_session(struct session *s)
 {
     struct varve_error err;
+    struct varve_error seen;
     enum varve_err rc;
     uint64_t sent = 0;
     uint64_t received = 0;
@@ -319,8 +320,14 @@ run_session(struct session *s)
         rc = converse(s, &err);
     }
     settle(s, rc);
+    if (s->role == SESSION_AGENT && state_host_seen(s->c->state, &s->host.id, NULL, NULL, NULL,
+                                                    time_now_us(), &seen) != VARVE_OK) {
+        log_warn("session", "host='%s': %s", s->host.name, seen.msg);
+    }
     channel_counters(s->ch, &sent, &received);
-    if (rc == VARVE_ERR_CLOSED || registry_told_to_go(s->r, s)) {
+    if (s->role == SESSION_OPERATOR && rc == VARVE_ERR_CLOSED) {
+        log_debug("session", "an operator has left address=%s", channel_peer_address(s->ch));
+    } else if (rc == VARVE_ERR_CLOSED || registry_told_to_go(s->r, s)) {
         log_info("session", "ended who='%s' address=%s received=%" PRIu64 " sent=%" PRIu64, who(s),
                  channel_peer_address(s->ch), received, sent);
     } else {

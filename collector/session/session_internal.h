@@ -11,7 +11,8 @@
 
 /*
  * Inside session/.  Locks, in the order they are taken: registry.lock, session.lock.  Neither is held
- * while anything else is called, except channel_abort(), which does not wait.
+ * while anything else is called, except channel_abort() and tasks_start(), which do not wait for
+ * anybody who needs them.
  *
  * Invariants of a session:
  *   1. Nothing of a peer is looked at before its key was accepted, nothing but Hello before Hello.

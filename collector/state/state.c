@@ -165,7 +165,9 @@ state_bind_guid(sqlite3_stmt *q, int i, const struct guid *g)
 void
 state_bind_text(sqlite3_stmt *q, int i, const char *text)
 {
-    (void)sqlite3_bind_text(q, i, text, -1, SQLITE_TRANSIENT);
+    if (text != NULL) { /* a parameter that is not bound is NULL */
+        (void)sqlite3_bind_text(q, i, text, -1, SQLITE_TRANSIENT);
+    }
 }
 
 /* SQLite's integers are signed; numbers past that are not sizes of anything. */

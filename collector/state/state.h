@@ -96,6 +96,7 @@ VARVE_CHECK enum varve_err state_host_list(struct state *st, struct host **out, 
 /* Its key is refused from now on; an open invitation is wiped.  Twice is fine. */
 VARVE_CHECK enum varve_err state_host_revoke(struct state *st, const struct guid *id,
                                              struct varve_error *err);
+/* What is NULL stays as it is. */
 VARVE_CHECK enum varve_err state_host_seen(struct state *st, const struct guid *id,
                                            const char *address, const char *software,
                                            const char *system, int64_t now_us,

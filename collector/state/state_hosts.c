@@ -317,7 +317,8 @@ state_host_seen(struct state *st, const struct guid *id, const char *address, co
     rc = state_exec(st, "PRAGMA synchronous = NORMAL", err);
     if (rc == VARVE_OK) {
         rc = state_prepare(st, &q,
-                           "UPDATE hosts SET address = ?2, software = ?3, system = ?4,"
+                           "UPDATE hosts SET address = COALESCE(?2, address),"
+                           " software = COALESCE(?3, software), system = COALESCE(?4, system),"
                            " last_seen = ?5 WHERE id = ?1",
                            err);
     }

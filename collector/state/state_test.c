@@ -219,6 +219,25 @@ a_key_belongs_to_one_living_host(void **state)
 }
 
 static void
+when_a_host_was_seen_is_kept_and_what_it_said_then(void **state)
+{
+    struct place *p = *state;
+    struct guid id = enrolled(p, "node-1", 7);
+    struct host h;
+
+    assert_ok(state_host_seen(p->st, &id, "tcp://10.0.0.1:5", "agent 1", "Linux", NOW + 5, &err),
+              &err);
+    assert_ok(state_host_seen(p->st, &id, NULL, NULL, NULL, NOW + 9, &err), &err);
+    reopen(p);
+    assert_ok(state_host_get(p->st, &id, &h, &err), &err);
+    assert_string_equal(h.address, "tcp://10.0.0.1:5");
+    assert_string_equal(h.software, "agent 1");
+    assert_string_equal(h.system, "Linux");
+    assert_true(h.last_seen_us == NOW + 9);
+    host_release(&h);
+}
+
+static void
 hosts_are_selected_by_name_or_by_the_beginning_of_the_id(void **state)
 {
     struct place *p = *state;
@@ -315,6 +334,7 @@ main(void)
         CASE(a_revoked_host_is_denied_and_its_name_and_key_are_free_again),
         CASE(revoking_an_invited_host_wipes_its_invitation),
         CASE(a_key_belongs_to_one_living_host),
+        CASE(when_a_host_was_seen_is_kept_and_what_it_said_then),
         CASE(hosts_are_selected_by_name_or_by_the_beginning_of_the_id),
         CASE(a_damaged_file_is_named_with_the_way_out),
         CASE(a_newer_file_is_left_alone),
