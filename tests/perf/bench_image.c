@@ -19,6 +19,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error.h"
+
 #define UNIT     (64u * 1024)
 #define RUN_MAX  64u /* units: a run is 64 KiB to 4 MiB long */
 #define WORDS    4096u
@@ -87,14 +89,15 @@ fill_random(uint8_t *out, size_t len, uint64_t *rng)
     }
 }
 
-static int
-fail(const char *what)
+/* This is the whole program: it ends with what it holds. */
+static VARVE_NORETURN void
+die(const char *what)
 {
     fprintf(stderr, "bench-image: %s: %s\n", what, strerror(errno));
-    return 1;
+    exit(1);
 }
 
-static int
+static void
 make(const char *path, uint64_t seed, uint64_t size)
 {
     struct text *text = malloc(sizeof(*text));
@@ -104,7 +107,7 @@ make(const char *path, uint64_t seed, uint64_t size)
     int fd = open(path, O_RDWR | O_CREAT | O_TRUNC, 0600);
 
     if (text == NULL || buf == NULL || fd < 0 || ftruncate(fd, (off_t)size) != 0) {
-        return fail(path);
+        die(path);
     }
     text_init(text);
     while (off < size) {
@@ -122,7 +125,7 @@ make(const char *path, uint64_t seed, uint64_t size)
             uint64_t from = next(&rng) % ((off - len) / UNIT) * UNIT;
 
             if (pread(fd, buf, len, (off_t)from) != (ssize_t)len) {
-                return fail(path);
+                die(path);
             }
         } else if (kind < 70) {
             fill_text(text, buf, len, &rng);
@@ -130,17 +133,19 @@ make(const char *path, uint64_t seed, uint64_t size)
             fill_random(buf, len, &rng);
         }
         if (pwrite(fd, buf, len, (off_t)off) != (ssize_t)len) {
-            return fail(path);
+            die(path);
         }
         off += len;
     }
     free(text);
     free(buf);
-    return close(fd) == 0 ? 0 : fail(path);
+    if (close(fd) != 0) {
+        die(path);
+    }
 }
 
 /* The units to change: a seeded choice among those that hold data now. */
-static int
+static void
 change(const char *path, uint64_t seed, uint64_t permille, bool write_them)
 {
     struct text *text = malloc(sizeof(*text));
@@ -154,14 +159,14 @@ change(const char *path, uint64_t seed, uint64_t permille, bool write_them)
     int fd = open(path, O_RDWR);
 
     if (text == NULL || buf == NULL || fd < 0 || fstat(fd, &st) != 0) {
-        return fail(path);
+        die(path);
     }
     text_init(text);
     units = (uint64_t)st.st_size / UNIT;
     want = units * permille / 1000;
     taken = calloc(units != 0 ? units : 1, 1);
     if (taken == NULL) {
-        return fail(path);
+        die(path);
     }
     for (uint64_t tries = 0; done < want && tries < units * 100; tries++) {
         uint64_t u = next(&rng) % units;
@@ -170,7 +175,7 @@ change(const char *path, uint64_t seed, uint64_t permille, bool write_them)
             continue;
         }
         if (pread(fd, buf, UNIT, (off_t)(u * UNIT)) != (ssize_t)UNIT) {
-            return fail(path);
+            die(path);
         }
         if (buf[0] == 0 && memcmp(buf, buf + 1, UNIT - 1) == 0) {
             continue;
@@ -187,7 +192,7 @@ change(const char *path, uint64_t seed, uint64_t permille, bool write_them)
             fill_random(buf, UNIT, &rng);
         }
         if (pwrite(fd, buf, UNIT, (off_t)(u * UNIT)) != (ssize_t)UNIT) {
-            return fail(path);
+            die(path);
         }
     }
     if (write_them) {
@@ -196,7 +201,9 @@ change(const char *path, uint64_t seed, uint64_t permille, bool write_them)
     free(text);
     free(buf);
     free(taken);
-    return close(fd) == 0 ? 0 : fail(path);
+    if (close(fd) != 0) {
+        die(path);
+    }
 }
 
 int
@@ -213,10 +220,12 @@ main(int argc, char **argv)
     seed = strtoull(argv[3], NULL, 10);
     number = strtoull(argv[4], NULL, 10);
     if (strcmp(argv[1], "make") == 0) {
-        return make(argv[2], seed, number * 1024 * 1024);
+        make(argv[2], seed, number * 1024 * 1024);
+        return 0;
     }
     if (strcmp(argv[1], "change") == 0 || strcmp(argv[1], "extents") == 0) {
-        return change(argv[2], seed, number, argv[1][0] == 'c');
+        change(argv[2], seed, number, argv[1][0] == 'c');
+        return 0;
     }
     fprintf(stderr, "bench-image: unknown command '%s'\n", argv[1]);
     return 2;
