@@ -414,12 +414,13 @@ attach(struct job *j, struct varve_error *err)
         rc = c->ops->attach(c, &j->entry.vm, j->entry.checkpoint, &j->frozen, err);
     }
     j->has_frozen = rc == VARVE_OK;
-    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "the agent was restarted");
+    return rc;
 }
 
 static enum varve_err
 recover_entry(struct job *j, struct varve_error *err)
 {
+    struct varve_error why;
     enum varve_err rc;
 
     if (j->entry.state == JOURNAL_COMMITTED) {
@@ -441,8 +442,15 @@ recover_entry(struct job *j, struct varve_error *err)
                               "the agent was restarted before the run was committed");
         return fail(j, err);
     }
-    rc = attach(j, err);
+    if (!j->env->capture->tracks) {
+        (void)varve_error_set(err, VARVE_ERR_CANCELLED,
+                              "the agent was restarted while it read: run again");
+        return fail(j, err);
+    }
+    rc = attach(j, &why);
     if (rc != VARVE_OK) {
+        (void)varve_error_set(err, VARVE_ERR_CANCELLED,
+                              "the agent was restarted and cannot go on (run again): %s", why.msg);
         return fail(j, err);
     }
     log_info("job", "the run goes on after a restart of the agent");

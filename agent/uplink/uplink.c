@@ -14,6 +14,7 @@
 
 #define CONTROL_TICK_MS 1000u
 #define STOP_MS         3000u /* for the collector's end */
+#define LIST_RETRY_MS   5000u /* while the host cannot be listed */
 
 /* A request of the collector's, on its way to the second thread. */
 struct command {
@@ -286,6 +287,7 @@ tell_inventory(struct uplink *u, struct session *s, bool fresh)
             log_warn("uplink", "%s", err.msg);
         }
         u->list_failed = true;
+        u->looked_ns -= (uint64_t)(UPLINK_INVENTORY_MS - LIST_RETRY_MS) * 1000000u;
         return;
     }
     if (u->list_failed) {

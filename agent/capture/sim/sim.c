@@ -301,10 +301,22 @@ sim_begin(struct capture *c, const struct guid *vm, const struct guid *run, stru
     uint64_t deadline = time_mono_ns() + (uint64_t)s->times.busy_ms * 1000000;
     uint32_t pause_ms = SIM_BUSY_PAUSE_FIRST_MS;
     char checkpoint[CAPTURE_ID_MAX];
+    bool asked_again = false;
     enum varve_err rc;
 
     for (;;) {
         rc = create_once(s, vm, run, cancel, checkpoint, err);
+        if (sim_no_answer(rc, err) && !asked_again) {
+            /* The host was away.  It may have done it all the same. */
+            struct varve_error why;
+
+            asked_again = true;
+            if (sim_find(c, vm, run, checkpoint, &why) == VARVE_OK) {
+                rc = VARVE_OK;
+                break;
+            }
+            continue;
+        }
         if (rc != VARVE_ERR_BUSY || time_mono_ns() > deadline) {
             break;
         }

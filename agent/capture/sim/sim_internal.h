@@ -45,6 +45,9 @@ VARVE_CHECK enum varve_err sim_run_job(struct sim *s, const char *op, json_t *pa
                                        uint32_t timeout_ms, struct cancel *cancel, json_t **result,
                                        struct varve_error *err);
 
+/* The call was not refused: nobody knows what it did. */
+bool sim_no_answer(enum varve_err rc, const struct varve_error *err);
+
 /* Members of an object; a missing or wrong one is VARVE_ERR_PROTOCOL naming it. */
 VARVE_CHECK enum varve_err sim_get_text(const json_t *o, const char *key, const char **out,
                                         struct varve_error *err);

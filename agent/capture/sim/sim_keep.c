@@ -117,25 +117,42 @@ sim_find_kept(struct capture *c, const struct guid *vm, const char *checkpoint,
     return VARVE_OK;
 }
 
+/* One try; what the host did although it said otherwise counts. */
+static enum varve_err
+convert_once(struct sim *s, const struct capture_frozen *frozen, const struct capture_marks *before,
+             char refpoint[CAPTURE_ID_MAX], struct varve_error *err)
+{
+    struct varve_error why;
+    json_t *result = NULL;
+    enum varve_err rc;
+
+    rc = sim_run_job(s, "refpoint.convert", json_pack("{s:s}", "checkpoint", frozen->checkpoint),
+                     s->times.convert_ms, NULL, &result, err);
+    if (rc == VARVE_OK) {
+        rc = sim_get_id(result, "refpoint", refpoint, err);
+        json_decref(result);
+        return rc;
+    }
+    if (sim_find_kept(&s->base, &frozen->vm, frozen->checkpoint, before, refpoint, &why) ==
+        VARVE_OK) {
+        return VARVE_OK;
+    }
+    return rc;
+}
+
 enum varve_err
 sim_keep(struct capture *c, const struct capture_frozen *frozen, const struct capture_marks *before,
          struct cancel *cancel, struct capture_kept *out, struct varve_error *err)
 {
     struct sim *s = (struct sim *)c;
     char refpoint[CAPTURE_ID_MAX];
-    struct varve_error why;
-    json_t *result = NULL;
     enum varve_err rc;
 
     (void)cancel; /* converting is not given up half way */
-    rc = sim_run_job(s, "refpoint.convert", json_pack("{s:s}", "checkpoint", frozen->checkpoint),
-                     s->times.convert_ms, NULL, &result, err);
-    if (rc == VARVE_OK) {
-        rc = sim_get_id(result, "refpoint", refpoint, err);
-        json_decref(result);
-    } else if (sim_find_kept(c, &frozen->vm, frozen->checkpoint, before, refpoint, &why) ==
-               VARVE_OK) {
-        rc = VARVE_OK; /* done, though it was answered by an error */
+    rc = convert_once(s, frozen, before, refpoint, err);
+    if (sim_no_answer(rc, err)) {
+        /* The host was away and has been looked at since: it did not do it, so it is asked again. */
+        rc = convert_once(s, frozen, before, refpoint, err);
     }
     if (rc == VARVE_OK) {
         rc = kept_from_list(s, frozen, refpoint, out, err);
@@ -161,7 +178,7 @@ destroy(struct sim *s, const char *op, const char *key, const char *id, struct c
         if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {
             return VARVE_OK;
         }
-        no_answer = rc == VARVE_ERR_IO && err->source != VARVE_SRC_HRESULT;
+        no_answer = sim_no_answer(rc, err);
         if (rc == VARVE_ERR_IO && !no_answer && ++failures == DESTROY_TRIES) {
             return rc;
         }

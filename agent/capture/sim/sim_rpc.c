@@ -97,6 +97,12 @@ out:
     return rc;
 }
 
+bool
+sim_no_answer(enum varve_err rc, const struct varve_error *err)
+{
+    return rc == VARVE_ERR_IO && err->source != VARVE_SRC_HRESULT;
+}
+
 enum varve_err
 sim_query(struct sim *s, const char *op, json_t *params, json_t **reply, struct varve_error *err)
 {
@@ -108,8 +114,8 @@ sim_query(struct sim *s, const char *op, json_t *params, json_t **reply, struct 
             thread_sleep_ms(QUERY_PAUSE_MS << n);
         }
         rc = sim_call(s, op, json_deep_copy(params), NULL, reply, err);
-        if (rc != VARVE_ERR_IO || err->source == VARVE_SRC_HRESULT) {
-            break; /* an answer, whatever it says */
+        if (!sim_no_answer(rc, err)) {
+            break;
         }
     }
     json_decref(params);
@@ -126,6 +132,10 @@ sim_look_at_job(struct sim *s, const char *op, const char *job, bool *done, json
     enum varve_err rc;
 
     rc = sim_query(s, "job.get", json_pack("{s:s}", "job", job), &reply, err);
+    if (rc == VARVE_ERR_NOT_FOUND) {
+        /* Jobs do not survive a restart of the host's service; what this one did has to be seen. */
+        return varve_error_set(err, VARVE_ERR_IO, "%s: the host has forgotten the job", op);
+    }
     if (rc != VARVE_OK) {
         return rc;
     }
