@@ -261,6 +261,9 @@ write_target(struct restore *r, struct varve_error *err)
     if (rc != VARVE_OK) {
         return rc;
     }
+    if (cli_value(r->cli, "--no-sync") != NULL) {
+        target_no_sync(target);
+    }
     rc = check_space(r, err);
     if (rc == VARVE_OK) {
         rc = write_files(r, target, err);

@@ -74,7 +74,8 @@ const struct cli_command cli_commands[] = {
      2,
      2,
      {{"--format", "vhdx|raw|chain", "what to write (default: vhdx)"},
-      {"--base", "POINT", "chain: its first point (default: the oldest that fits)"}},
+      {"--base", "POINT", "chain: its first point (default: the oldest that fits)"},
+      {"--no-sync", NULL, "do not wait until the files are on the disk"}},
      "write the disks of a point into a new folder",
      "vhdx: one dynamic VHDX per disk.  raw: one raw image per disk.  chain: an older point as a\n"
      "VHDX and one differencing VHDX for each later point.  TO must not exist; when the restore\n"

@@ -21,6 +21,7 @@ struct target {
     size_t made_count;
     size_t made_cap;
     bool finished;
+    bool no_sync;
     bool renaming; /* the file in hand may have its name already */
 
     struct file *file; /* the one being written, or NULL */
@@ -147,6 +148,12 @@ was_made(const struct target *t, const char *path, bool is_dir)
     return false;
 }
 
+void
+target_no_sync(struct target *t)
+{
+    t->no_sync = true;
+}
+
 /* The folders in front of the last part of name. */
 static enum varve_err
 make_folders(struct target *t, const char *name, struct varve_error *err)
@@ -212,18 +219,13 @@ target_begin_file(struct target *t, const char *name, uint64_t size, struct varv
 enum varve_err
 target_write(struct target *t, const void *buf, size_t len, uint64_t off, struct varve_error *err)
 {
-    enum varve_err rc = file_write(t->file, buf, len, off, err);
-
-    if (rc == VARVE_OK) {
-        file_write_behind(t->file, off, len);
-    }
-    return rc;
+    return file_write(t->file, buf, len, off, err);
 }
 
 enum varve_err
 target_finish_file(struct target *t, struct varve_error *err)
 {
-    enum varve_err rc = file_sync(t->file, err);
+    enum varve_err rc = t->no_sync ? VARVE_OK : file_sync(t->file, err);
 
     if (rc != VARVE_OK) {
         return rc;
@@ -250,6 +252,10 @@ target_finish(struct target *t, struct varve_error *err)
     char *parent = NULL;
     enum varve_err rc = VARVE_OK;
 
+    if (t->no_sync) {
+        t->finished = true;
+        return VARVE_OK;
+    }
     for (size_t i = t->made_count; rc == VARVE_OK && i-- > 0;) {
         if (t->made[i].is_dir) {
             rc = fs_sync_dir(t->fs, t->made[i].path, err);

@@ -33,6 +33,9 @@ struct target;
 VARVE_CHECK enum varve_err target_new(struct target **out, struct fs *fs, const char *path,
                                       struct varve_error *err);
 
+/* Leaves it to the operating system when files reach the disk: no syncs from now on. */
+void target_no_sync(struct target *t);
+
 /* Makes NAME.partial of that size, all hole, and the folders it needs.  The file before must be
  * finished. */
 VARVE_CHECK enum varve_err target_begin_file(struct target *t, const char *name, uint64_t size,

@@ -54,14 +54,6 @@ file_sync(struct file *f, struct varve_error *err)
     return f->ops->sync(f, err);
 }
 
-void
-file_write_behind(struct file *f, uint64_t off, uint64_t len)
-{
-    if (f->ops->write_behind != NULL) {
-        f->ops->write_behind(f, off, len);
-    }
-}
-
 enum varve_err
 file_truncate(struct file *f, uint64_t size, struct varve_error *err)
 {

@@ -50,7 +50,6 @@ struct fs_ops {
     enum varve_err (*write)(struct file *f, const void *buf, size_t len, uint64_t off,
                             struct varve_error *err); /* all of it or an error */
     enum varve_err (*sync)(struct file *f, struct varve_error *err);
-    void (*write_behind)(struct file *f, uint64_t off, uint64_t len); /* NULL: does nothing */
     enum varve_err (*truncate)(struct file *f, uint64_t size, struct varve_error *err);
     enum varve_err (*fstat)(struct file *f, struct file_stat *out, struct varve_error *err);
 
@@ -94,9 +93,6 @@ VARVE_CHECK enum varve_err file_read_exact(struct file *f, void *buf, size_t len
 VARVE_CHECK enum varve_err file_write(struct file *f, const void *buf, size_t len, uint64_t off,
                                       struct varve_error *err);
 VARVE_CHECK enum varve_err file_sync(struct file *f, struct varve_error *err);
-/* A hint: this range was written and will not be written again, its way to the disk may begin.  Promises
- * nothing; makes a later file_sync() short where much was written. */
-void file_write_behind(struct file *f, uint64_t off, uint64_t len);
 VARVE_CHECK enum varve_err file_truncate(struct file *f, uint64_t size, struct varve_error *err);
 VARVE_CHECK enum varve_err file_fstat(struct file *f, struct file_stat *out,
                                       struct varve_error *err);

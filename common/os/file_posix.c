@@ -167,12 +167,6 @@ posix_write(struct file *f, const void *buf, size_t len, uint64_t off, struct va
     return VARVE_OK;
 }
 
-static void
-posix_write_behind(struct file *f, uint64_t off, uint64_t len)
-{
-    (void)sync_file_range(of(f)->fd, (off_t)off, (off_t)len, SYNC_FILE_RANGE_WRITE);
-}
-
 static enum varve_err
 posix_sync(struct file *f, struct varve_error *err)
 {
@@ -377,7 +371,6 @@ static const struct fs_ops posix_ops = {
     .read = posix_read,
     .write = posix_write,
     .sync = posix_sync,
-    .write_behind = posix_write_behind,
     .truncate = posix_truncate,
     .fstat = posix_fstat,
     .stat = posix_stat,
