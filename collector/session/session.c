@@ -285,6 +285,16 @@ who(const struct session *s)
     return s->role == SESSION_OPERATOR ? "operator" : s->host.name != NULL ? s->host.name : "?";
 }
 
+static void
+wait_unused(struct session *s)
+{
+    mutex_lock(&s->lock);
+    while (s->users > 0) {
+        cond_wait(&s->changed, &s->lock);
+    }
+    mutex_unlock(&s->lock);
+}
+
 /* Nothing of the session goes on behind this. */
 static void
 settle(struct session *s, enum varve_err why)
@@ -296,11 +306,7 @@ settle(struct session *s, enum varve_err why)
     if (why != VARVE_ERR_CLOSED) {
         channel_abort(s->ch); /* whoever is sending stops */
     }
-    mutex_lock(&s->lock);
-    while (s->users > 0) {
-        cond_wait(&s->changed, &s->lock);
-    }
-    mutex_unlock(&s->lock);
+    wait_unused(s);
     session_operator_end(s);
     session_calls_drop(s);
 }
@@ -356,6 +362,7 @@ session_main(void *arg)
     if (rc == VARVE_OK) {
         run_session(s);
         registry_leave(s->r, s);
+        wait_unused(s); /* whoever found it in the registry after settle() */
     } else {
         log_debug("session", "no session: %s", err.msg);
     }
