@@ -128,7 +128,7 @@ carry_out(size_t command, const struct conf_args *args, const struct agent_conf 
 int
 main(int argc, char **argv)
 {
-    struct agent_conf conf;
+    struct agent_conf conf = {0};
     struct conf_args args;
     struct varve_error err;
     size_t command = 0;
@@ -141,6 +141,7 @@ main(int argc, char **argv)
     if (args.print != NULL) {
         (void)fputs(args.print, stdout);
         conf_args_release(&args);
+        conf_release(&agent_program, &conf);
         return EXIT_FINE;
     }
     log_set_level((enum log_level)conf.log_level);

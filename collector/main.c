@@ -118,7 +118,7 @@ run(const struct collector_conf *conf, const sigset_t *signals, struct varve_err
 int
 main(int argc, char **argv)
 {
-    struct collector_conf conf;
+    struct collector_conf conf = {0};
     struct conf_args args;
     struct varve_error err;
     sigset_t signals;
@@ -138,6 +138,7 @@ main(int argc, char **argv)
     if (args.print != NULL) {
         (void)fputs(args.print, stdout);
         conf_args_release(&args);
+        conf_release(&collector_program, &conf);
         return EXIT_FINE;
     }
     rc = check_arguments(&args, &err);
