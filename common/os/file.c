@@ -67,6 +67,28 @@ file_fstat(struct file *f, struct file_stat *out, struct varve_error *err)
 }
 
 enum varve_err
+file_hole(struct file *f, uint64_t off, uint64_t max, bool *hole, uint64_t *len,
+          struct varve_error *err)
+{
+    if (f->ops->hole != NULL) {
+        return f->ops->hole(f, off, max, hole, len, err);
+    }
+    *hole = false;
+    *len = max;
+    return VARVE_OK;
+}
+
+enum varve_err
+file_allocate(struct file *f, uint64_t off, uint64_t len, struct varve_error *err)
+{
+    if (f->ops->allocate != NULL) {
+        return f->ops->allocate(f, off, len, err);
+    }
+    return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                           "this file system does not take space before it is written");
+}
+
+enum varve_err
 fs_stat(struct fs *fs, const char *path, struct file_stat *out, struct varve_error *err)
 {
     return fs->ops->stat(fs, path, out, err);

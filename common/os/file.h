@@ -52,6 +52,11 @@ struct fs_ops {
     enum varve_err (*sync)(struct file *f, struct varve_error *err);
     enum varve_err (*truncate)(struct file *f, uint64_t size, struct varve_error *err);
     enum varve_err (*fstat)(struct file *f, struct file_stat *out, struct varve_error *err);
+    /* NULL: this file system knows of no holes.  See file_hole(). */
+    enum varve_err (*hole)(struct file *f, uint64_t off, uint64_t max, bool *hole, uint64_t *len,
+                           struct varve_error *err);
+    /* NULL: it cannot.  See file_allocate(). */
+    enum varve_err (*allocate)(struct file *f, uint64_t off, uint64_t len, struct varve_error *err);
 
     enum varve_err (*stat)(struct fs *fs, const char *path, struct file_stat *out,
                            struct varve_error *err);
@@ -96,6 +101,15 @@ VARVE_CHECK enum varve_err file_sync(struct file *f, struct varve_error *err);
 VARVE_CHECK enum varve_err file_truncate(struct file *f, uint64_t size, struct varve_error *err);
 VARVE_CHECK enum varve_err file_fstat(struct file *f, struct file_stat *out,
                                       struct varve_error *err);
+/* What stands at off, and for how long (1 to max bytes): a hole, which reads as zeros, or anything
+ * else.  A file system that does not know, and whatever is past the end, says anything else. */
+VARVE_CHECK enum varve_err file_hole(struct file *f, uint64_t off, uint64_t max, bool *hole,
+                                     uint64_t *len, struct varve_error *err);
+/* Takes the space of [off, off + len) now: the file grows to it, reads as zeros where nothing was
+ * written, and is not sparse there.  VARVE_ERR_UNSUPPORTED where that cannot be had; a full disk is
+ * VARVE_ERR_NOSPACE. */
+VARVE_CHECK enum varve_err file_allocate(struct file *f, uint64_t off, uint64_t len,
+                                         struct varve_error *err);
 VARVE_CHECK enum varve_err fs_stat(struct fs *fs, const char *path, struct file_stat *out,
                                    struct varve_error *err);
 VARVE_CHECK enum varve_err fs_rename_new(struct fs *fs, const char *from, const char *to,

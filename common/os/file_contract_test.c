@@ -507,10 +507,62 @@ free_bytes_are_told(struct member *m)
     assert_err(fs_free_bytes(m->fs, at(m, "no"), &bytes, &err), VARVE_ERR_NOT_FOUND, &err);
 }
 
+/* Where holes are known the one here is found; where they are not, all of it is no hole. */
+static void
+a_hole_reads_as_zeros_and_data_is_none(struct member *m)
+{
+    const uint64_t size = 4u << 20;
+    uint8_t byte = 1;
+    uint64_t off = 0;
+    uint64_t len = 0;
+    bool hole = false;
+    struct varve_error err;
+    struct file *f = NULL;
+
+    assert_ok(file_open(m->fs, &f, at(m, "f"), FILE_CREATE_NEW, &err), &err);
+    assert_ok(file_write(f, &byte, 1, 2u << 20, &err), &err);
+    assert_ok(file_truncate(f, size, &err), &err);
+    for (off = 0; off < size; off += len) {
+        uint64_t max = size - off;
+
+        assert_ok(file_hole(f, off, max, &hole, &len, &err), &err);
+        assert_true(len > 0 && len <= max);
+        assert_false(hole && off <= 2u << 20 && off + len > 2u << 20);
+    }
+    assert_ok(file_hole(f, size, 1, &hole, &len, &err), &err);
+    assert_false(hole);
+    assert_ok(file_hole(f, UINT64_MAX - 1, 1, &hole, &len, &err), &err);
+    assert_false(hole);
+    file_close(f);
+}
+
+static void
+space_that_was_taken_reads_as_zeros(struct member *m)
+{
+    uint8_t buf[8] = {9};
+    struct varve_error err;
+    struct file *f = NULL;
+    enum varve_err rc;
+
+    assert_ok(file_open(m->fs, &f, at(m, "f"), FILE_CREATE_NEW, &err), &err);
+    assert_ok(file_write(f, "x", 1, 0, &err), &err);
+    rc = file_allocate(f, 0, 1u << 20, &err);
+    if (rc != VARVE_ERR_UNSUPPORTED) {
+        assert_ok(rc, &err);
+        assert_ok(file_read_exact(f, buf, 8, (1u << 20) - 8, &err), &err);
+        assert_memory_equal(buf, "\0\0\0\0\0\0\0\0", 8);
+        assert_ok(file_read_exact(f, buf, 2, 0, &err), &err);
+        assert_memory_equal(buf, "x\0", 2);
+    }
+    file_close(f);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct member *m);
 } cases[] = {
+    {"a_hole_reads_as_zeros_and_data_is_none", a_hole_reads_as_zeros_and_data_is_none},
+    {"space_that_was_taken_reads_as_zeros", space_that_was_taken_reads_as_zeros},
     {"what_was_written_is_read", what_was_written_is_read},
     {"a_gap_reads_as_zero", a_gap_reads_as_zero},
     {"reading_past_the_end_exactly_is_corrupt", reading_past_the_end_exactly_is_corrupt},

@@ -348,6 +348,27 @@ fault_fstat(struct file *f, struct file_stat *out, struct varve_error *err)
                        : file_fstat(file->inner, out, err);
 }
 
+/* Never wrong, so never spoiled. */
+static enum varve_err
+fault_hole(struct file *f, uint64_t off, uint64_t max, bool *hole, uint64_t *len,
+           struct varve_error *err)
+{
+    return file_hole(of(f)->inner, off, max, hole, len, err);
+}
+
+static enum varve_err
+fault_allocate(struct file *f, uint64_t off, uint64_t len, struct varve_error *err)
+{
+    struct fault_file *file = of(f);
+    struct verdict v = decide(file->ff, FAULT_TRUNCATE, file->path, NULL);
+    enum varve_err rc = VARVE_OK;
+
+    if (v.call) {
+        rc = file_allocate(file->inner, off, len, err);
+    }
+    return v.fail != 0 ? injected(err, &v, "taking space for", file->path) : rc;
+}
+
 /* ---- names ---- */
 
 static enum varve_err
@@ -453,6 +474,8 @@ static const struct fs_ops fault_ops = {
     .sync = fault_sync,
     .truncate = fault_truncate,
     .fstat = fault_fstat,
+    .hole = fault_hole,
+    .allocate = fault_allocate,
     .stat = fault_stat,
     .rename_new = fault_rename_new,
     .rename_over = fault_rename_over,

@@ -26,9 +26,9 @@ enum fault_op {
     FAULT_READ = 1 << 2,
     FAULT_WRITE = 1 << 3,
     FAULT_SYNC = 1 << 4,
-    FAULT_TRUNCATE = 1 << 5,
-    FAULT_STAT = 1 << 6,   /* by name and by file */
-    FAULT_RENAME = 1 << 7, /* both kinds */
+    FAULT_TRUNCATE = 1 << 5, /* file_allocate() too */
+    FAULT_STAT = 1 << 6,     /* by name and by file */
+    FAULT_RENAME = 1 << 7,   /* both kinds */
     FAULT_REMOVE = 1 << 8,
     FAULT_MKDIR = 1 << 9,
     FAULT_SYNC_DIR = 1 << 10,

@@ -224,6 +224,60 @@ posix_fstat(struct file *f, struct file_stat *out, struct varve_error *err)
     return VARVE_OK;
 }
 
+/* lseek(2) moves a file pointer that nobody uses.  Whatever it fails with, the answer "not a hole" is
+ * never wrong. */
+static enum varve_err
+posix_hole(struct file *f, uint64_t off, uint64_t max, bool *hole, uint64_t *len,
+           struct varve_error *err)
+{
+    struct posix_file *pf = of(f);
+    off_t next;
+
+    (void)err;
+    *hole = false;
+    *len = max;
+    if (off > INT64_MAX) {
+        return VARVE_OK;
+    }
+    next = lseek(pf->fd, (off_t)off, SEEK_DATA);
+    if (next < 0 && errno == ENXIO) { /* no data up to the end, or off is past it */
+        off_t end = lseek(pf->fd, 0, SEEK_END);
+
+        *hole = end > (off_t)off;
+        next = end;
+    } else if (next > (off_t)off) {
+        *hole = true;
+    } else if (next == (off_t)off) {
+        next = lseek(pf->fd, (off_t)off, SEEK_HOLE);
+    }
+    if (next > (off_t)off && (uint64_t)next - off < max) {
+        *len = (uint64_t)next - off;
+    }
+    return VARVE_OK;
+}
+
+static enum varve_err
+posix_allocate(struct file *f, uint64_t off, uint64_t len, struct varve_error *err)
+{
+    struct posix_file *pf = of(f);
+
+    if (off > INT64_MAX || len > (uint64_t)INT64_MAX - off) {
+        return offset_error(pf, off, 0, err);
+    }
+    while (fallocate(pf->fd, 0, (off_t)off, (off_t)len) != 0) {
+        if (errno == EOPNOTSUPP || errno == ENOSYS) {
+            return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                                   "the file system of '%s' does not take space before it is "
+                                   "written",
+                                   pf->path);
+        }
+        if (errno != EINTR) {
+            return varve_error_errno(err, errno, "taking space for '%s'", pf->path);
+        }
+    }
+    return VARVE_OK;
+}
+
 static enum varve_err
 posix_stat(struct fs *fs, const char *path, struct file_stat *out, struct varve_error *err)
 {
@@ -373,6 +427,8 @@ static const struct fs_ops posix_ops = {
     .sync = posix_sync,
     .truncate = posix_truncate,
     .fstat = posix_fstat,
+    .hole = posix_hole,
+    .allocate = posix_allocate,
     .stat = posix_stat,
     .rename_new = posix_rename_new,
     .rename_over = posix_rename_over,

@@ -114,6 +114,16 @@ image_get_info(const struct image *img, struct image_info *out)
     out->chain_length = img->count;
 }
 
+const char *
+image_get_file(const struct image *img, unsigned n, struct image_info *out)
+{
+    if (out != NULL) {
+        *out = img->layers[n]->info;
+        out->chain_length = img->count - n;
+    }
+    return img->layers[n]->f.path;
+}
+
 /*
  * Who holds the byte at off, and for how long.  Each layer answers for no more than the one above it
  * asked, so the run shrinks on its way down.  A run of the kind PARENT comes back only when the

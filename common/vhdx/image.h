@@ -60,6 +60,9 @@ VARVE_CHECK enum varve_err image_open(struct image **out, struct fs *fs, const c
                                       unsigned flags, struct varve_error *err);
 void image_close(struct image *img); /* NULL is fine */
 void image_get_info(const struct image *img, struct image_info *out);
+/* The files of the chain, leaf first: n < chain_length.  The path lives as long as the image; out may
+ * be NULL. */
+const char *image_get_file(const struct image *img, unsigned n, struct image_info *out);
 
 /* Exactly len bytes at off (inside the virtual size), through the chain.  With IMAGE_NO_PARENT bytes
  * that stand in the parent are VARVE_ERR_INVALID. */
