@@ -4,8 +4,8 @@
 #include <string.h>
 
 #include "base/time.h"
-#include "capture/hresult.h"
 #include "capture/sim/sim_internal.h"
+#include "wmi/hresult.h"
 
 /* Between two looks at a job. */
 #define JOB_POLL_FIRST_MS 5u

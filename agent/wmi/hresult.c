@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "capture/hresult.h"
+#include "wmi/hresult.h"
 
 #include <inttypes.h>
 #include <stdarg.h>
@@ -34,6 +34,12 @@ static const struct {
     {0x80041003, VARVE_ERR_DENIED},
     {0x80041006, VARVE_ERR_NOMEM},
     {0x80041008, VARVE_ERR_INVALID},
+    {0x8004100E, VARVE_ERR_UNSUPPORTED}, /* no such namespace: no Hyper-V role */
+    {0x80041015, VARVE_ERR_CLOSED},      /* transport failure */
+    {0x80041069, VARVE_ERR_TIMEOUT},
+    {0x80010108, VARVE_ERR_CLOSED}, /* RPC_E_DISCONNECTED */
+    {0x800706BA, VARVE_ERR_CLOSED}, /* RPC server unavailable */
+    {0x800706BE, VARVE_ERR_CLOSED}, /* remote procedure call failed */
     /* HRESULT_FROM_WIN32 */
     {0x80070002, VARVE_ERR_NOT_FOUND},
     {0x80070003, VARVE_ERR_NOT_FOUND},
@@ -89,4 +95,19 @@ hresult_error(struct varve_error *err, uint32_t number, const char *text, const 
     err->source = VARVE_SRC_HRESULT;
     err->native = number;
     return err->code;
+}
+
+enum varve_err
+native_error(struct varve_error *err, uint32_t number, const char *fmt, ...)
+{
+    char what[160];
+    va_list ap;
+
+    va_start(ap, fmt);
+    (void)vsnprintf(what, sizeof(what), fmt, ap);
+    va_end(ap);
+    if (number >= 0x80000000u) {
+        return hresult_error(err, number, "virtual disk", "%s", what);
+    }
+    return varve_error_win32(err, number, "%s", what);
 }

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
-#include "capture/hresult.h"
+#include "wmi/hresult.h"
 
 static void
 numbers_that_a_caller_acts_on_have_their_code(void **state)
@@ -27,6 +27,10 @@ numbers_that_a_caller_acts_on_have_their_code(void **state)
         {0xC03A0020, VARVE_ERR_STALE},
         {0xC03A0022, VARVE_ERR_STALE},
         {0xC03A0001, VARVE_ERR_IO},
+        {0x8004100E, VARVE_ERR_UNSUPPORTED},
+        {0x800706BA, VARVE_ERR_CLOSED},
+        {0x800706BE, VARVE_ERR_CLOSED},
+        {0x80041015, VARVE_ERR_CLOSED},
         {0xDEADBEEF, VARVE_ERR_IO},
         {77, VARVE_ERR_IO},
     };
@@ -53,12 +57,28 @@ the_number_stays_with_the_error(void **state)
     assert_string_equal(err.msg, "create: invalid state (32775)");
 }
 
+static void
+a_result_of_virtdisk_is_a_win32_code_or_an_hresult(void **state)
+{
+    struct varve_error err;
+
+    (void)state;
+    assert_int_equal(native_error(&err, 32, "opening 'x'"), VARVE_ERR_BUSY);
+    assert_int_equal(err.source, VARVE_SRC_WIN32);
+    assert_int_equal(err.native, 32);
+    assert_int_equal(native_error(&err, 1300, "attaching"), VARVE_ERR_DENIED);
+    assert_int_equal(native_error(&err, 0xC03A002A, "changes of 'x'"), VARVE_ERR_STALE);
+    assert_int_equal(err.source, VARVE_SRC_HRESULT);
+    assert_int_equal(err.native, 0xC03A002A);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(numbers_that_a_caller_acts_on_have_their_code),
         cmocka_unit_test(the_number_stays_with_the_error),
+        cmocka_unit_test(a_result_of_virtdisk_is_a_win32_code_or_an_hresult),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#ifndef VARVE_CAPTURE_HRESULT_H
-#define VARVE_CAPTURE_HRESULT_H
+#ifndef VARVE_WMI_HRESULT_H
+#define VARVE_WMI_HRESULT_H
 
 #include <stdint.h>
 
@@ -16,5 +16,10 @@ enum varve_err hresult_code(uint32_t number);
 /* "<fmt>: <text> (0x80041002)"; text is the host's own and may be localized. */
 enum varve_err hresult_error(struct varve_error *err, uint32_t number, const char *text,
                              const char *fmt, ...) VARVE_PRINTF(4, 5);
+
+/* "<fmt>: ..." of what a function of virtdisk.dll returned: a Win32 code, or from 0x80000000 on a number as
+ * above. */
+enum varve_err native_error(struct varve_error *err, uint32_t number, const char *fmt, ...)
+    VARVE_PRINTF(3, 4);
 
 #endif
