@@ -45,6 +45,70 @@ index_list_packs(struct index *ix, bool (*cb)(void *arg, const struct index_pack
     return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "listing the packs of the index");
 }
 
+enum varve_err
+index_apply(struct index *ix, struct index_change *change, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->apply(ix, change, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "counting references");
+}
+
+enum varve_err
+index_ref_get(struct index *ix, enum chunk_kind kind, const struct record_name *names, size_t count,
+              uint32_t *out, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->ref_get(ix, kind, names, count, out, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "reading reference counts");
+}
+
+enum varve_err
+index_ref_scan(struct index *ix, enum chunk_kind kind,
+               bool (*cb)(void *arg, const uint8_t *key, size_t key_len, uint32_t count), void *arg,
+               struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->ref_scan(ix, kind, cb, arg, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "reading all reference counts");
+}
+
+enum varve_err
+index_row_scan(struct index *ix, const void *prefix, size_t prefix_len, bool backwards,
+               bool (*cb)(void *arg, const void *key, size_t key_len, const void *value,
+                          size_t value_len),
+               void *arg, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->row_scan(ix, prefix, prefix_len, backwards, cb, arg, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "reading rows of the index");
+}
+
+enum varve_err
+index_list_marked(struct index *ix, bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
+                  struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->list_marked(ix, cb, arg, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "listing packs to look at");
+}
+
+enum varve_err
+index_mark_pack(struct index *ix, const struct index_pack *pack, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->mark_pack(ix, pack, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "marking a pack in the index");
+}
+
+enum varve_err
+index_drop_entries(struct index *ix, const struct pack_id *id, const struct pack_entry *entries,
+                   size_t count, uint64_t *operations, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->drop_entries(ix, id, entries, count, operations, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "dropping a pack from the index");
+}
+
 void
 index_get_stats(struct index *ix, struct index_stats *out)
 {

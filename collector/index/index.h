@@ -41,6 +41,10 @@ struct index_pack {
     uint32_t records;
     uint64_t size;      /* of the object */
     uint64_t raw_bytes; /* unpacked size of all its records */
+    /* What follows is kept by the index; add_pack() ignores it. */
+    uint64_t live_bytes; /* records that are referenced, headers included; a hint: see below */
+    bool candidate;      /* new, or something in it died since it was last looked at */
+    bool condemned;
 };
 
 struct index_stats {
@@ -49,6 +53,46 @@ struct index_stats {
     uint64_t stored_bytes; /* sizes of all packs */
     uint64_t raw_bytes;
     uint64_t damaged; /* marked since this process opened the index */
+};
+
+/*
+ * ---- reference counts, and what a collection needs ----
+ *
+ * Counts belong to names, not to places: a name that has lost its place keeps its count.  Nodes are
+ * counted under their whole name, chunks under its first 16 bytes: two chunks that share those share
+ * one count, which is then never too low for either.  gc/account.h says what is counted.
+ *
+ * Live bytes of a pack follow the counts of the names whose place is in it.  They only say where to
+ * look: who is about to remove something asks the counts of every record of that pack.
+ *
+ * A condemned pack is on its way out: for get() without places its names are absent, and any other
+ * place of a name takes over as soon as there is one; get() with places still finds it.
+ *
+ * Rows (kv) are small, for whoever counts: they change in one transaction with the counts.
+ */
+#define INDEX_REF_CHUNK_KEY 16u
+#define INDEX_ROW_KEY_MAX   64u
+
+struct index_delta {
+    struct record_name name;
+    uint8_t kind; /* enum chunk_kind */
+    int8_t delta; /* 1 or -1 */
+};
+
+struct index_row {
+    const void *key;
+    size_t key_len; /* at most INDEX_ROW_KEY_MAX */
+    const void *value;
+    size_t value_len;
+    bool remove;
+};
+
+struct index_change {
+    struct index_delta *deltas; /* sorted by the call */
+    size_t delta_count;
+    const struct index_row *rows;
+    size_t row_count;
+    uint64_t operations; /* reads and writes of single rows are added here */
 };
 
 struct index_ops {
@@ -69,6 +113,33 @@ struct index_ops {
     enum varve_err (*list_packs)(struct index *ix,
                                  bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
                                  struct varve_error *err);
+    /* All of it or nothing.  A count that would fall below zero: VARVE_ERR_CORRUPT. */
+    enum varve_err (*apply)(struct index *ix, struct index_change *change, struct varve_error *err);
+    enum varve_err (*ref_get)(struct index *ix, enum chunk_kind kind,
+                              const struct record_name *names, size_t count, uint32_t *out,
+                              struct varve_error *err);
+    /* Every count that is not 0; key as counted under.  cb does not call the index. */
+    enum varve_err (*ref_scan)(struct index *ix, enum chunk_kind kind,
+                               bool (*cb)(void *arg, const uint8_t *key, size_t key_len,
+                                          uint32_t count),
+                               void *arg, struct varve_error *err);
+    /* Rows whose key begins with prefix, in order of their keys, or the other way round. */
+    enum varve_err (*row_scan)(struct index *ix, const void *prefix, size_t prefix_len,
+                               bool backwards,
+                               bool (*cb)(void *arg, const void *key, size_t key_len,
+                                          const void *value, size_t value_len),
+                               void *arg, struct varve_error *err);
+    /* Packs that are candidates or condemned; costs what there are of those. */
+    enum varve_err (*list_marked)(struct index *ix,
+                                  bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
+                                  struct varve_error *err);
+    /* Sets live_bytes, candidate and condemned of pack->id.  VARVE_ERR_NOT_FOUND. */
+    enum varve_err (*mark_pack)(struct index *ix, const struct index_pack *pack,
+                                struct varve_error *err);
+    /* As drop_packs() of one pack, at the cost of its entries. */
+    enum varve_err (*drop_entries)(struct index *ix, const struct pack_id *id,
+                                   const struct pack_entry *entries, size_t count,
+                                   uint64_t *operations, struct varve_error *err);
     void (*stats)(struct index *ix, struct index_stats *out);
     void (*close)(struct index *ix);
 };
@@ -105,6 +176,28 @@ VARVE_CHECK enum varve_err index_mark_damaged(struct index *ix, const struct rec
 VARVE_CHECK enum varve_err index_list_packs(struct index *ix,
                                             bool (*cb)(void *arg, const struct index_pack *pack),
                                             void *arg, struct varve_error *err);
+VARVE_CHECK enum varve_err index_apply(struct index *ix, struct index_change *change,
+                                       struct varve_error *err);
+VARVE_CHECK enum varve_err index_ref_get(struct index *ix, enum chunk_kind kind,
+                                         const struct record_name *names, size_t count,
+                                         uint32_t *out, struct varve_error *err);
+VARVE_CHECK enum varve_err index_ref_scan(struct index *ix, enum chunk_kind kind,
+                                          bool (*cb)(void *arg, const uint8_t *key, size_t key_len,
+                                                     uint32_t count),
+                                          void *arg, struct varve_error *err);
+VARVE_CHECK enum varve_err index_row_scan(struct index *ix, const void *prefix, size_t prefix_len,
+                                          bool backwards,
+                                          bool (*cb)(void *arg, const void *key, size_t key_len,
+                                                     const void *value, size_t value_len),
+                                          void *arg, struct varve_error *err);
+VARVE_CHECK enum varve_err index_list_marked(struct index *ix,
+                                             bool (*cb)(void *arg, const struct index_pack *pack),
+                                             void *arg, struct varve_error *err);
+VARVE_CHECK enum varve_err index_mark_pack(struct index *ix, const struct index_pack *pack,
+                                           struct varve_error *err);
+VARVE_CHECK enum varve_err index_drop_entries(struct index *ix, const struct pack_id *id,
+                                              const struct pack_entry *entries, size_t count,
+                                              uint64_t *operations, struct varve_error *err);
 void index_get_stats(struct index *ix, struct index_stats *out);
 void index_close(struct index *ix); /* NULL is fine */
 

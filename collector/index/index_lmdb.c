@@ -10,7 +10,7 @@
 #include "os/file.h"
 #include "store/store_config.h"
 
-#define FORMAT_VERSION   1u
+#define FORMAT_VERSION   2u
 #define MAP_SIZE_DEFAULT (16ull << 30)
 #define READERS_MAX      1024u
 #define SYNC_SECONDS     10u
@@ -54,21 +54,15 @@ load_pack(void *arg, const struct index_pack *pack, uint32_t number)
 {
     struct index_lmdb *x = arg;
 
-    if (number >= x->id_cap) {
-        uint32_t cap = number < 1024 ? 1024 : number + number / 2 + 1;
-        struct pack_id *p = realloc(x->ids, cap * sizeof(*p));
-
-        if (p == NULL) {
-            return false;
-        }
-        memset(p + x->id_cap, 0, (cap - x->id_cap) * sizeof(*p));
-        x->ids = p;
-        x->id_cap = cap;
+    if (!lmdb_ids_reserve_locked(x, number)) { /* nobody else is there yet */
+        return false;
     }
     x->ids[number] = pack->id;
     if (number >= x->id_count) {
         x->id_count = number + 1;
     }
+    x->condemned[number] = pack->condemned;
+    x->condemned_count += pack->condemned ? 1 : 0;
     x->totals.packs++;
     x->totals.stored_bytes += pack->size;
     x->totals.raw_bytes += pack->raw_bytes;
@@ -124,6 +118,18 @@ tables_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
         r = mdb_dbi_open(txn, "pack", MDB_CREATE, &x->pack);
     }
     if (r == 0) {
+        r = mdb_dbi_open(txn, "marked", MDB_CREATE, &x->marked);
+    }
+    if (r == 0) {
+        r = mdb_dbi_open(txn, "node", MDB_CREATE, &x->node);
+    }
+    if (r == 0) {
+        r = mdb_dbi_open(txn, "ref", MDB_CREATE, &x->ref);
+    }
+    if (r == 0) {
+        r = mdb_dbi_open(txn, "row", MDB_CREATE, &x->row);
+    }
+    if (r == 0) {
         r = meta_match(x, txn, "format", format, sizeof(format));
     }
     if (r == 0) {
@@ -170,6 +176,7 @@ forget(struct index_lmdb *x)
         x->env = NULL;
     }
     x->id_count = 0;
+    x->condemned_count = 0;
     memset(&x->totals, 0, sizeof(x->totals));
 }
 
@@ -188,7 +195,7 @@ open_env(struct index_lmdb *x, const struct index_options *options, struct varve
     }
     r = mdb_env_create(&x->env);
     if (r == 0) {
-        r = mdb_env_set_maxdbs(x->env, 4);
+        r = mdb_env_set_maxdbs(x->env, 8);
     }
     if (r == 0) {
         r = mdb_env_set_maxreaders(x->env, READERS_MAX);
@@ -247,6 +254,7 @@ release(struct index_lmdb *x)
     mutex_destroy(&x->gate);
     mutex_destroy(&x->lock);
     free(x->ids);
+    free(x->condemned);
     free(x->folder);
     free(x);
 }
@@ -277,6 +285,13 @@ static const struct index_ops lmdb_ops = {
     .drop_packs = lmdb_drop_packs,
     .mark_damaged = lmdb_mark_damaged,
     .list_packs = lmdb_list_packs,
+    .apply = lmdb_apply,
+    .ref_get = lmdb_ref_get,
+    .ref_scan = lmdb_ref_scan,
+    .row_scan = lmdb_row_scan,
+    .list_marked = lmdb_list_marked,
+    .mark_pack = lmdb_mark_pack,
+    .drop_entries = lmdb_drop_entries,
     .stats = lmdb_stats,
     .close = lmdb_close,
 };

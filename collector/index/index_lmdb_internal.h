@@ -14,11 +14,13 @@
  * Commits are not synced: what makes that right is index_state.h.  Transactions are short; a gate
  * holds them off while the map is made larger, which LMDB demands.
  */
-#define PLACE_SIZE    16u
-#define PACK_SIZE     32u
-#define PLACE_NODE    1u
-#define PLACE_LZ4     2u
-#define PLACE_DAMAGED 4u
+#define PLACE_SIZE     16u
+#define PACK_SIZE      40u
+#define PLACE_NODE     1u
+#define PLACE_LZ4      2u
+#define PLACE_DAMAGED  4u
+#define PACK_CANDIDATE 1u
+#define PACK_CONDEMNED 2u
 
 struct index_lmdb {
     struct index base;
@@ -27,6 +29,10 @@ struct index_lmdb {
     MDB_dbi name;
     MDB_dbi other;
     MDB_dbi pack;
+    MDB_dbi marked; /* packs with a flag: id -> number */
+    MDB_dbi node;   /* counts of nodes */
+    MDB_dbi ref;    /* counts of chunks */
+    MDB_dbi row;
     char *folder;
     char boot_id[INDEX_BOOT_ID_SIZE];
 
@@ -39,6 +45,8 @@ struct index_lmdb {
     struct pack_id *ids; /* by pack number */
     uint32_t id_count;   /* also the next number */
     uint32_t id_cap;
+    uint8_t *condemned;        /* by pack number, id_cap of them */
+    uint32_t condemned_count;  /* 0: nobody need look */
     struct index_stats totals; /* names excepted */
     bool unsynced;
 
@@ -74,6 +82,25 @@ int lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,
                    bool (*cb)(void *arg, const struct index_pack *pack, uint32_t number),
                    void *arg);
 
+/* Number and flags of what a place points to. */
+uint32_t lmdb_place_number(const MDB_val *place);
+uint32_t lmdb_place_bytes(const MDB_val *place); /* with the record's header */
+bool lmdb_place_is_damaged(const MDB_val *place);
+/* Is the place in a condemned pack?  Any thread. */
+bool lmdb_place_is_condemned(struct index_lmdb *x, const MDB_val *place);
+int lmdb_pack_id(struct index_lmdb *x, uint32_t number, struct pack_id *out);
+/* Adds to the live bytes of the pack with this number; worse: it becomes a candidate. */
+int lmdb_live_add(struct index_lmdb *x, MDB_txn *txn, uint32_t number, int64_t change, bool worse);
+/* The place of a referenced name moves; NULL: from or to nowhere. */
+int lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
+                     const MDB_val *from, const MDB_val *to);
+/* Another place of the name takes over; MDB_NOTFOUND when there is none. */
+int lmdb_promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key);
+void lmdb_pack_decode(const MDB_val *key, const MDB_val *v, struct index_pack *out);
+/* Makes room for number in ids and condemned; the lock is held. */
+bool lmdb_ids_reserve_locked(struct index_lmdb *x, uint32_t number);
+void lmdb_condemned_set(struct index_lmdb *x, uint32_t number, bool condemned);
+
 /* The members of struct index_ops but close. */
 enum varve_err lmdb_get(struct index *ix, const struct record_name *names, size_t count,
                         struct index_place *out, uint8_t *found, struct varve_error *err);
@@ -86,6 +113,26 @@ enum varve_err lmdb_mark_damaged(struct index *ix, const struct record_name *nam
 enum varve_err lmdb_list_packs(struct index *ix,
                                bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
                                struct varve_error *err);
+enum varve_err lmdb_apply(struct index *ix, struct index_change *change, struct varve_error *err);
+enum varve_err lmdb_ref_get(struct index *ix, enum chunk_kind kind, const struct record_name *names,
+                            size_t count, uint32_t *out, struct varve_error *err);
+enum varve_err lmdb_ref_scan(struct index *ix, enum chunk_kind kind,
+                             bool (*cb)(void *arg, const uint8_t *key, size_t key_len,
+                                        uint32_t count),
+                             void *arg, struct varve_error *err);
+enum varve_err lmdb_row_scan(struct index *ix, const void *prefix, size_t prefix_len,
+                             bool backwards,
+                             bool (*cb)(void *arg, const void *key, size_t key_len,
+                                        const void *value, size_t value_len),
+                             void *arg, struct varve_error *err);
+enum varve_err lmdb_list_marked(struct index *ix,
+                                bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
+                                struct varve_error *err);
+enum varve_err lmdb_mark_pack(struct index *ix, const struct index_pack *pack,
+                              struct varve_error *err);
+enum varve_err lmdb_drop_entries(struct index *ix, const struct pack_id *id,
+                                 const struct pack_entry *entries, size_t count,
+                                 uint64_t *operations, struct varve_error *err);
 void lmdb_stats(struct index *ix, struct index_stats *out);
 
 #endif

@@ -22,16 +22,22 @@ place_encode(uint8_t out[PLACE_SIZE], uint32_t number, const struct pack_entry *
     put_le32(out + 12, e->raw_len | flags << 24);
 }
 
-static bool
-place_is_damaged(const MDB_val *v)
+bool
+lmdb_place_is_damaged(const MDB_val *v)
 {
     return (((const uint8_t *)v->mv_data)[15] & PLACE_DAMAGED) != 0;
 }
 
-static uint32_t
-place_number(const MDB_val *v)
+uint32_t
+lmdb_place_number(const MDB_val *v)
 {
     return get_le32(v->mv_data);
+}
+
+uint32_t
+lmdb_place_bytes(const MDB_val *v)
+{
+    return get_le32((const uint8_t *)v->mv_data + 8) + PACK_RECORD_HEADER;
 }
 
 static int
@@ -112,7 +118,8 @@ get_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
         if (r != 0) {
             return r;
         }
-        g->found[at] = g->out != NULL || !place_is_damaged(&v);
+        g->found[at] =
+            g->out != NULL || (!lmdb_place_is_damaged(&v) && !lmdb_place_is_condemned(x, &v));
     }
     return 0;
 }
@@ -163,23 +170,15 @@ compare_entries(const void *a, const void *b)
                   (*(const struct pack_entry *const *)b)->name.bytes, RECORD_NAME_SIZE);
 }
 
-/* Reserves the number for id; a number whose commit then fails is given again. */
+/* A number that is given is not given again before the next open, whatever becomes of the commit. */
 static int
 next_number(struct index_lmdb *x, uint32_t *out)
 {
     int r = 0;
 
     mutex_lock(&x->lock);
-    if (x->id_count == x->id_cap) {
-        uint32_t cap = x->id_cap == 0 ? 1024 : x->id_cap * 2;
-        struct pack_id *p = realloc(x->ids, cap * sizeof(*p));
-
-        if (p == NULL) {
-            r = ENOMEM;
-        } else {
-            x->ids = p;
-            x->id_cap = cap;
-        }
+    if (!lmdb_ids_reserve_locked(x, x->id_count)) {
+        r = ENOMEM;
     }
     *out = x->id_count;
     mutex_unlock(&x->lock);
@@ -203,9 +202,12 @@ add_name(struct index_lmdb *x, MDB_txn *txn, uint32_t number, const struct pack_
         return MDB_CORRUPTED;
     }
     /* v is now what stands there. */
-    if (place_is_damaged(&v)) {
-        v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
-        return mdb_put(txn, x->name, &key, &v, 0); /* healed */
+    if (lmdb_place_is_damaged(&v) || lmdb_place_is_condemned(x, &v)) {
+        MDB_val to = {.mv_size = PLACE_SIZE, .mv_data = place};
+
+        r = lmdb_place_moved(x, txn, &e->name, &v, &to);
+        v = to;
+        return r != 0 ? r : mdb_put(txn, x->name, &key, &v, 0); /* healed, or moved */
     }
     v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
     r = mdb_put(txn, x->other, &key, &v, MDB_NODUPDATA);
@@ -229,18 +231,25 @@ add_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     put_le32(value, number);
     put_le32(value + 4, (uint32_t)a->pack->kind);
     put_le32(value + 8, a->pack->records);
+    put_le32(value + 12, PACK_CANDIDATE); /* nobody needs it yet */
     put_le64(value + 16, a->pack->size);
     put_le64(value + 24, a->pack->raw_bytes);
     r = mdb_put(txn, x->pack, &key, &v, MDB_NOOVERWRITE);
-    for (uint32_t i = 0; r == 0 && i < a->pack->records; i++) {
-        r = add_name(x, txn, number, a->sorted[i]);
+    if (r == 0) {
+        v = (MDB_val){.mv_size = 4, .mv_data = value};
+        r = mdb_put(txn, x->marked, &key, &v, 0);
     }
     if (r == 0) {
-        /* Before the commit, so that who sees a place also finds its pack. */
+        /* Before the names, whose moves look the pack up, and before the commit, so that who sees a
+         * place also finds its pack. */
         mutex_lock(&x->lock);
         x->ids[number] = a->pack->id;
+        x->condemned[number] = 0;
         x->id_count = number + 1;
         mutex_unlock(&x->lock);
+    }
+    for (uint32_t i = 0; r == 0 && i < a->pack->records; i++) {
+        r = add_name(x, txn, number, a->sorted[i]);
     }
     return r;
 }
@@ -285,11 +294,12 @@ struct drop_args {
     struct index_stats freed;
 };
 
-/* Another place of the name takes over; MDB_NOTFOUND when there is none. */
-static int
-promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key)
+int
+lmdb_promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key)
 {
     uint8_t place[PLACE_SIZE];
+    struct record_name name;
+    MDB_val old;
     MDB_val v;
     int r = mdb_get(txn, x->other, key, &v);
 
@@ -302,13 +312,18 @@ promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key)
     memcpy(place, v.mv_data, PLACE_SIZE);
     v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
     r = mdb_del(txn, x->other, key, &v);
+    if (r == 0) {
+        memcpy(name.bytes, key->mv_data, sizeof(name.bytes));
+        r = mdb_get(txn, x->name, key, &old);
+        r = lmdb_place_moved(x, txn, &name, r == 0 ? &old : NULL, &v);
+    }
     return r != 0 ? r : mdb_put(txn, x->name, key, &v, 0);
 }
 
 static bool
 is_gone(const struct drop_args *d, const MDB_val *place)
 {
-    uint32_t number = place_number(place);
+    uint32_t number = lmdb_place_number(place);
 
     return number < d->numbers && d->gone[number] != 0;
 }
@@ -360,7 +375,7 @@ drop_names(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
         }
         memcpy(&copy, key.mv_data, sizeof(copy)); /* the page may move under us */
         key = key_of(&copy);
-        r = promote_other(x, txn, &key);
+        r = lmdb_promote_other(x, txn, &key);
         if (r == MDB_NOTFOUND) {
             r = mdb_cursor_del(cur, 0);
         }
@@ -401,7 +416,10 @@ drop_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
             d->freed.stored_bytes += get_le64(p + 16);
             d->freed.raw_bytes += get_le64(p + 24);
             any = true;
-            r = mdb_del(txn, x->pack, &key, NULL);
+            r = mdb_del(txn, x->marked, &key, NULL);
+            if (r == 0 || r == MDB_NOTFOUND) {
+                r = mdb_del(txn, x->pack, &key, NULL);
+            }
         }
     }
     if (r == 0 && any) {
@@ -434,6 +452,11 @@ lmdb_drop_packs(struct index *ix, const struct pack_id *ids, size_t count, struc
         x->totals.stored_bytes -= d.freed.stored_bytes;
         x->totals.raw_bytes -= d.freed.raw_bytes;
         mutex_unlock(&x->lock);
+        for (uint32_t i = 0; i < d.numbers; i++) {
+            if (d.gone[i] != 0) {
+                lmdb_condemned_set(x, i, false);
+            }
+        }
     }
     free(d.gone);
     return rc;
@@ -469,7 +492,7 @@ damage_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     }
     memcpy(flagged, v.mv_data, PLACE_SIZE);
     a->counted = true;
-    r = promote_other(x, txn, &key);
+    r = lmdb_promote_other(x, txn, &key);
     if (r != MDB_NOTFOUND) {
         return r;
     }
@@ -501,6 +524,22 @@ struct list_args {
     void *arg;
 };
 
+void
+lmdb_pack_decode(const MDB_val *key, const MDB_val *v, struct index_pack *out)
+{
+    const uint8_t *q = v->mv_data;
+    uint32_t flags = get_le32(q + 12);
+
+    memcpy(out->id.bytes, key->mv_data, PACK_ID_SIZE);
+    out->kind = get_le32(q + 4) == CHUNK_NODE ? CHUNK_NODE : CHUNK_DATA;
+    out->records = get_le32(q + 8);
+    out->size = get_le64(q + 16);
+    out->raw_bytes = get_le64(q + 24);
+    out->live_bytes = get_le64(q + 32);
+    out->candidate = (flags & PACK_CANDIDATE) != 0;
+    out->condemned = (flags & PACK_CONDEMNED) != 0;
+}
+
 int
 lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,
                bool (*cb)(void *arg, const struct index_pack *pack, uint32_t number), void *arg)
@@ -521,11 +560,7 @@ lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,
             r = MDB_CORRUPTED;
             break;
         }
-        memcpy(p.id.bytes, key.mv_data, PACK_ID_SIZE);
-        p.kind = get_le32(q + 4) == CHUNK_NODE ? CHUNK_NODE : CHUNK_DATA;
-        p.records = get_le32(q + 8);
-        p.size = get_le64(q + 16);
-        p.raw_bytes = get_le64(q + 24);
+        lmdb_pack_decode(&key, &v, &p);
         if (!cb(arg, &p, get_le32(q))) {
             break;
         }

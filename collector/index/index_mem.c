@@ -1,39 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "index/index.h"
+#include "index/index_mem_internal.h"
 
 #include <stdlib.h>
 #include <string.h>
 
-#include "os/thread.h"
-
-/* A hash table of all places; several places of one name are several nodes of one chain, the one
- * that counts first.  Names are keyed hashes: their first bytes are the hash. */
-struct node {
-    struct node *next;
-    struct record_name name;
-    struct index_place place;
-};
-
-struct index_mem {
-    struct index base;
-    struct mutex lock; /* everything below */
-    struct node **buckets;
-    size_t bucket_count; /* power of two */
-    size_t node_count;
-    struct index_pack *packs;
-    size_t pack_count;
-    size_t pack_cap;
-    uint64_t names;
-    uint64_t damaged;
-};
-
 #define FIRST_BUCKETS 1024u
-
-static struct index_mem *
-mem_of(struct index *ix)
-{
-    return (struct index_mem *)ix;
-}
 
 static size_t
 bucket_of(const struct record_name *name, size_t bucket_count)
@@ -50,10 +21,10 @@ same_name(const struct record_name *a, const struct record_name *b)
     return memcmp(a->bytes, b->bytes, sizeof(a->bytes)) == 0;
 }
 
-static struct node *
-find_locked(struct index_mem *m, const struct record_name *name)
+struct mem_node *
+mem_find_locked(struct index_mem *m, const struct record_name *name)
 {
-    struct node *n = m->buckets[bucket_of(name, m->bucket_count)];
+    struct mem_node *n = m->buckets[bucket_of(name, m->bucket_count)];
 
     while (n != NULL && !same_name(&n->name, name)) {
         n = n->next;
@@ -61,11 +32,17 @@ find_locked(struct index_mem *m, const struct record_name *name)
     return n;
 }
 
+struct mem_node **
+mem_chain_locked(struct index_mem *m, const struct record_name *name)
+{
+    return &m->buckets[bucket_of(name, m->bucket_count)];
+}
+
 /* At the end of its chain: behind every other place of the name. */
 static void
-append_locked(struct index_mem *m, struct node *n)
+append_locked(struct index_mem *m, struct mem_node *n)
 {
-    struct node **p = &m->buckets[bucket_of(&n->name, m->bucket_count)];
+    struct mem_node **p = &m->buckets[bucket_of(&n->name, m->bucket_count)];
 
     while (*p != NULL) {
         p = &(*p)->next;
@@ -78,8 +55,8 @@ static void
 grow_locked(struct index_mem *m)
 {
     size_t old_count = m->bucket_count;
-    struct node **old = m->buckets;
-    struct node **fresh = calloc(old_count * 2, sizeof(*fresh));
+    struct mem_node **old = m->buckets;
+    struct mem_node **fresh = calloc(old_count * 2, sizeof(*fresh));
 
     if (fresh == NULL) {
         return; /* longer chains, nothing worse */
@@ -87,16 +64,28 @@ grow_locked(struct index_mem *m)
     m->buckets = fresh;
     m->bucket_count = old_count * 2;
     for (size_t i = 0; i < old_count; i++) {
-        struct node *n = old[i];
+        struct mem_node *n = old[i];
 
         while (n != NULL) {
-            struct node *next = n->next;
+            struct mem_node *next = n->next;
 
             append_locked(m, n);
             n = next;
         }
     }
     free(old);
+}
+
+static bool
+in_condemned_locked(struct index_mem *m, const struct mem_node *n)
+{
+    const struct index_pack *p = NULL;
+
+    if (m->condemned == 0) {
+        return false;
+    }
+    p = mem_find_pack_locked(m, &n->place.pack);
+    return p != NULL && p->condemned;
 }
 
 static enum varve_err
@@ -108,9 +97,9 @@ mem_get(struct index *ix, const struct record_name *names, size_t count, struct 
     (void)err;
     mutex_lock(&m->lock);
     for (size_t i = 0; i < count; i++) {
-        struct node *n = find_locked(m, &names[i]);
+        struct mem_node *n = mem_find_locked(m, &names[i]);
 
-        found[i] = n != NULL && (out != NULL || !n->place.damaged);
+        found[i] = n != NULL && (out != NULL || (!n->place.damaged && !in_condemned_locked(m, n)));
         if (n != NULL && out != NULL) {
             out[i] = n->place;
         }
@@ -119,8 +108,8 @@ mem_get(struct index *ix, const struct record_name *names, size_t count, struct 
     return VARVE_OK;
 }
 
-static struct index_pack *
-find_pack_locked(struct index_mem *m, const struct pack_id *id)
+struct index_pack *
+mem_find_pack_locked(struct index_mem *m, const struct pack_id *id)
 {
     for (size_t i = 0; i < m->pack_count; i++) {
         if (memcmp(m->packs[i].id.bytes, id->bytes, PACK_ID_SIZE) == 0) {
@@ -150,12 +139,13 @@ reserve_locked(struct index_mem *m, struct varve_error *err)
 
 /* Takes n. */
 static void
-insert_locked(struct index_mem *m, struct node *n)
+insert_locked(struct index_mem *m, struct mem_node *n)
 {
-    struct node *first = find_locked(m, &n->name);
+    struct mem_node *first = mem_find_locked(m, &n->name);
 
-    if (first != NULL && first->place.damaged) {
-        first->place = n->place; /* healed */
+    if (first != NULL && (first->place.damaged || in_condemned_locked(m, first))) {
+        mem_place_moved_locked(m, first, &n->place);
+        first->place = n->place; /* healed, or moved */
         free(n);
         return;
     }
@@ -174,18 +164,18 @@ mem_add_pack(struct index *ix, const struct index_pack *pack, const struct pack_
              struct varve_error *err)
 {
     struct index_mem *m = mem_of(ix);
-    struct node *list = NULL;
+    struct mem_node *list = NULL;
     enum varve_err rc = VARVE_OK;
 
     mutex_lock(&m->lock);
-    if (find_pack_locked(m, &pack->id) != NULL) {
+    if (mem_find_pack_locked(m, &pack->id) != NULL) {
         rc = varve_error_set(err, VARVE_ERR_EXISTS, "the pack is in the index already");
         goto out;
     }
     rc = reserve_locked(m, err);
     for (uint32_t i = pack->records; rc == VARVE_OK && i > 0; i--) {
         const struct pack_entry *e = &entries[i - 1];
-        struct node *n = calloc(1, sizeof(*n));
+        struct mem_node *n = calloc(1, sizeof(*n));
 
         if (n == NULL) {
             rc = varve_error_nomem(err);
@@ -204,9 +194,13 @@ mem_add_pack(struct index *ix, const struct index_pack *pack, const struct pack_
     if (rc != VARVE_OK) {
         goto out;
     }
-    m->packs[m->pack_count++] = *pack;
+    m->packs[m->pack_count] = *pack;
+    m->packs[m->pack_count].live_bytes = 0;
+    m->packs[m->pack_count].candidate = true; /* nobody needs it yet */
+    m->packs[m->pack_count].condemned = false;
+    m->pack_count++;
     while (list != NULL) {
-        struct node *next = list->next;
+        struct mem_node *next = list->next;
 
         insert_locked(m, list);
         list = next;
@@ -214,12 +208,27 @@ mem_add_pack(struct index *ix, const struct index_pack *pack, const struct pack_
 out:
     mutex_unlock(&m->lock);
     while (list != NULL) {
-        struct node *next = list->next;
+        struct mem_node *next = list->next;
 
         free(list);
         list = next;
     }
     return rc;
+}
+
+/* n is out of its chain. */
+void
+mem_node_gone_locked(struct index_mem *m, struct mem_node *n)
+{
+    struct mem_node *other = mem_find_locked(m, &n->name);
+
+    m->node_count--;
+    if (other == NULL) {
+        m->names--;
+    } else {
+        mem_place_moved_locked(m, NULL, &other->place); /* too much is better than too little */
+    }
+    free(n);
 }
 
 static enum varve_err
@@ -230,28 +239,25 @@ mem_drop_packs(struct index *ix, const struct pack_id *ids, size_t count, struct
     (void)err;
     mutex_lock(&m->lock);
     for (size_t k = 0; k < count; k++) {
-        struct index_pack *pack = find_pack_locked(m, &ids[k]);
+        struct index_pack *pack = mem_find_pack_locked(m, &ids[k]);
 
         if (pack == NULL) {
             continue;
         }
+        m->condemned -= pack->condemned ? 1 : 0;
         *pack = m->packs[--m->pack_count];
         for (size_t i = 0; i < m->bucket_count; i++) {
-            struct node **p = &m->buckets[i];
+            struct mem_node **p = &m->buckets[i];
 
             while (*p != NULL) {
-                struct node *n = *p;
+                struct mem_node *n = *p;
 
                 if (memcmp(n->place.pack.bytes, ids[k].bytes, PACK_ID_SIZE) != 0) {
                     p = &n->next;
                     continue;
                 }
                 *p = n->next;
-                m->node_count--;
-                if (find_locked(m, &n->name) == NULL) {
-                    m->names--;
-                }
-                free(n);
+                mem_node_gone_locked(m, n);
             }
         }
     }
@@ -270,12 +276,12 @@ mem_mark_damaged(struct index *ix, const struct record_name *name, const struct 
                  struct varve_error *err)
 {
     struct index_mem *m = mem_of(ix);
-    struct node *first = NULL;
-    struct node **p = NULL;
+    struct mem_node *first = NULL;
+    struct mem_node **p = NULL;
 
     (void)err;
     mutex_lock(&m->lock);
-    first = find_locked(m, name);
+    first = mem_find_locked(m, name);
     if (first == NULL || first->place.damaged || !same_place(&first->place, place)) {
         goto out;
     }
@@ -287,8 +293,9 @@ mem_mark_damaged(struct index *ix, const struct record_name *name, const struct 
     if (*p == NULL) {
         first->place.damaged = true;
     } else {
-        struct node *other = *p;
+        struct mem_node *other = *p;
 
+        mem_place_moved_locked(m, first, &other->place);
         first->place = other->place;
         *p = other->next;
         m->node_count--;
@@ -336,10 +343,10 @@ mem_close(struct index *ix)
     struct index_mem *m = mem_of(ix);
 
     for (size_t i = 0; i < m->bucket_count; i++) {
-        struct node *n = m->buckets[i];
+        struct mem_node *n = m->buckets[i];
 
         while (n != NULL) {
-            struct node *next = n->next;
+            struct mem_node *next = n->next;
 
             free(n);
             n = next;
@@ -347,6 +354,7 @@ mem_close(struct index *ix)
     }
     free(m->buckets);
     free(m->packs);
+    mem_refs_release(m);
     mutex_destroy(&m->lock);
     free(m);
 }
@@ -357,6 +365,13 @@ static const struct index_ops mem_ops = {
     .drop_packs = mem_drop_packs,
     .mark_damaged = mem_mark_damaged,
     .list_packs = mem_list_packs,
+    .apply = mem_apply,
+    .ref_get = mem_ref_get,
+    .ref_scan = mem_ref_scan,
+    .row_scan = mem_row_scan,
+    .list_marked = mem_list_marked,
+    .mark_pack = mem_mark_pack,
+    .drop_entries = mem_drop_entries,
     .stats = mem_stats,
     .close = mem_close,
 };

@@ -1,0 +1,636 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/index_lmdb_internal.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/endian.h"
+
+/* Counts, live bytes and rows: what index.h says about collecting. */
+
+/* ---- pack numbers ---- */
+
+bool
+lmdb_ids_reserve_locked(struct index_lmdb *x, uint32_t number)
+{
+    uint32_t cap = number < 1024 ? 1024 : number + number / 2 + 1;
+    struct pack_id *ids = NULL;
+    uint8_t *condemned = NULL;
+
+    if (number < x->id_cap) {
+        return true;
+    }
+    ids = realloc(x->ids, cap * sizeof(*ids));
+    if (ids == NULL) {
+        return false;
+    }
+    memset(ids + x->id_cap, 0, (cap - x->id_cap) * sizeof(*ids));
+    x->ids = ids;
+    condemned = realloc(x->condemned, cap);
+    if (condemned == NULL) {
+        return false;
+    }
+    memset(condemned + x->id_cap, 0, cap - x->id_cap);
+    x->condemned = condemned;
+    x->id_cap = cap;
+    return true;
+}
+
+int
+lmdb_pack_id(struct index_lmdb *x, uint32_t number, struct pack_id *out)
+{
+    int r = MDB_CORRUPTED;
+
+    mutex_lock(&x->lock);
+    if (number < x->id_count) {
+        *out = x->ids[number];
+        r = 0;
+    }
+    mutex_unlock(&x->lock);
+    return r;
+}
+
+bool
+lmdb_place_is_condemned(struct index_lmdb *x, const MDB_val *place)
+{
+    uint32_t number = lmdb_place_number(place);
+    bool condemned;
+
+    mutex_lock(&x->lock);
+    condemned = x->condemned_count > 0 && number < x->id_count && x->condemned[number] != 0;
+    mutex_unlock(&x->lock);
+    return condemned;
+}
+
+void
+lmdb_condemned_set(struct index_lmdb *x, uint32_t number, bool condemned)
+{
+    mutex_lock(&x->lock);
+    if (number < x->id_count && (x->condemned[number] != 0) != condemned) {
+        x->condemned[number] = condemned;
+        x->condemned_count += condemned ? 1u : UINT32_MAX; /* or one less */
+    }
+    mutex_unlock(&x->lock);
+}
+
+/* ---- live bytes ---- */
+
+int
+lmdb_live_add(struct index_lmdb *x, MDB_txn *txn, uint32_t number, int64_t change, bool worse)
+{
+    uint8_t value[PACK_SIZE];
+    struct pack_id id;
+    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = id.bytes};
+    uint64_t live;
+    uint32_t flags;
+    MDB_val v;
+    int r = lmdb_pack_id(x, number, &id);
+
+    if (r == 0) {
+        r = mdb_get(txn, x->pack, &key, &v);
+    }
+    if (r != 0 || v.mv_size != PACK_SIZE) {
+        return r == MDB_NOTFOUND ? 0 : r != 0 ? r : MDB_CORRUPTED;
+    }
+    memcpy(value, v.mv_data, PACK_SIZE);
+    live = get_le64(value + 32);
+    if (change < 0) {
+        live = live > (uint64_t)-change ? live - (uint64_t)-change : 0;
+    } else {
+        live += (uint64_t)change;
+    }
+    put_le64(value + 32, live);
+    flags = get_le32(value + 12);
+    if (worse && (flags & PACK_CANDIDATE) == 0) {
+        put_le32(value + 12, flags | PACK_CANDIDATE);
+        v = (MDB_val){.mv_size = 4, .mv_data = value};
+        r = mdb_put(txn, x->marked, &key, &v, 0);
+    }
+    v = (MDB_val){.mv_size = PACK_SIZE, .mv_data = value};
+    return r != 0 ? r : mdb_put(txn, x->pack, &key, &v, 0);
+}
+
+static MDB_val
+count_key(const struct record_name *name, uint8_t kind)
+{
+    return (MDB_val){.mv_size = kind == CHUNK_NODE ? RECORD_NAME_SIZE : INDEX_REF_CHUNK_KEY,
+                     .mv_data = (void *)(uintptr_t)name->bytes};
+}
+
+static MDB_dbi
+count_table(const struct index_lmdb *x, uint8_t kind)
+{
+    return kind == CHUNK_NODE ? x->node : x->ref;
+}
+
+static int
+count_get(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name, uint8_t kind,
+          uint32_t *out)
+{
+    MDB_val key = count_key(name, kind);
+    MDB_val v;
+    int r = mdb_get(txn, count_table(x, kind), &key, &v);
+
+    *out = 0;
+    if (r == MDB_NOTFOUND) {
+        return 0;
+    }
+    if (r == 0 && v.mv_size != 4) {
+        r = MDB_CORRUPTED;
+    }
+    if (r == 0) {
+        *out = get_le32(v.mv_data);
+    }
+    return r;
+}
+
+int
+lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
+                 const MDB_val *from, const MDB_val *to)
+{
+    const uint8_t *some = (const uint8_t *)(from != NULL ? from : to)->mv_data;
+    uint8_t kind = (some[15] & PLACE_NODE) != 0 ? CHUNK_NODE : CHUNK_DATA;
+    uint32_t from_number = from != NULL ? lmdb_place_number(from) : 0;
+    uint32_t from_bytes = from != NULL ? lmdb_place_bytes(from) : 0;
+    uint32_t count = 0;
+    int r = count_get(x, txn, name, kind, &count);
+
+    if (r != 0 || count == 0) {
+        return r;
+    }
+    if (to != NULL) {
+        r = lmdb_live_add(x, txn, lmdb_place_number(to), lmdb_place_bytes(to), false);
+    }
+    if (r == 0 && from != NULL) {
+        r = lmdb_live_add(x, txn, from_number, -(int64_t)from_bytes, true);
+    }
+    return r;
+}
+
+/* ---- apply ---- */
+
+struct live_change {
+    uint32_t number;
+    bool worse;
+    int64_t bytes;
+};
+
+struct apply_args {
+    struct index_change *change;
+    struct live_change *live;
+    size_t live_count;
+    uint64_t operations;
+    bool below_zero;
+};
+
+static int
+compare_deltas(const void *a, const void *b)
+{
+    const struct index_delta *p = a;
+    const struct index_delta *q = b;
+    int d = (int)p->kind - (int)q->kind;
+
+    return d != 0 ? d : memcmp(p->name.bytes, q->name.bytes, RECORD_NAME_SIZE);
+}
+
+static int
+compare_live(const void *a, const void *b)
+{
+    uint32_t p = ((const struct live_change *)a)->number;
+    uint32_t q = ((const struct live_change *)b)->number;
+
+    return p < q ? -1 : p > q ? 1 : 0;
+}
+
+static int
+note_live(struct index_lmdb *x, MDB_txn *txn, struct apply_args *a, const struct index_delta *d)
+{
+    MDB_val key = {.mv_size = RECORD_NAME_SIZE, .mv_data = (void *)(uintptr_t)d->name.bytes};
+    MDB_val v;
+    int r = mdb_get(txn, x->name, &key, &v);
+
+    a->operations++;
+    if (r == MDB_NOTFOUND) {
+        return 0; /* it has lost its place */
+    }
+    if (r != 0 || v.mv_size != PLACE_SIZE) {
+        return r != 0 ? r : MDB_CORRUPTED;
+    }
+    a->live[a->live_count++] = (struct live_change){
+        .number = lmdb_place_number(&v),
+        .worse = d->delta < 0,
+        .bytes = d->delta < 0 ? -(int64_t)lmdb_place_bytes(&v) : (int64_t)lmdb_place_bytes(&v)};
+    return 0;
+}
+
+static int
+apply_delta(struct index_lmdb *x, MDB_txn *txn, struct apply_args *a, const struct index_delta *d)
+{
+    MDB_val key = count_key(&d->name, d->kind);
+    uint8_t value[4];
+    MDB_val v = {.mv_size = sizeof(value), .mv_data = value};
+    uint32_t old = 0;
+    uint32_t now;
+    int r = count_get(x, txn, &d->name, d->kind, &old);
+
+    a->operations += 2;
+    if (r != 0 || old == UINT32_MAX) { /* as many as that: it stays for ever */
+        return r;
+    }
+    if (d->delta < 0 && old == 0) {
+        a->below_zero = true;
+        return MDB_CORRUPTED;
+    }
+    now = d->delta < 0 ? old - 1 : old + 1;
+    put_le32(value, now);
+    r = now == 0 ? mdb_del(txn, count_table(x, d->kind), &key, NULL)
+                 : mdb_put(txn, count_table(x, d->kind), &key, &v, 0);
+    return r == 0 && (old == 0 || now == 0) ? note_live(x, txn, a, d) : r;
+}
+
+static int
+apply_row(struct index_lmdb *x, MDB_txn *txn, const struct index_row *row)
+{
+    MDB_val key = {.mv_size = row->key_len, .mv_data = (void *)(uintptr_t)row->key};
+    MDB_val v = {.mv_size = row->value_len, .mv_data = (void *)(uintptr_t)row->value};
+    int r;
+
+    if (!row->remove) {
+        return mdb_put(txn, x->row, &key, &v, 0);
+    }
+    r = mdb_del(txn, x->row, &key, NULL);
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+static int
+apply_live(struct index_lmdb *x, MDB_txn *txn, struct apply_args *a)
+{
+    int r = 0;
+
+    qsort(a->live, a->live_count, sizeof(a->live[0]), compare_live);
+    for (size_t i = 0; r == 0 && i < a->live_count;) {
+        struct live_change sum = a->live[i];
+
+        for (i++; i < a->live_count && a->live[i].number == sum.number; i++) {
+            sum.bytes += a->live[i].bytes;
+            sum.worse = sum.worse || a->live[i].worse;
+        }
+        r = lmdb_live_add(x, txn, sum.number, sum.bytes, sum.worse);
+        a->operations += 2;
+    }
+    return r;
+}
+
+static int
+apply_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct apply_args *a = arg;
+    int r = 0;
+
+    a->live_count = 0;
+    a->operations = 0;
+    for (size_t i = 0; r == 0 && i < a->change->delta_count; i++) {
+        r = apply_delta(x, txn, a, &a->change->deltas[i]);
+    }
+    for (size_t i = 0; r == 0 && i < a->change->row_count; i++) {
+        r = apply_row(x, txn, &a->change->rows[i]);
+        a->operations++;
+    }
+    return r != 0 ? r : apply_live(x, txn, a);
+}
+
+enum varve_err
+lmdb_apply(struct index *ix, struct index_change *change, struct varve_error *err)
+{
+    struct apply_args a = {.change = change};
+    enum varve_err rc;
+
+    a.live = malloc((change->delta_count + 1) * sizeof(a.live[0]));
+    if (a.live == NULL) {
+        return varve_error_nomem(err);
+    }
+    if (change->delta_count > 0) {
+        qsort(change->deltas, change->delta_count, sizeof(change->deltas[0]), compare_deltas);
+    }
+    rc = lmdb_run_write(lmdb_of(ix), apply_txn, &a, err);
+    if (rc == VARVE_OK) {
+        change->operations += a.operations;
+    } else if (a.below_zero) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "a count would fall below zero");
+    }
+    free(a.live);
+    return rc;
+}
+
+/* ---- reading counts and rows ---- */
+
+struct ref_args {
+    enum chunk_kind kind;
+    const struct record_name *names;
+    size_t count;
+    uint32_t *out;
+};
+
+static int
+ref_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct ref_args *a = arg;
+    int r = 0;
+
+    for (size_t i = 0; r == 0 && i < a->count; i++) {
+        r = count_get(x, txn, &a->names[i], (uint8_t)a->kind, &a->out[i]);
+    }
+    return r;
+}
+
+enum varve_err
+lmdb_ref_get(struct index *ix, enum chunk_kind kind, const struct record_name *names, size_t count,
+             uint32_t *out, struct varve_error *err)
+{
+    struct ref_args a = {.kind = kind, .names = names, .count = count, .out = out};
+
+    return lmdb_run_read(lmdb_of(ix), ref_txn, &a, err);
+}
+
+struct scan_args {
+    enum chunk_kind kind;
+    bool (*ref_cb)(void *arg, const uint8_t *key, size_t key_len, uint32_t count);
+    const void *prefix;
+    size_t prefix_len;
+    bool backwards;
+    bool (*row_cb)(void *arg, const void *key, size_t key_len, const void *value, size_t value_len);
+    bool (*pack_cb)(void *arg, const struct index_pack *pack);
+    void *arg;
+};
+
+static int
+ref_scan_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct scan_args *a = arg;
+    MDB_cursor *cur = NULL;
+    MDB_val key;
+    MDB_val v;
+    int r = mdb_cursor_open(txn, count_table(x, (uint8_t)a->kind), &cur);
+
+    if (r != 0) {
+        return r;
+    }
+    while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
+        if (v.mv_size != 4) {
+            r = MDB_CORRUPTED;
+            break;
+        }
+        if (!a->ref_cb(a->arg, key.mv_data, key.mv_size, get_le32(v.mv_data))) {
+            break;
+        }
+    }
+    mdb_cursor_close(cur);
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+enum varve_err
+lmdb_ref_scan(struct index *ix, enum chunk_kind kind,
+              bool (*cb)(void *arg, const uint8_t *key, size_t key_len, uint32_t count), void *arg,
+              struct varve_error *err)
+{
+    struct scan_args a = {.kind = kind, .ref_cb = cb, .arg = arg};
+
+    return lmdb_run_read(lmdb_of(ix), ref_scan_txn, &a, err);
+}
+
+/* The first row to give: the first that is not before the prefix, or the last that begins with it. */
+static int
+row_start(MDB_cursor *cur, const struct scan_args *a, MDB_val *key, MDB_val *v)
+{
+    uint8_t after[INDEX_ROW_KEY_MAX];
+    int r;
+
+    memset(after, 0xff, sizeof(after));
+    memcpy(after, a->prefix, a->prefix_len);
+    *key = (MDB_val){.mv_size = a->backwards ? sizeof(after) : a->prefix_len, .mv_data = after};
+    r = mdb_cursor_get(cur, key, v, MDB_SET_RANGE);
+    if (!a->backwards) {
+        return r;
+    }
+    return mdb_cursor_get(cur, key, v, r == MDB_NOTFOUND ? MDB_LAST : MDB_PREV);
+}
+
+static int
+row_scan_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct scan_args *a = arg;
+    MDB_cursor *cur = NULL;
+    MDB_val key;
+    MDB_val v;
+    int r = mdb_cursor_open(txn, x->row, &cur);
+
+    if (r != 0) {
+        return r;
+    }
+    r = row_start(cur, a, &key, &v);
+    while (r == 0 && key.mv_size >= a->prefix_len &&
+           memcmp(key.mv_data, a->prefix, a->prefix_len) == 0 &&
+           a->row_cb(a->arg, key.mv_data, key.mv_size, v.mv_data, v.mv_size)) {
+        r = mdb_cursor_get(cur, &key, &v, a->backwards ? MDB_PREV : MDB_NEXT);
+    }
+    mdb_cursor_close(cur);
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+enum varve_err
+lmdb_row_scan(struct index *ix, const void *prefix, size_t prefix_len, bool backwards,
+              bool (*cb)(void *arg, const void *key, size_t key_len, const void *value,
+                         size_t value_len),
+              void *arg, struct varve_error *err)
+{
+    struct scan_args a = {.prefix = prefix,
+                          .prefix_len = prefix_len,
+                          .backwards = backwards,
+                          .row_cb = cb,
+                          .arg = arg};
+
+    if (prefix_len == 0 || prefix_len >= INDEX_ROW_KEY_MAX) {
+        return varve_error_set(err, VARVE_ERR_INVALID, "a prefix of %zu bytes", prefix_len);
+    }
+    return lmdb_run_read(lmdb_of(ix), row_scan_txn, &a, err);
+}
+
+/* ---- packs ---- */
+
+static int
+marked_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct scan_args *a = arg;
+    struct index_pack pack;
+    MDB_cursor *cur = NULL;
+    MDB_val key;
+    MDB_val v;
+    int r = mdb_cursor_open(txn, x->marked, &cur);
+
+    if (r != 0) {
+        return r;
+    }
+    while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
+        r = mdb_get(txn, x->pack, &key, &v);
+        if (r != 0 || key.mv_size != PACK_ID_SIZE || v.mv_size != PACK_SIZE) {
+            r = MDB_CORRUPTED;
+            break;
+        }
+        lmdb_pack_decode(&key, &v, &pack);
+        if (!a->pack_cb(a->arg, &pack)) {
+            break;
+        }
+    }
+    mdb_cursor_close(cur);
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+enum varve_err
+lmdb_list_marked(struct index *ix, bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
+                 struct varve_error *err)
+{
+    struct scan_args a = {.pack_cb = cb, .arg = arg};
+
+    return lmdb_run_read(lmdb_of(ix), marked_txn, &a, err);
+}
+
+struct mark_args {
+    const struct index_pack *pack;
+    uint32_t number;
+};
+
+static int
+mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct mark_args *a = arg;
+    uint8_t value[PACK_SIZE];
+    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)a->pack->id.bytes};
+    uint32_t flags =
+        (a->pack->candidate ? PACK_CANDIDATE : 0u) | (a->pack->condemned ? PACK_CONDEMNED : 0u);
+    MDB_val v;
+    int r = mdb_get(txn, x->pack, &key, &v);
+
+    if (r != 0 || v.mv_size != PACK_SIZE) {
+        return r != 0 ? r : MDB_CORRUPTED;
+    }
+    memcpy(value, v.mv_data, PACK_SIZE);
+    a->number = get_le32(value);
+    put_le32(value + 12, flags);
+    put_le64(value + 32, a->pack->live_bytes);
+    v = (MDB_val){.mv_size = 4, .mv_data = value};
+    r = flags != 0 ? mdb_put(txn, x->marked, &key, &v, 0) : mdb_del(txn, x->marked, &key, NULL);
+    if (r != 0 && r != MDB_NOTFOUND) {
+        return r;
+    }
+    v = (MDB_val){.mv_size = PACK_SIZE, .mv_data = value};
+    return mdb_put(txn, x->pack, &key, &v, 0);
+}
+
+enum varve_err
+lmdb_mark_pack(struct index *ix, const struct index_pack *pack, struct varve_error *err)
+{
+    struct mark_args a = {.pack = pack};
+    enum varve_err rc = lmdb_run_write(lmdb_of(ix), mark_txn, &a, err);
+
+    if (rc == VARVE_OK) {
+        lmdb_condemned_set(lmdb_of(ix), a.number, pack->condemned);
+    } else if (err->source == VARVE_SRC_LMDB && err->native == MDB_NOTFOUND) {
+        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the pack is not in the index");
+    }
+    return rc;
+}
+
+struct drop_entries_args {
+    const struct pack_id *id;
+    const struct pack_entry *entries;
+    size_t count;
+    uint32_t number;
+    uint64_t operations;
+    struct index_stats freed;
+    bool found;
+};
+
+static int
+drop_entry(struct index_lmdb *x, MDB_txn *txn, struct drop_entries_args *a,
+           const struct pack_entry *e)
+{
+    MDB_val key = {.mv_size = RECORD_NAME_SIZE, .mv_data = (void *)(uintptr_t)e->name.bytes};
+    MDB_cursor *cur = NULL;
+    MDB_val v;
+    int r = mdb_get(txn, x->name, &key, &v);
+
+    a->operations++;
+    if (r == MDB_NOTFOUND) {
+        return 0;
+    }
+    if (r != 0 || v.mv_size != PLACE_SIZE) {
+        return r != 0 ? r : MDB_CORRUPTED;
+    }
+    if (lmdb_place_number(&v) == a->number) {
+        a->operations++;
+        r = lmdb_promote_other(x, txn, &key);
+        return r == MDB_NOTFOUND ? mdb_del(txn, x->name, &key, NULL) : r;
+    }
+    r = mdb_cursor_open(txn, x->other, &cur);
+    if (r == 0) {
+        r = mdb_cursor_get(cur, &key, &v, MDB_SET);
+    }
+    while (r == 0 && v.mv_size == PLACE_SIZE && lmdb_place_number(&v) != a->number) {
+        r = mdb_cursor_get(cur, &key, &v, MDB_NEXT_DUP);
+    }
+    if (r == 0) {
+        r = mdb_cursor_del(cur, 0);
+    }
+    if (cur != NULL) {
+        mdb_cursor_close(cur);
+    }
+    return r == MDB_NOTFOUND ? 0 : r;
+}
+
+static int
+drop_entries_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct drop_entries_args *a = arg;
+    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)a->id->bytes};
+    MDB_val v;
+    int r = mdb_get(txn, x->pack, &key, &v);
+
+    a->found = false;
+    a->operations = 1;
+    if (r != 0 || v.mv_size != PACK_SIZE) {
+        return r == MDB_NOTFOUND ? 0 : r != 0 ? r : MDB_CORRUPTED;
+    }
+    a->found = true;
+    a->number = get_le32(v.mv_data);
+    a->freed.stored_bytes = get_le64((const uint8_t *)v.mv_data + 16);
+    a->freed.raw_bytes = get_le64((const uint8_t *)v.mv_data + 24);
+    for (size_t i = 0; r == 0 && i < a->count; i++) {
+        r = drop_entry(x, txn, a, &a->entries[i]);
+    }
+    if (r == 0) {
+        r = mdb_del(txn, x->marked, &key, NULL);
+        r = r == MDB_NOTFOUND ? 0 : r;
+    }
+    return r != 0 ? r : mdb_del(txn, x->pack, &key, NULL);
+}
+
+enum varve_err
+lmdb_drop_entries(struct index *ix, const struct pack_id *id, const struct pack_entry *entries,
+                  size_t count, uint64_t *operations, struct varve_error *err)
+{
+    struct index_lmdb *x = lmdb_of(ix);
+    struct drop_entries_args a = {.id = id, .entries = entries, .count = count};
+    enum varve_err rc = lmdb_run_write(x, drop_entries_txn, &a, err);
+
+    if (rc == VARVE_OK && a.found) {
+        lmdb_condemned_set(x, a.number, false);
+        mutex_lock(&x->lock);
+        x->totals.packs--;
+        x->totals.stored_bytes -= a.freed.stored_bytes;
+        x->totals.raw_bytes -= a.freed.raw_bytes;
+        mutex_unlock(&x->lock);
+        *operations += a.operations;
+    }
+    return rc;
+}
