@@ -67,6 +67,9 @@ listen_on(struct channel_listener *l, const char *url, struct varve_error *err)
     if (rv == 0 && strncmp(url, "ipc://", 6) == 0) {
         rv = nng_stream_listener_set_int(l->raw, NNG_OPT_IPC_PERMISSIONS, 0600);
     }
+    if (rv == 0 && strncmp(url, "tcp://", 6) == 0) {
+        rv = nng_stream_listener_set_bool(l->raw, NNG_OPT_TCP_NODELAY, true);
+    }
     if (rv == 0) {
         rv = nng_stream_listener_listen(l->raw);
     }

@@ -161,6 +161,9 @@ stream_dial(struct stream **out, const char *url, uint64_t deadline_ns, struct c
     mutex_init(&d.lock);
     cond_init(&d.changed);
     rv = nng_stream_dialer_alloc(&dialer, url);
+    if (rv == 0 && strncmp(url, "tcp://", 6) == 0) {
+        rv = nng_stream_dialer_set_bool(dialer, NNG_OPT_TCP_NODELAY, true);
+    }
     if (rv != 0) {
         rc = varve_error_nng(err, rv, nng_strerror(rv), "address '%s'", url);
         goto out;

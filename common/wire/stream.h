@@ -17,6 +17,9 @@
  * Order at the end, from experience with nng: stop the aios, free them, then close and free the
  * stream.
  *
+ * TCP connections are made with NNG_OPT_TCP_NODELAY on both sides: nng streams (1.5.2) switch it off, and
+ * then a short request waits 40 ms for the peer's delayed acknowledgement of the one before.
+ *
  * Threads: one reader, one writer at a time; stream_shut() from any thread, any number of times.
  */
 struct stream;
