@@ -2,6 +2,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "jobs/backup_job.h"
 #include "session/op_out.h"
 #include "session/operator_handlers.h"
@@ -9,10 +10,10 @@
 
 /* BackupRun: starts a job and tells what becomes of its runs until the last one has ended. */
 
-#define SELECTORS_MAX     4096u
-#define RUNS_PER_REPLY    64u
-#define LOOK_EVERY_MS     100u
-#define DATA_EVERY_ROUNDS 5u /* of LOOK_EVERY_MS: progress of data at most twice a second */
+#define SELECTORS_MAX  4096u
+#define RUNS_PER_REPLY 64u
+#define LOOK_EVERY_MS  100u
+#define DATA_EVERY_MS  500u
 
 struct watch {
     struct run_info *now;  /* of each run */
@@ -92,10 +93,12 @@ look(struct watch *w, const struct backup_job *job)
 }
 
 static enum varve_err
-watch_job(const struct backup_job *job, struct op_sink *sink, struct varve_error *err)
+watch_job(struct ingest *ingest, const struct backup_job *job, struct op_sink *sink,
+          struct varve_error *err)
 {
     struct watch w;
-    unsigned round = 0;
+    uint64_t seen = 0;
+    uint64_t data_due = 0;
     enum varve_err rc = VARVE_OK;
 
     memset(&w, 0, sizeof(w));
@@ -108,8 +111,16 @@ watch_job(const struct backup_job *job, struct op_sink *sink, struct varve_error
         goto out;
     }
     while (!look(&w, job) && rc == VARVE_OK) {
-        rc = send_news(&w, round++ % DATA_EVERY_ROUNDS == 0, false, sink, err);
-        if (rc == VARVE_OK && op_wait_gone(sink, LOOK_EVERY_MS)) {
+        uint64_t now = time_mono_ns();
+        bool with_data = now >= data_due;
+
+        rc = send_news(&w, with_data, false, sink, err);
+        if (with_data) {
+            data_due = now + DATA_EVERY_MS * 1000000ull;
+        }
+        /* A phase that changes is told at once. */
+        ingest_wait_change(ingest, &seen, LOOK_EVERY_MS);
+        if (rc == VARVE_OK && op_gone(sink)) {
             rc = varve_error_set(err, VARVE_ERR_CANCELLED, "nobody watches any more");
         }
     }
@@ -145,7 +156,7 @@ run(const struct collector *c, void *slot, const Varve__V1__Envelope *head, stru
     }
     rc = backup_job_new(&job, &options, err);
     if (rc == VARVE_OK) {
-        rc = watch_job(job, sink, err);
+        rc = watch_job(c->ingest, job, sink, err);
     }
     backup_job_free(job);
     return rc;
