@@ -195,6 +195,7 @@ read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t 
            bool with_files, struct point **out, struct varve_error *err)
 {
     struct store *store = chunk_store_objects(c->cs);
+    struct chunk_domain *domain = NULL;
     struct point *p = NULL;
     uint8_t *sealed = NULL;
     uint8_t *plain = NULL;
@@ -217,10 +218,13 @@ read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t 
     }
     rc = store_get(store, name, 0, sealed, (size_t)size, err);
     if (rc == VARVE_OK) {
-        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, err);
+        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, &domain, err);
     }
     if (rc == VARVE_OK) {
         rc = point_decode(&p, plain, len, with_files, err);
+    }
+    if (rc == VARVE_OK) {
+        p->domain = *chunk_domain_id(domain);
     }
     if (rc == VARVE_OK && (!guid_equal(&p->vm, vm) || p->seq != seq)) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the point is of another vm or number");

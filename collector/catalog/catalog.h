@@ -62,7 +62,8 @@ struct point {
     struct guid vm;
     struct guid host;
     struct guid run;
-    uint64_t seq; /* per vm, from 1, given by catalog_publish() */
+    struct guid domain; /* zero: the default; its chunks and its record are of this one */
+    uint64_t seq;       /* per vm, from 1, given by catalog_publish() */
     char *vm_name;
     char *host_name;
     int64_t frozen_at_us;    /* host's clock, for people */

@@ -27,6 +27,21 @@ find_run_locked(struct catalog *c, const struct guid *vm, const struct guid *run
     return NULL;
 }
 
+/* One vm, one domain: what builds on an older point finds its chunks. */
+static enum varve_err
+check_domain_locked(struct catalog *c, const struct point *p, struct varve_error *err)
+{
+    size_t first;
+    size_t count;
+
+    catalog_range_locked(c, &p->vm, &first, &count);
+    if (count > 0 && !guid_equal(&c->points[first]->domain, &p->domain)) {
+        return varve_error_set(err, VARVE_ERR_DENIED,
+                               "the older points of vm '%.64s' are of another domain", p->vm_name);
+    }
+    return VARVE_OK;
+}
+
 /* Waits for its turn at the vm.  VARVE_ERR_EXISTS: the run has its point, *existing. */
 static enum varve_err
 begin_publish(struct catalog *c, const struct point *p, struct point **existing,
@@ -50,8 +65,10 @@ begin_publish(struct catalog *c, const struct point *p, struct point **existing,
     } else if (row == NULL) {
         rc = varve_error_nomem(err);
     } else {
-        rc =
-            catalog_reserve_locked(c, err); /* once the object is there nothing may fail any more */
+        rc = check_domain_locked(c, p, err);
+        if (rc == VARVE_OK) { /* once the object is there nothing may fail any more */
+            rc = catalog_reserve_locked(c, err);
+        }
         row->publishing = rc == VARVE_OK;
     }
     mutex_unlock(&c->lock);
@@ -108,6 +125,7 @@ put_point(struct catalog *c, struct point *p, struct point **light, struct varve
     struct store_part part;
     uint8_t *sealed = NULL;
     size_t sealed_len = 0;
+    struct chunk_domain *domain = NULL;
     struct point *kept = NULL;
     struct buf record;
     enum varve_err rc;
@@ -116,12 +134,16 @@ put_point(struct catalog *c, struct point *p, struct point **light, struct varve
     p->seq = next_seq(c, &p->vm);
     p->published_at_us = time_now_us();
     catalog_object_name(&p->vm, p->seq, name);
-    rc = point_encode(p, &record, err);
+    rc = chunk_store_domain(c->cs, &p->domain, &domain, err);
+    if (rc == VARVE_OK) {
+        rc = point_encode(p, &record, err);
+    }
     if (rc == VARVE_OK) {
         rc = point_decode(&kept, record.data, record.len, false, err);
     }
     if (rc == VARVE_OK) {
-        rc = chunk_store_seal_record(c->cs, name, record.data, record.len, &sealed, &sealed_len,
+        kept->domain = p->domain;
+        rc = chunk_store_seal_record(domain, name, record.data, record.len, &sealed, &sealed_len,
                                      err);
     }
     if (rc == VARVE_OK) {

@@ -292,7 +292,8 @@ a_run_that_lost_a_pack_does_not_publish(void **state)
     uint64_t loss = chunk_store_loss_count(f->cs);
 
     chunk_id_of(&id, "chunk", 5);
-    assert_ok(chunk_store_put(f->cs, CHUNK_DATA, &id, "chunk", 5, 5, &err), &err);
+    assert_ok(chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, "chunk", 5, 5, &err),
+              &err);
     store_fault_set(f->store, &plan);
     assert_err(catalog_publish(f->c, p, loss, NULL, &err), VARVE_ERR_NOSPACE, &err);
     /* The disk has room again, but what the run was told is void. */

@@ -128,6 +128,7 @@ ingest_run_new(struct ingest *ing, const struct ingest_request *request, struct 
         rc = varve_error_nomem(err);
         goto out;
     }
+    rc = chunk_store_domain(ing->cs, &request->domain, &run->domain, err);
     mutex_lock(&ing->lock);
     for (size_t i = 0; i < ing->run_count && rc == VARVE_OK; i++) {
         struct ingest_run *other = ing->runs[i];

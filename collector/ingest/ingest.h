@@ -69,6 +69,7 @@ struct ingest_request {
     struct guid run;
     struct guid vm;
     struct guid host;
+    struct guid domain; /* where its chunks are kept and looked for */
     const char *vm_name;
     const char *host_name;
     bool full; /* read everything */

@@ -155,6 +155,7 @@ make_point(struct point **out, struct ingest_run *run, const struct ingest_commi
     p->vm = run->info.vm;
     p->host = run->info.host;
     p->run = run->info.id;
+    p->domain = *chunk_domain_id(run->domain);
     p->frozen_at_us = commit->frozen_at_us;
     p->consistency = commit->consistency;
     p->generation = commit->generation;

@@ -92,7 +92,7 @@ static enum varve_err
 ask_have(struct ingest_run *run, const struct ingest_range *r, uint8_t *have,
          struct varve_error *err)
 {
-    return chunk_store_has(run->ing->cs, r->names, r->name_count, have, err);
+    return chunk_store_has(run->domain, r->names, r->name_count, have, err);
 }
 
 static enum varve_err
@@ -278,8 +278,8 @@ ingest_put_store(struct ingest_run *run, const struct ingest_put *put, struct va
         uint32_t k = put->index[i];
         uint32_t raw = raw_len_of(d, r, k);
 
-        rc = chunk_store_put(run->ing->cs, CHUNK_DATA, &r->names[k], p, put->stored_len[i], raw,
-                             err);
+        rc =
+            chunk_store_put(run->domain, CHUNK_DATA, &r->names[k], p, put->stored_len[i], raw, err);
         p += put->stored_len[i];
         raw_sum += raw;
         if (rc != VARVE_OK) {

@@ -129,7 +129,7 @@ make_disk(struct ingest_run *run, const struct ingest_disk_params *p, const stru
     d->chunk_size = chunk;
     d->chunk_count = div_round_up_u64(p->size, chunk);
     d->last_len = (uint32_t)(p->size - (d->chunk_count - 1) * chunk);
-    rc = manifest_builder_new(&d->builder, run->ing->cs, d->chunk_count,
+    rc = manifest_builder_new(&d->builder, run->domain, d->chunk_count,
                               p->incremental ? &base->root : NULL, err);
     if (rc != VARVE_OK) {
         goto out;

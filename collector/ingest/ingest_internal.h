@@ -60,7 +60,8 @@ struct ingest_run {
     struct run_info info;
     char *vm_name; /* whole; constant */
     char *host_name;
-    bool full; /* constant */
+    bool full;                   /* constant */
+    struct chunk_domain *domain; /* constant */
     enum ingest_stage stage;
     bool connected;        /* the host is */
     uint64_t since_ns;     /* of the state that may time out: asked, lost, back, last word */

@@ -91,6 +91,7 @@ start_row(struct job_run *to, const struct backup_job_options *o, const struct v
     request.host = row->host;
     request.vm_name = row->vm.name;
     request.host_name = row->host_name;
+    memset(&request.domain, 0, sizeof(request.domain));
     request.full = o->full;
     rc = check_row(row, &err);
     if (rc == VARVE_OK) {

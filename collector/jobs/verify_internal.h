@@ -9,7 +9,7 @@
 
 /* A name that could not be read back.  len: unpacked bytes it must have, 0 for a node. */
 struct damage {
-    struct chunk_id id;
+    struct chunk_id key; /* chunk_domain_key() */
     size_t len;
     struct varve_error error;
 };
@@ -17,6 +17,7 @@ struct damage {
 #define VERIFY_BATCH 64u
 
 struct verify_item {
+    struct chunk_domain *domain;
     struct chunk_id id;
     size_t len;
 };
@@ -63,8 +64,8 @@ void verify_queue_release(struct verify_queue *q);
 bool verify_queue_put(struct verify_queue *q, const struct verify_batch *b, uint32_t timeout_ms);
 /* True when everything handed over was read; waits at most timeout_ms. */
 bool verify_queue_drained(struct verify_queue *q, uint32_t timeout_ms);
-/* A name could not be read: remembered, or, when that error is no damage, the end of the job. */
-void verify_queue_report(struct verify_queue *q, const struct chunk_id *id, size_t len,
+/* The name with this key could not be read: remembered, or, when that error is no damage, the end of the job. */
+void verify_queue_report(struct verify_queue *q, const struct chunk_id *key, size_t len,
                          const struct varve_error *error);
 void verify_queue_add_bytes(struct verify_queue *q, uint64_t bytes);
 
@@ -72,7 +73,7 @@ void verify_queue_add_bytes(struct verify_queue *q, uint64_t bytes);
 unsigned verify_root_level(uint64_t chunk_count);
 uint64_t verify_node_span(unsigned level);
 /* Reads, checks and decodes a node that covers chunks from first on of a disk of chunk_count. */
-VARVE_CHECK enum varve_err verify_get_node(struct chunk_store *cs, const struct chunk_id *id,
+VARVE_CHECK enum varve_err verify_get_node(struct chunk_domain *domain, const struct chunk_id *id,
                                            unsigned level, uint64_t first, uint64_t chunk_count,
                                            struct manifest_node *out, size_t *bytes,
                                            struct varve_error *err);

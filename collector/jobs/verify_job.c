@@ -17,6 +17,7 @@ struct verify {
     struct catalog *catalog;
     uint32_t chunk_size;
     const struct verify_sink *sink;
+    struct chunk_domain *domain; /* of the point in hand */
     struct verify_queue queue;
     struct verify_progress progress;
     uint64_t progress_at; /* monotonic */
@@ -101,11 +102,14 @@ static enum varve_err
 read_chunk(struct verify *v, const struct chunk_id *id, uint64_t chunk, struct varve_error *err)
 {
     size_t len = chunk_len(v, chunk);
+    struct chunk_id key;
 
     /* One name has one length: where another is asked for, look again. */
-    if (len == v->chunk_size && !seen_set_add(&v->chunks, id)) {
+    chunk_domain_key(v->domain, id, &key);
+    if (len == v->chunk_size && !seen_set_add(&v->chunks, &key)) {
         return VARVE_OK;
     }
+    v->batch.items[v->batch.count].domain = v->domain;
     v->batch.items[v->batch.count].id = *id;
     v->batch.items[v->batch.count].len = len;
     v->batch.count++;
@@ -122,16 +126,19 @@ read_tree(struct verify *v, const struct chunk_id *id, unsigned level, uint64_t 
     size_t bytes = 0;
     /* A node at the disk's end may hold a short chunk, whose length depends on the disk. */
     bool at_end = first + verify_node_span(level) >= v->disk->root.chunk_count;
-    bool seen = !seen_set_add(&v->nodes, id);
+    struct chunk_id key;
+    bool seen;
     enum varve_err rc;
 
+    chunk_domain_key(v->domain, id, &key);
+    seen = !seen_set_add(&v->nodes, &key);
     if (seen && !at_end) {
         return VARVE_OK;
     }
-    rc =
-        verify_get_node(v->cs, id, level, first, v->disk->root.chunk_count, &node, &bytes, &damage);
+    rc = verify_get_node(v->domain, id, level, first, v->disk->root.chunk_count, &node, &bytes,
+                         &damage);
     if (rc != VARVE_OK) {
-        verify_queue_report(&v->queue, id, 0, &damage);
+        verify_queue_report(&v->queue, &key, 0, &damage);
         return VARVE_OK;
     }
     verify_queue_add_bytes(&v->queue, seen ? 0 : bytes);
@@ -148,7 +155,7 @@ read_tree(struct verify *v, const struct chunk_id *id, unsigned level, uint64_t 
 static enum varve_err
 read_point(struct verify *v, const struct point *p, struct varve_error *err)
 {
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc = chunk_store_domain(v->cs, &p->domain, &v->domain, err);
 
     for (size_t i = 0; rc == VARVE_OK && i < p->disk_count; i++) {
         v->disk = &p->disks[i];
@@ -177,7 +184,7 @@ compare_damage(const void *a, const void *b)
 {
     const struct damage *x = a;
     const struct damage *y = b;
-    int c = chunk_id_compare(&x->id, &y->id);
+    int c = chunk_id_compare(&x->key, &y->key);
 
     return c != 0 ? c : (x->len > y->len) - (x->len < y->len);
 }
@@ -185,11 +192,12 @@ compare_damage(const void *a, const void *b)
 static const struct damage *
 find_damage(const struct verify *v, const struct chunk_id *id, size_t len)
 {
-    struct damage key = {.id = *id, .len = len};
+    struct damage key = {.len = len};
 
     if (v->queue.damaged_count == 0) {
         return NULL;
     }
+    chunk_domain_key(v->domain, id, &key.key);
     return bsearch(&key, v->queue.damaged, v->queue.damaged_count, sizeof(key), compare_damage);
 }
 
@@ -243,18 +251,20 @@ find_in_tree(struct verify *v, const struct chunk_id *id, unsigned level, uint64
     const struct damage *known = find_damage(v, id, 0);
     struct manifest_node node;
     struct varve_error damage;
+    struct chunk_id key;
     bool all = true;
     size_t bytes;
     enum varve_err rc = VARVE_OK;
 
-    if (!at_end && seen_set_has(&v->clean, id)) {
+    chunk_domain_key(v->domain, id, &key);
+    if (!at_end && seen_set_has(&v->clean, &key)) {
         return VARVE_OK;
     }
     if (known != NULL) {
         damage = known->error;
         rc = damage.code;
     } else {
-        rc = verify_get_node(v->cs, id, level, first, v->disk->root.chunk_count, &node, &bytes,
+        rc = verify_get_node(v->domain, id, level, first, v->disk->root.chunk_count, &node, &bytes,
                              &damage);
     }
     if (rc != VARVE_OK) {
@@ -278,7 +288,7 @@ find_in_tree(struct verify *v, const struct chunk_id *id, unsigned level, uint64
         }
     }
     if (all) {
-        (void)seen_set_add(&v->clean, id);
+        (void)seen_set_add(&v->clean, &key);
     } else {
         *clean = false;
     }
@@ -288,7 +298,7 @@ find_in_tree(struct verify *v, const struct chunk_id *id, unsigned level, uint64
 static enum varve_err
 find_in_point(struct verify *v, const struct point *p, struct varve_error *err)
 {
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc = chunk_store_domain(v->cs, &p->domain, &v->domain, err);
     bool clean = true;
 
     v->point = p;

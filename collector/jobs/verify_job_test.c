@@ -137,10 +137,10 @@ find_bad_chunks(struct lab *l, const struct point_disk *d, uint8_t *bad, uint64_
 
         assert_non_null(buf);
         bad[i] = 1;
-        if (manifest_reader_new(&r, l->cs, &d->root, &err) == VARVE_OK &&
+        if (manifest_reader_new(&r, chunk_store_default(l->cs), &d->root, &err) == VARVE_OK &&
             manifest_read(r, i, 1, &id, &err) == VARVE_OK &&
-            (chunk_id_is_hole(&id) ||
-             chunk_store_get(l->cs, &id, buf, CHUNK, &len, &err) == VARVE_OK)) {
+            (chunk_id_is_hole(&id) || chunk_store_get(chunk_store_default(l->cs), &id, buf, CHUNK,
+                                                      &len, &err) == VARVE_OK)) {
             bad[i] = 0;
         }
         manifest_reader_free(r);
@@ -250,8 +250,9 @@ a_chunk_of_the_wrong_length_is_a_problem(void **state)
     lp = lab_take_point(&l);
     memset(bytes, 'x', sizeof(bytes));
     chunk_id_of(&id, bytes, sizeof(bytes));
-    assert_ok(chunk_store_put(l.cs, CHUNK_DATA, &id, bytes, 512, 512, &err), &err);
-    assert_ok(manifest_builder_new(&b, l.cs, 64, NULL, &err), &err);
+    assert_ok(chunk_store_put(chunk_store_default(l.cs), CHUNK_DATA, &id, bytes, 512, 512, &err),
+              &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(l.cs), 64, NULL, &err), &err);
     assert_ok(manifest_builder_set(b, 7, &id, &err), &err);
     assert_ok(manifest_builder_finish(b, &lp->point->disks[0].root, &err), &err);
     manifest_builder_free(b);

@@ -26,7 +26,7 @@ fail_locked(struct verify_queue *q, const struct varve_error *error)
 }
 
 void
-verify_queue_report(struct verify_queue *q, const struct chunk_id *id, size_t len,
+verify_queue_report(struct verify_queue *q, const struct chunk_id *key, size_t len,
                     const struct varve_error *error)
 {
     struct varve_error nomem;
@@ -53,7 +53,7 @@ verify_queue_report(struct verify_queue *q, const struct chunk_id *id, size_t le
         q->damaged = damaged;
         q->damaged_cap = cap;
     }
-    q->damaged[q->damaged_count].id = *id;
+    q->damaged[q->damaged_count].key = *key;
     q->damaged[q->damaged_count].len = len;
     q->damaged[q->damaged_count].error = *error;
     q->damaged_count++;
@@ -69,8 +69,9 @@ read_batch(struct verify_queue *q, const struct verify_batch *b, uint8_t *buf, s
     for (size_t i = 0; i < b->count; i++) {
         const struct verify_item *item = &b->items[i];
         struct varve_error err;
+        struct chunk_id key;
         size_t len = 0;
-        enum varve_err rc = chunk_store_get(q->cs, &item->id, buf, cap, &len, &err);
+        enum varve_err rc = chunk_store_get(item->domain, &item->id, buf, cap, &len, &err);
 
         if (rc == VARVE_OK && len != item->len) {
             rc = varve_error_set(&err, VARVE_ERR_CORRUPT,
@@ -78,7 +79,8 @@ read_batch(struct verify_queue *q, const struct verify_batch *b, uint8_t *buf, s
                                  item->len);
         }
         if (rc != VARVE_OK) {
-            verify_queue_report(q, &item->id, item->len, &err);
+            chunk_domain_key(item->domain, &item->id, &key);
+            verify_queue_report(q, &key, item->len, &err);
         } else {
             bytes += len;
         }
@@ -232,15 +234,15 @@ verify_node_span(unsigned level)
 }
 
 enum varve_err
-verify_get_node(struct chunk_store *cs, const struct chunk_id *id, unsigned level, uint64_t first,
-                uint64_t chunk_count, struct manifest_node *out, size_t *bytes,
+verify_get_node(struct chunk_domain *domain, const struct chunk_id *id, unsigned level,
+                uint64_t first, uint64_t chunk_count, struct manifest_node *out, size_t *bytes,
                 struct varve_error *err)
 {
     uint64_t per_child = verify_node_span(level) / MANIFEST_FANOUT;
     uint8_t buf[MANIFEST_NODE_MAX];
     enum varve_err rc;
 
-    rc = chunk_store_get(cs, id, buf, sizeof(buf), bytes, err);
+    rc = chunk_store_get(domain, id, buf, sizeof(buf), bytes, err);
     if (rc == VARVE_OK) {
         rc = manifest_node_decode(out, buf, *bytes, level, err);
     }

@@ -21,6 +21,7 @@
 #define MANIFEST_FANOUT     128u
 #define MANIFEST_LEVELS_MAX 6u
 
+/* A tree and all its chunks are of one domain. */
 struct manifest_root {
     struct chunk_id id;   /* hole: the whole disk is zero */
     uint64_t chunk_count; /* chunks of the disk; fixes the level of the root */
@@ -39,7 +40,7 @@ struct manifest_root {
 struct manifest_builder;
 
 VARVE_CHECK enum varve_err manifest_builder_new(struct manifest_builder **out,
-                                                struct chunk_store *cs, uint64_t chunk_count,
+                                                struct chunk_domain *domain, uint64_t chunk_count,
                                                 const struct manifest_root *base,
                                                 struct varve_error *err);
 VARVE_CHECK enum varve_err manifest_builder_set(struct manifest_builder *b, uint64_t chunk,
@@ -58,7 +59,8 @@ void manifest_builder_free(struct manifest_builder *b);
 /* A cursor with a small cache of nodes (its path plus 64 leaves).  One thread at a time. */
 struct manifest_reader;
 
-VARVE_CHECK enum varve_err manifest_reader_new(struct manifest_reader **out, struct chunk_store *cs,
+VARVE_CHECK enum varve_err manifest_reader_new(struct manifest_reader **out,
+                                               struct chunk_domain *domain,
                                                const struct manifest_root *root,
                                                struct varve_error *err);
 void manifest_reader_free(struct manifest_reader *r);
@@ -77,7 +79,7 @@ VARVE_CHECK enum varve_err manifest_walk_data(struct manifest_reader *r,
 /* Calls cb for each maximal run of chunks whose names differ between a and b, ascending; equal
  * subtrees are skipped unread.  Chunks beyond the shorter of the two count as different. */
 VARVE_CHECK enum varve_err manifest_diff(
-    struct chunk_store *cs, const struct manifest_root *a, const struct manifest_root *b,
+    struct chunk_domain *domain, const struct manifest_root *a, const struct manifest_root *b,
     enum varve_err (*cb)(void *arg, uint64_t first, uint64_t count, struct varve_error *err),
     void *arg, struct varve_error *err);
 

@@ -19,7 +19,7 @@ struct open_node {
 };
 
 struct manifest_builder {
-    struct chunk_store *cs;
+    struct chunk_domain *domain;
     uint64_t chunk_count;
     uint64_t base_count; /* chunks of the base, to check what is loaded; 0: no base */
     uint64_t next;       /* first chunk that may still be set */
@@ -58,7 +58,7 @@ open_node(struct manifest_builder *b, unsigned level, uint64_t index, const stru
         o->node.level = level;
         return VARVE_OK;
     }
-    rc = manifest_node_load(b->cs, id, b->base_count, level, index, &o->node, err);
+    rc = manifest_node_load(b->domain, id, b->base_count, level, index, &o->node, err);
     if (rc == VARVE_OK) {
         trim(b, o);
     }
@@ -83,7 +83,7 @@ close_node(struct manifest_builder *b, unsigned level, struct chunk_id *id, stru
     }
     len = manifest_node_encode(&o->node, bytes);
     chunk_id_of(id, bytes, len);
-    return chunk_store_put(b->cs, CHUNK_NODE, id, bytes, len, len, err);
+    return chunk_store_put(b->domain, CHUNK_NODE, id, bytes, len, len, err);
 }
 
 static enum varve_err
@@ -139,7 +139,7 @@ open_base(struct manifest_builder *b, const struct manifest_root *base, struct v
 
     b->base_count = base->chunk_count;
     while (level > b->top && !chunk_id_is_hole(&id)) {
-        rc = manifest_node_load(b->cs, &id, base->chunk_count, level, 0, &node, err);
+        rc = manifest_node_load(b->domain, &id, base->chunk_count, level, 0, &node, err);
         if (rc != VARVE_OK) {
             return rc;
         }
@@ -155,8 +155,9 @@ open_base(struct manifest_builder *b, const struct manifest_root *base, struct v
 }
 
 enum varve_err
-manifest_builder_new(struct manifest_builder **out, struct chunk_store *cs, uint64_t chunk_count,
-                     const struct manifest_root *base, struct varve_error *err)
+manifest_builder_new(struct manifest_builder **out, struct chunk_domain *domain,
+                     uint64_t chunk_count, const struct manifest_root *base,
+                     struct varve_error *err)
 {
     static const struct chunk_id hole;
     struct manifest_builder *b = NULL;
@@ -173,7 +174,7 @@ manifest_builder_new(struct manifest_builder **out, struct chunk_store *cs, uint
     if (b == NULL) {
         return varve_error_nomem(err);
     }
-    b->cs = cs;
+    b->domain = domain;
     b->chunk_count = chunk_count;
     b->top = manifest_root_level(chunk_count);
     b->low = b->top;

@@ -15,7 +15,7 @@ struct side {
 };
 
 struct diff {
-    struct chunk_store *cs;
+    struct chunk_domain *domain;
     struct side a;
     struct side b;
     uint64_t common; /* chunks that both have */
@@ -30,7 +30,7 @@ expand(struct diff *d, struct side *side, unsigned level, uint64_t index, const 
     struct manifest_node *n = &side->nodes[level];
 
     if (!chunk_id_is_hole(id) && level <= side->top) {
-        return manifest_node_load(d->cs, id, side->chunk_count, level, index, n, err);
+        return manifest_node_load(d->domain, id, side->chunk_count, level, index, n, err);
     }
     memset(n, 0, sizeof(*n));
     n->level = level;
@@ -70,7 +70,8 @@ diff_node(struct diff *d, unsigned level, uint64_t index, const struct chunk_id 
 }
 
 enum varve_err
-manifest_diff(struct chunk_store *cs, const struct manifest_root *a, const struct manifest_root *b,
+manifest_diff(struct chunk_domain *domain, const struct manifest_root *a,
+              const struct manifest_root *b,
               enum varve_err (*cb)(void *arg, uint64_t first, uint64_t count,
                                    struct varve_error *err),
               void *arg, struct varve_error *err)
@@ -87,7 +88,7 @@ manifest_diff(struct chunk_store *cs, const struct manifest_root *a, const struc
     if (d == NULL) {
         return varve_error_nomem(err);
     }
-    d->cs = cs;
+    d->domain = domain;
     d->a.chunk_count = a->chunk_count;
     d->a.top = manifest_root_level(a->chunk_count);
     d->b.chunk_count = b->chunk_count;

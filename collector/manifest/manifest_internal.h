@@ -41,8 +41,9 @@ bool manifest_node_set(struct manifest_node *n, unsigned child, const struct chu
 VARVE_CHECK enum varve_err manifest_check_count(uint64_t chunk_count, struct varve_error *err);
 
 /* Reads and checks node number `index` of a tree. */
-VARVE_CHECK enum varve_err manifest_node_load(struct chunk_store *cs, const struct chunk_id *id,
-                                              uint64_t chunk_count, unsigned level, uint64_t index,
+VARVE_CHECK enum varve_err manifest_node_load(struct chunk_domain *domain,
+                                              const struct chunk_id *id, uint64_t chunk_count,
+                                              unsigned level, uint64_t index,
                                               struct manifest_node *out, struct varve_error *err);
 
 /* Gathers neighbouring runs into one call of cb. */

@@ -137,7 +137,7 @@ manifest_check_count(uint64_t chunk_count, struct varve_error *err)
 }
 
 enum varve_err
-manifest_node_load(struct chunk_store *cs, const struct chunk_id *id, uint64_t chunk_count,
+manifest_node_load(struct chunk_domain *domain, const struct chunk_id *id, uint64_t chunk_count,
                    unsigned level, uint64_t index, struct manifest_node *out,
                    struct varve_error *err)
 {
@@ -146,7 +146,7 @@ manifest_node_load(struct chunk_store *cs, const struct chunk_id *id, uint64_t c
     size_t len = 0;
     enum varve_err rc;
 
-    rc = chunk_store_get(cs, id, bytes, sizeof(bytes), &len, err);
+    rc = chunk_store_get(domain, id, bytes, sizeof(bytes), &len, err);
     if (rc == VARVE_OK) {
         rc = manifest_node_decode(out, bytes, len, level, err);
     }

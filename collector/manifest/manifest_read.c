@@ -17,7 +17,7 @@ struct cached_node {
 };
 
 struct manifest_reader {
-    struct chunk_store *cs;
+    struct chunk_domain *domain;
     struct manifest_root root;
     unsigned top;
     uint64_t clock;
@@ -26,7 +26,7 @@ struct manifest_reader {
 };
 
 enum varve_err
-manifest_reader_new(struct manifest_reader **out, struct chunk_store *cs,
+manifest_reader_new(struct manifest_reader **out, struct chunk_domain *domain,
                     const struct manifest_root *root, struct varve_error *err)
 {
     struct manifest_reader *r = NULL;
@@ -40,7 +40,7 @@ manifest_reader_new(struct manifest_reader **out, struct chunk_store *cs,
     if (r == NULL) {
         return varve_error_nomem(err);
     }
-    r->cs = cs;
+    r->domain = domain;
     r->root = *root;
     r->top = manifest_root_level(root->chunk_count);
     *out = r;
@@ -100,7 +100,7 @@ find_node(struct manifest_reader *r, unsigned level, uint64_t index,
         return VARVE_OK;
     }
     c->valid = false;
-    rc = manifest_node_load(r->cs, &id, r->root.chunk_count, level, index, &c->node, err);
+    rc = manifest_node_load(r->domain, &id, r->root.chunk_count, level, index, &c->node, err);
     if (rc == VARVE_OK) {
         c->index = index;
         c->used_at = ++r->clock;

@@ -67,7 +67,7 @@ tree_equals(struct fixture *f, const struct manifest_root *root, const struct ch
     struct varve_error err;
 
     assert_int_equal(root->chunk_count, count);
-    assert_ok(manifest_reader_new(&r, f->cs, root, &err), &err);
+    assert_ok(manifest_reader_new(&r, chunk_store_default(f->cs), root, &err), &err);
     assert_ok(manifest_read(r, 0, (size_t)count, ids, &err), &err);
     for (uint64_t i = 0; i < count; i++) {
         assert_memory_equal(ids[i].bytes, model[i].bytes, CHUNK_ID_SIZE);
@@ -107,7 +107,7 @@ walk_equals(struct fixture *f, const struct manifest_root *root, const struct ch
     struct manifest_reader *r = NULL;
     struct varve_error err;
 
-    assert_ok(manifest_reader_new(&r, f->cs, root, &err), &err);
+    assert_ok(manifest_reader_new(&r, chunk_store_default(f->cs), root, &err), &err);
     assert_ok(manifest_walk_data(r, mark, &m, &err), &err);
     for (uint64_t i = 0; i < count; i++) {
         assert_int_equal(m.map[i], !chunk_id_is_hole(&model[i]));
@@ -124,7 +124,7 @@ diff_equals(struct fixture *f, const struct manifest_root *a, const struct chunk
     struct marks m = {.map = calloc(1, (size_t)count + 1), .count = count};
     struct varve_error err;
 
-    assert_ok(manifest_diff(f->cs, a, b, mark, &m, &err), &err);
+    assert_ok(manifest_diff(chunk_store_default(f->cs), a, b, mark, &m, &err), &err);
     for (uint64_t i = 0; i < count; i++) {
         bool differs =
             i >= a->chunk_count || i >= b->chunk_count || !chunk_id_equal(&ma[i], &mb[i]);
@@ -144,7 +144,7 @@ build_round(struct fixture *f, struct test_random *r, struct chunk_id *model, ui
     struct varve_error err;
     uint64_t i = 0;
 
-    assert_ok(manifest_builder_new(&b, f->cs, count, base, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), count, base, &err), &err);
     while ((i += test_random_below(r, step)) < count) {
         switch (test_random_below(r, 8)) {
         case 0: {
@@ -223,10 +223,10 @@ the_same_disk_gives_the_same_root_whatever_the_way(void **state)
     build_round(f, &r, model, 100, NULL, &small);
     build_round(f, &r, model, 20000, &small, &big);
     memset(&model[5000], 0, (MODEL_MAX - 5000) * sizeof(*model));
-    assert_ok(manifest_builder_new(&b, f->cs, 5000, &big, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), 5000, &big, &err), &err);
     assert_ok(manifest_builder_finish(b, &small, &err), &err);
     manifest_builder_free(b);
-    assert_ok(manifest_builder_new(&b, f->cs, 5000, NULL, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), 5000, NULL, &err), &err);
     for (uint64_t i = 0; i < 5000; i++) {
         assert_ok(manifest_builder_set(b, i, &model[i], &err), &err);
     }
@@ -236,13 +236,13 @@ the_same_disk_gives_the_same_root_whatever_the_way(void **state)
     tree_equals(f, &small, model, 5000);
 
     /* Nothing changed. */
-    assert_ok(manifest_builder_new(&b, f->cs, 5000, &small, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), 5000, &small, &err), &err);
     assert_ok(manifest_builder_finish(b, &again, &err), &err);
     manifest_builder_free(b);
     assert_true(chunk_id_equal(&small.id, &again.id));
 
     /* Everything became a hole. */
-    assert_ok(manifest_builder_new(&b, f->cs, 5000, &small, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), 5000, &small, &err), &err);
     assert_ok(manifest_builder_set_holes(b, 0, 5000, &err), &err);
     assert_ok(manifest_builder_finish(b, &again, &err), &err);
     manifest_builder_free(b);
@@ -263,7 +263,7 @@ an_update_stores_only_the_nodes_above_what_changed(void **state)
     struct chunk_id id;
 
     /* 128 * 128 + 1 chunks: three levels. */
-    assert_ok(manifest_builder_new(&b, f->cs, 16385, NULL, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), 16385, NULL, &err), &err);
     for (uint64_t i = 0; i < 16385; i++) {
         id = name_of(i + 1);
         assert_ok(manifest_builder_set(b, i, &id, &err), &err);
@@ -274,7 +274,7 @@ an_update_stores_only_the_nodes_above_what_changed(void **state)
     assert_ok(chunk_store_get_stats(f->cs, &before, &err), &err);
     assert_int_equal(before.chunks, 129 + 2 + 1);
 
-    assert_ok(manifest_builder_new(&b, f->cs, 16385, &base, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), 16385, &base, &err), &err);
     id = name_of(99999);
     assert_ok(manifest_builder_set(b, 5000, &id, &err), &err);
     assert_ok(manifest_builder_finish(b, &root, &err), &err);
@@ -297,15 +297,17 @@ the_largest_disk_with_two_chunks_works(void **state)
     struct chunk_id last = name_of(2);
     struct chunk_id got[2];
 
-    assert_err(manifest_builder_new(&b, f->cs, MANIFEST_CHUNKS_MAX + 1, NULL, &err),
-               VARVE_ERR_LIMIT, &err);
-    assert_ok(manifest_builder_new(&b, f->cs, MANIFEST_CHUNKS_MAX, NULL, &err), &err);
+    assert_err(
+        manifest_builder_new(&b, chunk_store_default(f->cs), MANIFEST_CHUNKS_MAX + 1, NULL, &err),
+        VARVE_ERR_LIMIT, &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), MANIFEST_CHUNKS_MAX, NULL, &err),
+              &err);
     assert_ok(manifest_builder_set(b, 0, &first, &err), &err);
     assert_ok(manifest_builder_set_holes(b, 1, MANIFEST_CHUNKS_MAX - 2, &err), &err);
     assert_ok(manifest_builder_set(b, MANIFEST_CHUNKS_MAX - 1, &last, &err), &err);
     assert_ok(manifest_builder_finish(b, &root, &err), &err);
     manifest_builder_free(b);
-    assert_ok(manifest_reader_new(&r, f->cs, &root, &err), &err);
+    assert_ok(manifest_reader_new(&r, chunk_store_default(f->cs), &root, &err), &err);
     assert_ok(manifest_read(r, MANIFEST_CHUNKS_MAX - 2, 2, got, &err), &err);
     assert_true(chunk_id_is_hole(&got[0]));
     assert_true(chunk_id_equal(&got[1], &last));
@@ -320,7 +322,7 @@ chunks_out_of_order_or_beyond_the_end_are_refused(void **state)
     struct varve_error err;
     struct chunk_id id = name_of(1);
 
-    assert_ok(manifest_builder_new(&b, f->cs, 10, NULL, &err), &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(f->cs), 10, NULL, &err), &err);
     assert_ok(manifest_builder_set(b, 5, &id, &err), &err);
     assert_err(manifest_builder_set(b, 5, &id, &err), VARVE_ERR_INVALID, &err);
     assert_err(manifest_builder_set(b, 4, &id, &err), VARVE_ERR_INVALID, &err);
@@ -341,11 +343,12 @@ a_missing_node_is_an_error_that_names_it(void **state)
     struct varve_error err;
     struct chunk_id id;
 
-    assert_ok(manifest_reader_new(&r, f->cs, &root, &err), &err);
+    assert_ok(manifest_reader_new(&r, chunk_store_default(f->cs), &root, &err), &err);
     assert_err(manifest_read(r, 0, 1, &id, &err), VARVE_ERR_NOT_FOUND, &err);
     assert_non_null(strstr(err.msg, "manifest node 0 of level 1"));
     manifest_reader_free(r);
-    assert_err(manifest_builder_new(&b, f->cs, 1000, &root, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(manifest_builder_new(&b, chunk_store_default(f->cs), 1000, &root, &err),
+               VARVE_ERR_NOT_FOUND, &err);
 }
 
 static void

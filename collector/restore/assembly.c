@@ -147,7 +147,7 @@ collect_data(struct assembly *a, struct vfile *f, struct varve_error *err)
     struct manifest_reader *r = NULL;
     enum varve_err rc;
 
-    rc = manifest_reader_new(&r, a->cs, &disk->root, err);
+    rc = manifest_reader_new(&r, a->domain, &disk->root, err);
     if (rc == VARVE_OK) {
         rc = manifest_walk_data(r, collect_data_cb, &c, err);
     }
@@ -163,9 +163,9 @@ collect_changed(struct assembly *a, struct vfile *f, const struct point_disk *pa
     struct collect c = {.a = a, .file = f, .disk_size = disk->size};
     enum varve_err rc;
 
-    rc = manifest_reader_new(&c.names, a->cs, &disk->root, err);
+    rc = manifest_reader_new(&c.names, a->domain, &disk->root, err);
     if (rc == VARVE_OK) {
-        rc = manifest_diff(a->cs, &parent->root, &disk->root, collect_changed_cb, &c, err);
+        rc = manifest_diff(a->domain, &parent->root, &disk->root, collect_changed_cb, &c, err);
     }
     manifest_reader_free(c.names);
     return rc;
@@ -543,8 +543,12 @@ assembly_open(struct assembly **out, struct chunk_store *cs, struct catalog *cat
         return varve_error_nomem(err);
     }
     mutex_init(&a->idle_lock);
-    a->cs = cs;
     a->chunk_size = chunk_store_chunk_size(cs);
+    rc = chunk_store_domain(cs, &point->domain, &a->domain, err);
+    if (rc != VARVE_OK) {
+        assembly_close(a);
+        return rc;
+    }
     if (format == ASSEMBLY_CHAIN) {
         rc = choose_chain_points(a, catalog, point, base, err);
     } else if (base != NULL) {

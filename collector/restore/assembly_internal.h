@@ -25,7 +25,7 @@ struct vfile {
 };
 
 struct assembly {
-    struct chunk_store *cs;
+    struct chunk_domain *domain;
     uint32_t chunk_size;
     struct point **points; /* every point that a file refers to, oldest first; references */
     size_t point_count;

@@ -33,7 +33,7 @@ assembly_take_reader(struct assembly *a, const struct manifest_root *root,
         *out = r;
         return VARVE_OK;
     }
-    return manifest_reader_new(out, a->cs, root, err);
+    return manifest_reader_new(out, a->domain, root, err);
 }
 
 void
@@ -105,7 +105,7 @@ emit_chunk(struct assembly *a, const struct chunk_id *id, size_t chunk_len, size
             return varve_error_nomem(err);
         }
     }
-    rc = chunk_store_get(a->cs, id, whole ? to : *scratch, chunk_len, &got, err);
+    rc = chunk_store_get(a->domain, id, whole ? to : *scratch, chunk_len, &got, err);
     if (rc != VARVE_OK) {
         return rc;
     }

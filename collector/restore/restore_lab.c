@@ -158,7 +158,8 @@ store_disk(struct lab *l, struct lab_disk *d, struct manifest_root *root)
     uint8_t *packed = must_have(malloc(chunk_size));
     struct varve_error err;
 
-    must(manifest_builder_new(&b, l->cs, count, d->root.chunk_count == 0 ? NULL : &d->root, &err),
+    must(manifest_builder_new(&b, chunk_store_default(l->cs), count,
+                              d->root.chunk_count == 0 ? NULL : &d->root, &err),
          &err, "manifest");
     for (uint64_t i = 0; i < count; i++) {
         const uint8_t *at = d->bytes + i * chunk_size;
@@ -173,7 +174,7 @@ store_disk(struct lab *l, struct lab_disk *d, struct manifest_root *root)
         }
         chunk_id_of(&id, at, len);
         stored = codec_lz4_pack(at, len, packed, chunk_size);
-        must(chunk_store_put(l->cs, CHUNK_DATA, &id, stored == 0 ? at : packed,
+        must(chunk_store_put(chunk_store_default(l->cs), CHUNK_DATA, &id, stored == 0 ? at : packed,
                              stored == 0 ? len : stored, len, &err),
              &err, "put");
         must(manifest_builder_set(b, i, &id, &err), &err, "set");

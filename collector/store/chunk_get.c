@@ -10,7 +10,7 @@
 #define GET_TRIES 8
 
 enum varve_err
-record_unpack(struct chunk_store *cs, struct worker *w, const struct pack_id *pack,
+record_unpack(const struct chunk_domain *d, struct worker *w, const struct pack_id *pack,
               const struct pack_entry *entry, void *buf, size_t cap, size_t *len,
               struct varve_error *err)
 {
@@ -22,7 +22,7 @@ record_unpack(struct chunk_store *cs, struct worker *w, const struct pack_id *pa
         return varve_error_set(err, VARVE_ERR_LIMIT, "%u bytes do not fit the %zu expected",
                                entry->raw_len, cap);
     }
-    rc = worker_key(cs, w, pack, err);
+    rc = worker_key(d, w, pack, err);
     if (rc != VARVE_OK) {
         return rc;
     }
@@ -92,10 +92,11 @@ check_hash(const struct chunk_id *id, const void *buf, size_t len, struct varve_
 
 /* Reads what stands at place. */
 static enum varve_err
-get_place(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
+get_place(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
           const struct record_name *name, const struct index_place *place, void *buf, size_t cap,
           size_t *len, struct varve_error *err)
 {
+    struct chunk_store *cs = d->cs;
     struct pack_entry entry = {.name = *name,
                                .offset = place->offset,
                                .stored_len = place->stored_len,
@@ -114,7 +115,7 @@ get_place(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
                        (size_t)PACK_RECORD_HEADER + place->stored_len, err);
     }
     if (rc == VARVE_OK) {
-        rc = record_unpack(cs, w, &place->pack, &entry, buf, cap, len, err);
+        rc = record_unpack(d, w, &place->pack, &entry, buf, cap, len, err);
     }
     if (rc == VARVE_OK) {
         rc = check_hash(id, buf, *len, err);
@@ -134,10 +135,11 @@ get_place(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
  * tried at the next get, so a passing trouble costs at most a second copy.
  */
 static enum varve_err
-get_stored(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
+get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
            const struct record_name *name, void *buf, size_t cap, size_t *len,
            struct varve_error *err)
 {
+    struct chunk_store *cs = d->cs;
     char text[CHUNK_ID_TEXT_SIZE];
     struct varve_error marking;
     struct index_place place;
@@ -154,7 +156,7 @@ get_stored(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
             return varve_error_set(err, VARVE_ERR_NOT_FOUND, "chunk %.16s... is not in the store",
                                    text);
         }
-        rc = get_place(cs, w, id, name, &place, buf, cap, len, err);
+        rc = get_place(d, w, id, name, &place, buf, cap, len, err);
         if ((rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO) || place.damaged || i == GET_TRIES) {
             return rc;
         }
@@ -167,27 +169,28 @@ get_stored(struct chunk_store *cs, struct worker *w, const struct chunk_id *id,
 }
 
 enum varve_err
-chunk_store_get(struct chunk_store *cs, const struct chunk_id *id, void *buf, size_t cap,
+chunk_store_get(struct chunk_domain *d, const struct chunk_id *id, void *buf, size_t cap,
                 size_t *len, struct varve_error *err)
 {
+    struct chunk_store *cs = d->cs;
     struct record_name name;
     struct pack_entry entry;
     struct pack_id pack;
     struct worker *w = NULL;
     enum varve_err rc;
 
-    store_keys_name(cs->keys, id, &name);
+    store_keys_name(d->keys, id, &name);
     rc = worker_take(cs, &w, err);
     if (rc != VARVE_OK) {
         return rc;
     }
     if (copy_pending(cs, w, &name, &pack, &entry)) {
-        rc = record_unpack(cs, w, &pack, &entry, buf, cap, len, err);
+        rc = record_unpack(d, w, &pack, &entry, buf, cap, len, err);
         if (rc == VARVE_OK) {
             rc = check_hash(id, buf, *len, err);
         }
     } else {
-        rc = get_stored(cs, w, id, &name, buf, cap, len, err);
+        rc = get_stored(d, w, id, &name, buf, cap, len, err);
     }
     worker_give(cs, w);
     return rc;

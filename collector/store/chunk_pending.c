@@ -121,7 +121,7 @@ open_pack_close_locked(struct chunk_store *cs, struct open_pack *p)
         return;
     }
     p->state = OPEN_PACK_CLOSED;
-    cs->open[p->builder.header.kind] = NULL;
+    p->domain->open[p->builder.header.kind] = NULL;
     cond_broadcast(&cs->changed);
 }
 
@@ -152,7 +152,7 @@ store_pack(struct chunk_store *cs, struct pack_builder *b, struct varve_error *e
     struct store_part part;
     enum varve_err rc;
 
-    pack_builder_finish(b, cs->keys);
+    pack_builder_finish(b, cs->home.keys);
     pack_object_name(&b->header.id, name);
     part = (struct store_part){.data = b->buf, .len = b->used};
     rc = store_put(cs->store, name, &part, 1, err);
@@ -250,22 +250,23 @@ worker_take(struct chunk_store *cs, struct worker **out, struct varve_error *err
 }
 
 enum varve_err
-worker_key(struct chunk_store *cs, struct worker *w, const struct pack_id *pack,
+worker_key(const struct chunk_domain *d, struct worker *w, const struct pack_id *pack,
            struct varve_error *err)
 {
     uint8_t key[AEAD_KEY_SIZE];
     enum varve_err rc;
 
-    if (w->keyed && memcmp(w->pack.bytes, pack->bytes, PACK_ID_SIZE) == 0) {
+    if (w->keyed && w->domain == d && memcmp(w->pack.bytes, pack->bytes, PACK_ID_SIZE) == 0) {
         return VARVE_OK;
     }
     w->keyed = false;
-    store_keys_pack(cs->keys, pack, key);
-    rc = w->aead == NULL ? aead_new(&w->aead, cs->config.cipher, key, err)
+    store_keys_pack(d->keys, pack, key);
+    rc = w->aead == NULL ? aead_new(&w->aead, d->cs->config.cipher, key, err)
                          : aead_rekey(w->aead, key, err);
     sodium_memzero(key, sizeof(key));
     if (rc == VARVE_OK) {
         w->keyed = true;
+        w->domain = d;
         w->pack = *pack;
     }
     return rc;

@@ -35,41 +35,65 @@ check_put(struct chunk_store *cs, struct worker *w, enum chunk_kind kind, const 
     return VARVE_OK;
 }
 
+/*
+ * A pack for the domain, or NULL after something was done that will give one.  Packs that stand open for
+ * other domains are not counted, so that they neither slow this one down nor let it fill more memory
+ * than it could alone; when none is left, the one that was open longest gives way.
+ */
 static struct open_pack *
-start_pack_locked(struct chunk_store *cs, enum chunk_kind kind)
+start_pack_locked(struct chunk_domain *d, enum chunk_kind kind)
 {
+    struct chunk_store *cs = d->cs;
+    struct open_pack *free_one = NULL;
+    struct open_pack *oldest = NULL;
+    unsigned busy = 0;
+    bool moving = false;
+
     for (unsigned i = 0; i < cs->pack_count; i++) {
         struct open_pack *p = &cs->packs[i];
 
         if (p->state == OPEN_PACK_FREE) {
-            pack_builder_start(&p->builder, kind, cs->config.cipher);
-            p->state = OPEN_PACK_OPEN;
-            p->seq = cs->next_seq++;
-            p->failed = false;
-            cs->open[kind] = p;
-            return p;
+            free_one = p;
+        } else if (p->state == OPEN_PACK_OPEN && p->domain != d) {
+            oldest = oldest == NULL || p->seq < oldest->seq ? p : oldest;
+        } else {
+            busy++;
+            moving = moving || p->state != OPEN_PACK_OPEN;
         }
+    }
+    if (free_one != NULL && busy < cs->pack_count - DOMAIN_PACKS) {
+        pack_builder_start(&free_one->builder, kind, cs->config.cipher, &d->id);
+        free_one->state = OPEN_PACK_OPEN;
+        free_one->domain = d;
+        free_one->seq = cs->next_seq++;
+        free_one->failed = false;
+        d->open[kind] = free_one;
+        return free_one;
+    }
+    if (!moving) {
+        open_pack_close_locked(cs, oldest);
     }
     return NULL;
 }
 
 /* Waits for a place in an open pack.  False when somebody else put the name meanwhile. */
 static bool
-reserve_locked(struct chunk_store *cs, enum chunk_kind kind, const struct record_name *name,
+reserve_locked(struct chunk_domain *d, enum chunk_kind kind, const struct record_name *name,
                size_t plain_len, size_t raw_len, struct open_pack **out, struct pack_slot *slot)
 {
+    struct chunk_store *cs = d->cs;
     enum pack_codec codec = plain_len < raw_len ? PACK_CODEC_LZ4 : PACK_CODEC_RAW;
     struct open_pack *other = NULL;
     uint32_t number = 0;
 
     for (;;) {
-        struct open_pack *p = cs->open[kind];
+        struct open_pack *p = d->open[kind];
 
         if (pending_find_locked(cs, name, &other, &number)) {
             return false;
         }
         if (p == NULL) {
-            p = start_pack_locked(cs, kind);
+            p = start_pack_locked(d, kind);
         }
         if (p == NULL) {
             cond_wait(&cs->changed, &cs->lock);
@@ -102,22 +126,23 @@ slot_done(struct chunk_store *cs, struct open_pack *p, const struct pack_slot *s
 }
 
 static enum varve_err
-put_checked(struct chunk_store *cs, struct worker *w, enum chunk_kind kind,
+put_checked(struct chunk_domain *d, struct worker *w, enum chunk_kind kind,
             const struct record_name *name, const void *plain, size_t plain_len, size_t raw_len,
             struct varve_error *err)
 {
+    struct chunk_store *cs = d->cs;
     struct open_pack *p = NULL;
     struct pack_slot slot;
     bool ours;
     enum varve_err rc;
 
     mutex_lock(&cs->lock);
-    ours = reserve_locked(cs, kind, name, plain_len, raw_len, &p, &slot);
+    ours = reserve_locked(d, kind, name, plain_len, raw_len, &p, &slot);
     mutex_unlock(&cs->lock);
     if (!ours) {
         return VARVE_OK;
     }
-    rc = worker_key(cs, w, &p->builder.header.id, err);
+    rc = worker_key(d, w, &p->builder.header.id, err);
     if (rc == VARVE_OK) {
         rc = pack_builder_fill(&p->builder, &slot, w->aead, plain, plain_len, err);
     }
@@ -126,9 +151,10 @@ put_checked(struct chunk_store *cs, struct worker *w, enum chunk_kind kind,
 }
 
 enum varve_err
-chunk_store_put(struct chunk_store *cs, enum chunk_kind kind, const struct chunk_id *id,
+chunk_store_put(struct chunk_domain *d, enum chunk_kind kind, const struct chunk_id *id,
                 const void *stored, size_t stored_len, size_t raw_len, struct varve_error *err)
 {
+    struct chunk_store *cs = d->cs;
     struct record_name name;
     struct worker *w = NULL;
     uint8_t found = 0;
@@ -142,10 +168,10 @@ chunk_store_put(struct chunk_store *cs, enum chunk_kind kind, const struct chunk
     if (rc != VARVE_OK) {
         goto out;
     }
-    store_keys_name(cs->keys, id, &name);
+    store_keys_name(d->keys, id, &name);
     rc = index_get(cs->index, &name, 1, NULL, &found, err);
     if (rc == VARVE_OK && !found) {
-        rc = put_checked(cs, w, kind, &name, stored, stored_len, raw_len, err);
+        rc = put_checked(d, w, kind, &name, stored, stored_len, raw_len, err);
     }
 out:
     worker_give(cs, w);

@@ -169,7 +169,7 @@ read_footer(struct chunk_store *cs, const struct known *pack, struct entries *l,
     }
     rc = store_get(cs->store, name, tail.footer_offset, footer, tail.footer_len, err);
     if (rc == VARVE_OK) {
-        rc = pack_footer_decode(&tail, footer, &pack->id, cs->keys, add_entry, l, err);
+        rc = pack_footer_decode(&tail, footer, &pack->id, cs->home.keys, add_entry, l, err);
     }
     if (rc == VARVE_OK && l->nomem) {
         rc = varve_error_nomem(err);
@@ -180,6 +180,7 @@ read_footer(struct chunk_store *cs, const struct known *pack, struct entries *l,
 
 struct salvage {
     struct chunk_store *cs;
+    struct chunk_domain *domain;
     struct worker *worker;
     const struct pack_id *id;
     const uint8_t *bytes;
@@ -197,8 +198,8 @@ salvage_record(void *arg, const struct pack_record *rec)
 
     if (e->raw_len <= s->cs->raw_cap) {
         memcpy(s->worker->record, s->bytes + e->offset, PACK_RECORD_HEADER + e->stored_len);
-        if (record_unpack(s->cs, s->worker, s->id, e, s->worker->raw, s->cs->raw_cap, &len, &err) ==
-            VARVE_OK) {
+        if (record_unpack(s->domain, s->worker, s->id, e, s->worker->raw, s->cs->raw_cap, &len,
+                          &err) == VARVE_OK) {
             add_entry(s->out, e);
         }
     }
@@ -211,6 +212,7 @@ walk_records(struct chunk_store *cs, const struct known *pack, struct entries *l
              struct varve_error *err)
 {
     struct salvage s = {.cs = cs, .id = &pack->id, .out = l};
+    struct pack_header header;
     char name[PACK_OBJECT_NAME_SIZE];
     struct varve_error reason;
     uint8_t *bytes = NULL;
@@ -225,6 +227,15 @@ walk_records(struct chunk_store *cs, const struct known *pack, struct entries *l
         return varve_error_nomem(err);
     }
     rc = store_get(cs->store, name, 0, bytes, pack->size, err);
+    if (rc == VARVE_OK && pack->size < PACK_HEADER_SIZE) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no pack", pack->size);
+    }
+    if (rc == VARVE_OK) {
+        rc = pack_header_decode(&header, bytes, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = chunk_store_domain(cs, &header.domain, &s.domain, err);
+    }
     if (rc == VARVE_OK) {
         rc = worker_take(cs, &s.worker, err);
     }

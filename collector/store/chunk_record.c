@@ -11,44 +11,49 @@
 #include "hash/crc32c.h"
 
 /* Sealed records: docs/format/store.md section 7. */
-#define RECORD_MAGIC   "VARVERC1"
-#define RECORD_VERSION 1u
-#define RECORD_HEAD    32u
-#define RECORD_EXTRA   (RECORD_HEAD + AEAD_TAG_SIZE + 4u)
-#define RECORD_MAX     (STORE_OBJECT_MAX - RECORD_EXTRA)
+#define RECORD_MAGIC      "VARVERC1"
+#define RECORD_VERSION    1u
+#define RECORD_HEAD       32u
+#define RECORD_HAS_DOMAIN 1u /* incompatible feature: the head goes on with the domain's id */
+#define RECORD_HEAD_MAX   48u
+#define RECORD_EXTRA      (AEAD_TAG_SIZE + 4u) /* besides the head */
+#define RECORD_MAX        (STORE_OBJECT_MAX - RECORD_HEAD_MAX - RECORD_EXTRA)
 
-/* The associated data: the record's first 32 bytes and the object's name. */
+/* The associated data: the record's head and the object's name. */
 static enum varve_err
-make_ad(const uint8_t head[RECORD_HEAD], const char *name,
-        uint8_t out[RECORD_HEAD + STORE_NAME_MAX], size_t *len, struct varve_error *err)
+make_ad(const uint8_t *head, size_t head_len, const char *name,
+        uint8_t out[RECORD_HEAD_MAX + STORE_NAME_MAX], size_t *len, struct varve_error *err)
 {
     if (!store_name_valid(name)) {
         return varve_error_set(err, VARVE_ERR_INVALID, "'%.60s' is no object name", name);
     }
-    memcpy(out, head, RECORD_HEAD);
-    memcpy(out + RECORD_HEAD, name, strlen(name));
-    *len = RECORD_HEAD + strlen(name);
+    memcpy(out, head, head_len);
+    memcpy(out + head_len, name, strlen(name));
+    *len = head_len + strlen(name);
     return VARVE_OK;
 }
 
 static enum varve_err
-record_aead(struct chunk_store *cs, enum aead_cipher cipher, const uint8_t *salt, struct aead **out,
-            struct varve_error *err)
+record_aead(const struct chunk_domain *d, enum aead_cipher cipher, const uint8_t *salt,
+            struct aead **out, struct varve_error *err)
 {
     uint8_t key[AEAD_KEY_SIZE];
     enum varve_err rc;
 
-    store_keys_record(cs->keys, salt, key);
+    store_keys_record(d->keys, salt, key);
     rc = aead_new(out, cipher, key, err);
     sodium_memzero(key, sizeof(key));
     return rc;
 }
 
 enum varve_err
-chunk_store_seal_record(struct chunk_store *cs, const char *name, const void *data, size_t len,
+chunk_store_seal_record(struct chunk_domain *d, const char *name, const void *data, size_t len,
                         uint8_t **out, size_t *out_len, struct varve_error *err)
 {
-    uint8_t ad[RECORD_HEAD + STORE_NAME_MAX];
+    bool home = guid_is_zero(&d->id);
+    size_t head = home ? RECORD_HEAD : RECORD_HEAD_MAX;
+    size_t total = head + len + RECORD_EXTRA;
+    uint8_t ad[RECORD_HEAD_MAX + STORE_NAME_MAX];
     struct aead *aead = NULL;
     uint8_t *rec = NULL;
     size_t ad_len = 0;
@@ -57,29 +62,33 @@ chunk_store_seal_record(struct chunk_store *cs, const char *name, const void *da
     if (len > RECORD_MAX) {
         return varve_error_set(err, VARVE_ERR_LIMIT, "a record of %zu bytes is too large", len);
     }
-    rec = calloc(1, len + RECORD_EXTRA);
+    rec = calloc(1, total);
     if (rec == NULL) {
         return varve_error_nomem(err);
     }
     memcpy(rec, RECORD_MAGIC, 8);
     put_le16(rec + 8, RECORD_VERSION);
-    rec[10] = (uint8_t)cs->config.cipher;
+    rec[10] = (uint8_t)d->cs->config.cipher;
     crypto_random(rec + 16, STORE_SALT_SIZE);
-    rc = make_ad(rec, name, ad, &ad_len, err);
+    if (!home) {
+        put_le32(rec + 12, RECORD_HAS_DOMAIN);
+        memcpy(rec + RECORD_HEAD, d->id.bytes, sizeof(d->id.bytes));
+    }
+    rc = make_ad(rec, head, name, ad, &ad_len, err);
     if (rc != VARVE_OK) {
         goto out;
     }
-    rc = record_aead(cs, cs->config.cipher, rec + 16, &aead, err);
+    rc = record_aead(d, d->cs->config.cipher, rec + 16, &aead, err);
     if (rc != VARVE_OK) {
         goto out;
     }
-    rc = aead_seal(aead, 0, ad, ad_len, data, len, rec + RECORD_HEAD, err);
+    rc = aead_seal(aead, 0, ad, ad_len, data, len, rec + head, err);
     if (rc != VARVE_OK) {
         goto out;
     }
-    put_le32(rec + len + RECORD_EXTRA - 4, crc32c(rec, len + RECORD_EXTRA - 4));
+    put_le32(rec + total - 4, crc32c(rec, total - 4));
     *out = rec;
-    *out_len = len + RECORD_EXTRA;
+    *out_len = total;
     rec = NULL;
 out:
     aead_free(aead);
@@ -87,54 +96,92 @@ out:
     return rc;
 }
 
+/* *head: bytes before the sealed ones. */
 static enum varve_err
-check_record(const uint8_t *rec, size_t len, struct varve_error *err)
+check_record(const uint8_t *rec, size_t len, size_t *head, struct varve_error *err)
 {
-    if (len < RECORD_EXTRA || memcmp(rec, RECORD_MAGIC, 8) != 0) {
+    uint32_t features;
+
+    if (len < RECORD_HEAD + RECORD_EXTRA || memcmp(rec, RECORD_MAGIC, 8) != 0) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "no sealed record");
     }
     if (crc32c(rec, len - 4) != get_le32(rec + len - 4)) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "the record is damaged (checksum)");
     }
-    if (get_le16(rec + 8) != RECORD_VERSION || rec[11] != 0 || get_le32(rec + 12) != 0 ||
+    features = get_le32(rec + 12);
+    if (get_le16(rec + 8) != RECORD_VERSION || rec[11] != 0 ||
+        (features & ~RECORD_HAS_DOMAIN) != 0 ||
         (rec[10] != AEAD_AES256GCM && rec[10] != AEAD_CHACHA20POLY1305) ||
         !aead_available((enum aead_cipher)rec[10])) {
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
                                "the record has version %u, cipher %u, features 0x%x: use a newer "
                                "program",
-                               get_le16(rec + 8), rec[10], get_le32(rec + 12));
+                               get_le16(rec + 8), rec[10], features);
+    }
+    *head = features == 0 ? RECORD_HEAD : RECORD_HEAD_MAX;
+    if (len < *head + RECORD_EXTRA) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "no sealed record");
     }
     return VARVE_OK;
 }
 
+/* Whose record it is, as its head says; the tag proves it later. */
+static enum varve_err
+record_domain(struct chunk_store *cs, const uint8_t *rec, size_t head, struct chunk_domain **out,
+              struct varve_error *err)
+{
+    struct guid id = {0};
+    enum varve_err rc;
+
+    if (head == RECORD_HEAD) {
+        *out = &cs->home;
+        return VARVE_OK;
+    }
+    memcpy(id.bytes, rec + RECORD_HEAD, sizeof(id.bytes));
+    if (guid_is_zero(&id)) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "the record names no domain");
+    }
+    rc = chunk_store_domain(cs, &id, out, err);
+    if (rc == VARVE_ERR_NOT_FOUND) {
+        err->code = VARVE_ERR_AUTH; /* the record is there, its key is not */
+        rc = VARVE_ERR_AUTH;
+    }
+    return rc;
+}
+
 enum varve_err
 chunk_store_open_record(struct chunk_store *cs, const char *name, const void *data, size_t len,
-                        uint8_t **out, size_t *out_len, struct varve_error *err)
+                        uint8_t **out, size_t *out_len, struct chunk_domain **domain,
+                        struct varve_error *err)
 {
-    uint8_t ad[RECORD_HEAD + STORE_NAME_MAX];
+    uint8_t ad[RECORD_HEAD_MAX + STORE_NAME_MAX];
     const uint8_t *rec = data;
+    struct chunk_domain *d = NULL;
     struct aead *aead = NULL;
     uint8_t *plain = NULL;
     size_t ad_len = 0;
+    size_t head = 0;
     enum varve_err rc;
 
-    rc = check_record(rec, len, err);
+    rc = check_record(rec, len, &head, err);
+    if (rc == VARVE_OK) {
+        rc = record_domain(cs, rec, head, &d, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = make_ad(rec, head, name, ad, &ad_len, err);
+    }
     if (rc != VARVE_OK) {
         return rc;
     }
-    rc = make_ad(rec, name, ad, &ad_len, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    plain = malloc(len - RECORD_EXTRA + 1);
+    plain = malloc(len - head - RECORD_EXTRA + 1);
     if (plain == NULL) {
         return varve_error_nomem(err);
     }
-    rc = record_aead(cs, (enum aead_cipher)rec[10], rec + 16, &aead, err);
+    rc = record_aead(d, (enum aead_cipher)rec[10], rec + 16, &aead, err);
     if (rc != VARVE_OK) {
         goto out;
     }
-    rc = aead_open(aead, 0, ad, ad_len, rec + RECORD_HEAD, len - RECORD_HEAD - 4, plain, err);
+    rc = aead_open(aead, 0, ad, ad_len, rec + head, len - head - 4, plain, err);
     if (rc == VARVE_ERR_AUTH) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                              "the record was changed, or is another object's (authentication tag)");
@@ -143,8 +190,11 @@ chunk_store_open_record(struct chunk_store *cs, const char *name, const void *da
         goto out;
     }
     *out = plain;
-    *out_len = len - RECORD_EXTRA;
+    *out_len = len - head - RECORD_EXTRA;
     plain = NULL;
+    if (domain != NULL) {
+        *domain = d;
+    }
 out:
     aead_free(aead);
     free(plain);

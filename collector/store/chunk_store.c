@@ -61,7 +61,9 @@ release(struct chunk_store *cs)
     index_close(cs->index);
     open_packs_release(cs);
     worker_free_all(cs);
-    store_keys_free(cs->keys);
+    chunk_domains_free(cs);
+    store_keys_free(cs->home.keys);
+    mutex_destroy(&cs->domain_lock);
     mutex_destroy(&cs->worker_lock);
     cond_destroy(&cs->changed);
     mutex_destroy(&cs->lock);
@@ -88,14 +90,20 @@ chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
     mutex_init(&cs->lock);
     cond_init(&cs->changed);
     mutex_init(&cs->worker_lock);
+    mutex_init(&cs->domain_lock);
+    cs->home.cs = cs;
 
-    rc = store_config_open(&cs->config, &cs->keys, &cs->key_made, store, fs, options->key_path,
+    rc = store_config_open(&cs->config, &cs->home.keys, &cs->key_made, store, fs, options->key_path,
                            options->chunk_size, err);
     if (rc != VARVE_OK) {
         goto out;
     }
     cs->raw_cap = cs->config.chunk_size > NODE_BYTES_MAX ? cs->config.chunk_size : NODE_BYTES_MAX;
-    rc = open_packs_init(cs, threads + SPARE_PACKS, err);
+    rc = open_packs_init(cs, threads + SPARE_PACKS + DOMAIN_PACKS, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    rc = chunk_domains_load(cs, err);
     if (rc != VARVE_OK) {
         goto out;
     }
@@ -186,9 +194,10 @@ chunk_store_get_stats(struct chunk_store *cs, struct chunk_store_stats *out,
 /* ---- has ---- */
 
 enum varve_err
-chunk_store_has(struct chunk_store *cs, const struct chunk_id *ids, size_t count, uint8_t *have,
+chunk_store_has(struct chunk_domain *d, const struct chunk_id *ids, size_t count, uint8_t *have,
                 struct varve_error *err)
 {
+    struct chunk_store *cs = d->cs;
     struct record_name *names = NULL;
     struct open_pack *pack = NULL;
     uint8_t *pending = NULL;
@@ -205,7 +214,7 @@ chunk_store_has(struct chunk_store *cs, const struct chunk_id *ids, size_t count
         goto out;
     }
     for (size_t i = 0; i < count; i++) {
-        store_keys_name(cs->keys, &ids[i], &names[i]);
+        store_keys_name(d->keys, &ids[i], &names[i]);
     }
     mutex_lock(&cs->lock); /* the table before the index: see chunk_store_internal.h */
     for (size_t i = 0; i < count; i++) {
@@ -246,8 +255,11 @@ chunk_store_barrier(struct chunk_store *cs, struct varve_error *err)
 
     mutex_lock(&cs->lock);
     loss = cs->loss;
-    open_pack_close_locked(cs, cs->open[CHUNK_DATA]);
-    open_pack_close_locked(cs, cs->open[CHUNK_NODE]);
+    for (unsigned i = 0; i < cs->pack_count; i++) {
+        if (cs->packs[i].state == OPEN_PACK_OPEN) {
+            open_pack_close_locked(cs, &cs->packs[i]);
+        }
+    }
     last = cs->next_seq - 1;
     while (any_unstored_locked(cs, last)) {
         cond_wait(&cs->changed, &cs->lock);

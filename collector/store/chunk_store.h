@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/guid.h"
 #include "hash/chunk_id.h"
 #include "store/store.h"
 
@@ -21,9 +22,15 @@
  * A pack that cannot be stored takes its pending names back to absent and raises the loss count:
  * a run that started at another count must not publish (its "have" answers may be void).
  *
+ * A name means something inside its domain only.  A domain has keys of its own, and through them other
+ * names and packs of its own: what one holds cannot be found out, read or relied upon from another,
+ * and equal chunks of two domains are stored twice.  The default domain (id zero) is the store's own
+ * keys, and is all there is in a store whose owner wants no more.  docs/design/domains.md says why.
+ *
  * Threads: all calls may run at the same time, except open and close.
  */
 struct chunk_store;
+struct chunk_domain; /* lives as long as its store is open */
 
 #define CHUNK_SIZE_MIN (4u * 1024)
 #define CHUNK_SIZE_MAX (1024u * 1024)
@@ -52,8 +59,37 @@ void chunk_store_close(struct chunk_store *cs);
 uint32_t chunk_store_chunk_size(const struct chunk_store *cs);
 bool chunk_store_key_was_made(const struct chunk_store *cs);
 
+/* ---- domains ---- */
+
+#define DOMAIN_NAME_MAX 64u /* bytes of UTF-8 */
+#define DOMAINS_MAX     4096u
+
+struct chunk_domain *chunk_store_default(struct chunk_store *cs);
+/* id zero: the default.  Unknown: VARVE_ERR_NOT_FOUND. */
+VARVE_CHECK enum varve_err chunk_store_domain(struct chunk_store *cs, const struct guid *id,
+                                              struct chunk_domain **out, struct varve_error *err);
+/*
+ * Makes a domain with a fresh random key: one object, "cfg/domain/<id>", durable when this returns.
+ * name is for people who find the store without its collector.  There already: VARVE_ERR_EXISTS.
+ */
+VARVE_CHECK enum varve_err chunk_store_make_domain(struct chunk_store *cs, const struct guid *id,
+                                                   const char *name, struct chunk_domain **out,
+                                                   struct varve_error *err);
+/* The domains but the default, until cb answers false.  cb makes no domain. */
+void chunk_store_each_domain(struct chunk_store *cs, bool (*cb)(void *arg, struct chunk_domain *d),
+                             void *arg);
+const struct guid *chunk_domain_id(const struct chunk_domain *d);
+const char *chunk_domain_name(const struct chunk_domain *d); /* "" for the default */
+struct chunk_store *chunk_domain_store(struct chunk_domain *d);
+/* What stands for a name where names of several domains meet, in a set or a table; in the default domain
+ * it is the name. */
+void chunk_domain_key(const struct chunk_domain *d, const struct chunk_id *id,
+                      struct chunk_id *out);
+
+/* ---- chunks ---- */
+
 /* have[i] = 1 when ids[i] is pending or durable.  Fast for thousands at a time. */
-VARVE_CHECK enum varve_err chunk_store_has(struct chunk_store *cs, const struct chunk_id *ids,
+VARVE_CHECK enum varve_err chunk_store_has(struct chunk_domain *d, const struct chunk_id *ids,
                                            size_t count, uint8_t *have, struct varve_error *err);
 
 /*
@@ -62,14 +98,14 @@ VARVE_CHECK enum varve_err chunk_store_has(struct chunk_store *cs, const struct 
  * A name that is there already: VARVE_OK, nothing written.  Blocks while too many packs are
  * waiting for the disk.
  */
-VARVE_CHECK enum varve_err chunk_store_put(struct chunk_store *cs, enum chunk_kind kind,
+VARVE_CHECK enum varve_err chunk_store_put(struct chunk_domain *d, enum chunk_kind kind,
                                            const struct chunk_id *id, const void *stored,
                                            size_t stored_len, size_t raw_len,
                                            struct varve_error *err);
 
 /* The bytes of *id, unpacked, their hash checked.  buf has room for cap; *len gets the length.
  * Absent: VARVE_ERR_NOT_FOUND.  Damaged: VARVE_ERR_CORRUPT naming pack and offset. */
-VARVE_CHECK enum varve_err chunk_store_get(struct chunk_store *cs, const struct chunk_id *id,
+VARVE_CHECK enum varve_err chunk_store_get(struct chunk_domain *d, const struct chunk_id *id,
                                            void *buf, size_t cap, size_t *len,
                                            struct varve_error *err);
 
@@ -92,13 +128,16 @@ VARVE_CHECK enum varve_err chunk_store_get_stats(struct chunk_store *cs,
                                                  struct chunk_store_stats *out,
                                                  struct varve_error *err);
 
-/* Seals small records (points) with a key derived from the data key; *out is the caller's. */
-VARVE_CHECK enum varve_err chunk_store_seal_record(struct chunk_store *cs, const char *name,
+/* Seals small records (points) with a key derived from the domain's; *out is the caller's. */
+VARVE_CHECK enum varve_err chunk_store_seal_record(struct chunk_domain *d, const char *name,
                                                    const void *data, size_t len, uint8_t **out,
                                                    size_t *out_len, struct varve_error *err);
+/* The record says its domain: *domain, which may be NULL.  A domain whose key is not in the store is
+ * VARVE_ERR_AUTH. */
 VARVE_CHECK enum varve_err chunk_store_open_record(struct chunk_store *cs, const char *name,
                                                    const void *data, size_t len, uint8_t **out,
-                                                   size_t *out_len, struct varve_error *err);
+                                                   size_t *out_len, struct chunk_domain **domain,
+                                                   struct varve_error *err);
 struct store *chunk_store_objects(struct chunk_store *cs);
 
 #endif

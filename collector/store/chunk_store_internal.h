@@ -33,11 +33,16 @@ enum open_pack_state {
 /* The largest thing that is not a chunk: a manifest node. */
 #define NODE_BYTES_MAX 8192u
 
+/* Packs in memory besides those one domain can use, for domains that are written at the same time; past
+ * that they take turns. */
+#define DOMAIN_PACKS 4u
+
 #define PENDING_NONE    UINT32_MAX
 #define PENDING_BUCKETS 65536u
 
 struct open_pack {
     struct pack_builder builder;
+    struct chunk_domain *domain; /* whose records it takes */
     enum open_pack_state state;
     uint64_t seq;
     unsigned writers; /* filling a slot without the lock */
@@ -51,16 +56,26 @@ struct open_pack {
 struct worker {
     struct worker *next;
     struct aead *aead;
-    struct pack_id pack; /* whose key aead has */
+    const struct chunk_domain *domain; /* of pack */
+    struct pack_id pack;               /* whose key aead has */
     bool keyed;
     uint8_t *raw;    /* raw_cap bytes */
     uint8_t *record; /* PACK_RECORD_HEADER + raw_cap + AEAD_TAG_SIZE */
 };
 
+/* Constant but for open. */
+struct chunk_domain {
+    struct chunk_store *cs;
+    struct guid id;
+    struct store_keys *keys; /* the default domain's are the store's */
+    char name[DOMAIN_NAME_MAX + 1];
+    struct open_pack *open[CHUNK_NODE + 1]; /* by kind; under cs->lock */
+    struct chunk_domain *next;              /* under cs->domain_lock */
+};
+
 struct chunk_store {
     struct store *store;
     struct index *index;
-    struct store_keys *keys;
     struct store_config config;
     bool key_made;
     size_t raw_cap; /* largest chunk or node of this store */
@@ -70,15 +85,19 @@ struct chunk_store {
     struct thread *threads;
     unsigned thread_count;
 
-    struct mutex lock;                      /* everything below, and the packs' states and tables */
-    struct cond changed;                    /* any state of a pack, or a slot somebody waits for */
-    struct open_pack *open[CHUNK_NODE + 1]; /* by kind */
+    struct mutex lock;   /* everything below, and the packs' states and tables */
+    struct cond changed; /* any state of a pack, or a slot somebody waits for */
     uint32_t buckets[PENDING_BUCKETS];
     uint64_t next_seq;
     uint64_t loss;
     struct varve_error last_loss;
     unsigned slot_waiters;
     bool stop;
+
+    struct chunk_domain home;     /* the default domain */
+    struct mutex domain_lock;     /* the list; a domain stays where it is once it is in it */
+    struct chunk_domain *domains; /* the others */
+    size_t domain_count;
 
     struct mutex worker_lock;
     struct worker *workers;
@@ -88,8 +107,8 @@ VARVE_CHECK enum varve_err worker_take(struct chunk_store *cs, struct worker **o
                                        struct varve_error *err);
 void worker_give(struct chunk_store *cs, struct worker *w);
 void worker_free_all(struct chunk_store *cs);
-/* Gives w->aead the key of the pack. */
-VARVE_CHECK enum varve_err worker_key(struct chunk_store *cs, struct worker *w,
+/* Gives w->aead the key of the domain's pack. */
+VARVE_CHECK enum varve_err worker_key(const struct chunk_domain *d, struct worker *w,
                                       const struct pack_id *pack, struct varve_error *err);
 
 /* Pending names; under cs->lock. */
@@ -105,11 +124,15 @@ void open_packs_release(struct chunk_store *cs);
 void open_pack_close_locked(struct chunk_store *cs, struct open_pack *p);
 void flush_loop(void *arg);
 
-/* Checks and unpacks what stands in w->record for entry of pack into buf. */
-VARVE_CHECK enum varve_err record_unpack(struct chunk_store *cs, struct worker *w,
+/* Checks and unpacks what stands in w->record for entry of the domain's pack into buf. */
+VARVE_CHECK enum varve_err record_unpack(const struct chunk_domain *d, struct worker *w,
                                          const struct pack_id *pack, const struct pack_entry *entry,
                                          void *buf, size_t cap, size_t *len,
                                          struct varve_error *err);
+
+/* The domains that the store has an object of.  One that cannot be read is logged and left out. */
+VARVE_CHECK enum varve_err chunk_domains_load(struct chunk_store *cs, struct varve_error *err);
+void chunk_domains_free(struct chunk_store *cs);
 
 /* Makes the index list exactly the packs of the store. */
 VARVE_CHECK enum varve_err chunk_store_reconcile(struct chunk_store *cs, struct varve_error *err);

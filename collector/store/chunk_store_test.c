@@ -108,8 +108,10 @@ put_chunk(struct chunk_store *cs, uint64_t n, struct chunk_id *id, struct varve_
     enum varve_err rc;
 
     chunk_id_of(id, raw, len);
-    rc = packed_len > 0 ? chunk_store_put(cs, CHUNK_DATA, id, packed, packed_len, len, err)
-                        : chunk_store_put(cs, CHUNK_DATA, id, raw, len, len, err);
+    rc =
+        packed_len > 0
+            ? chunk_store_put(chunk_store_default(cs), CHUNK_DATA, id, packed, packed_len, len, err)
+            : chunk_store_put(chunk_store_default(cs), CHUNK_DATA, id, raw, len, len, err);
     free(packed);
     free(raw);
     return rc;
@@ -135,7 +137,7 @@ get_chunk(struct chunk_store *cs, uint64_t n, struct varve_error *err)
     enum varve_err rc;
 
     chunk_id_of(&id, want, want_len);
-    rc = chunk_store_get(cs, &id, got, CHUNK, &len, err);
+    rc = chunk_store_get(chunk_store_default(cs), &id, got, CHUNK, &len, err);
     if (rc == VARVE_OK && (len != want_len || memcmp(want, got, len) != 0)) {
         abort();
     }
@@ -152,7 +154,7 @@ has_chunk(struct chunk_store *cs, uint64_t n)
     uint8_t have = 7;
 
     chunk_name(n, &id);
-    assert_ok(chunk_store_has(cs, &id, 1, &have, &err), &err);
+    assert_ok(chunk_store_has(chunk_store_default(cs), &id, 1, &have, &err), &err);
     return have;
 }
 
@@ -307,16 +309,18 @@ bytes_that_are_not_the_named_ones_are_refused(void **state)
 
     chunk_id_of(&id, buf, sizeof(buf));
     buf[0] = 'w';
-    assert_err(chunk_store_put(f->cs, CHUNK_DATA, &id, buf, 100, 100, &err), VARVE_ERR_CORRUPT,
-               &err);
-    assert_err(chunk_store_put(f->cs, CHUNK_DATA, &id, buf, 50, 100, &err), VARVE_ERR_CORRUPT,
-               &err);
-    assert_err(chunk_store_put(f->cs, CHUNK_DATA, &id, buf, 100, 50, &err), VARVE_ERR_INVALID,
-               &err);
-    assert_err(chunk_store_put(f->cs, CHUNK_DATA, &id, buf, 100, CHUNK + 1, &err),
+    assert_err(chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, buf, 100, 100, &err),
+               VARVE_ERR_CORRUPT, &err);
+    assert_err(chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, buf, 50, 100, &err),
+               VARVE_ERR_CORRUPT, &err);
+    assert_err(chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, buf, 100, 50, &err),
                VARVE_ERR_INVALID, &err);
-    assert_err(chunk_store_put(f->cs, CHUNK_DATA, &id, buf, 0, 0, &err), VARVE_ERR_INVALID, &err);
-    assert_ok(chunk_store_has(f->cs, &id, 1, &have, &err), &err);
+    assert_err(
+        chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, buf, 100, CHUNK + 1, &err),
+        VARVE_ERR_INVALID, &err);
+    assert_err(chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, buf, 0, 0, &err),
+               VARVE_ERR_INVALID, &err);
+    assert_ok(chunk_store_has(chunk_store_default(f->cs), &id, 1, &have, &err), &err);
     assert_int_equal(have, 0);
 }
 
@@ -565,25 +569,28 @@ a_sealed_record_opens_under_its_own_name_only(void **state)
     size_t sealed_len = 0;
     size_t len = 0;
 
-    assert_ok(chunk_store_seal_record(f->cs, "point/a/1", "text", 4, &sealed, &sealed_len, &err),
+    assert_ok(chunk_store_seal_record(chunk_store_default(f->cs), "point/a/1", "text", 4, &sealed,
+                                      &sealed_len, &err),
               &err);
     assert_int_equal(sealed_len, 4 + 52);
-    assert_ok(chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, &err),
-              &err);
+    assert_ok(
+        chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, NULL, &err),
+        &err);
     assert_int_equal(len, 4);
     assert_memory_equal(plain, "text", 4);
     free(plain);
-    assert_err(chunk_store_open_record(f->cs, "point/a/2", sealed, sealed_len, &plain, &len, &err),
-               VARVE_ERR_CORRUPT, &err);
+    assert_err(
+        chunk_store_open_record(f->cs, "point/a/2", sealed, sealed_len, &plain, &len, NULL, &err),
+        VARVE_ERR_CORRUPT, &err);
     for (size_t i = 0; i < sealed_len; i++) {
         sealed[i] ^= 1;
-        assert_err(
-            chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, &err),
-            VARVE_ERR_CORRUPT, &err);
+        assert_err(chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len,
+                                           NULL, &err),
+                   VARVE_ERR_CORRUPT, &err);
         sealed[i] ^= 1;
     }
     for (size_t i = 0; i < sealed_len; i++) {
-        assert_err(chunk_store_open_record(f->cs, "point/a/1", sealed, i, &plain, &len, &err),
+        assert_err(chunk_store_open_record(f->cs, "point/a/1", sealed, i, &plain, &len, NULL, &err),
                    VARVE_ERR_CORRUPT, &err);
     }
     free(sealed);

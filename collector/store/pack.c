@@ -17,6 +17,8 @@
 #define FOOTER_MAGIC "VFTR"
 #define TAIL_MAGIC   "VARVEPKE"
 #define PACK_VERSION 1u
+/* Incompatible feature: the header names a domain. */
+#define PACK_HAS_DOMAIN 1u
 
 static bool
 all_zero(const uint8_t *p, size_t len)
@@ -70,6 +72,10 @@ pack_header_encode(const struct pack_header *h, uint8_t out[PACK_HEADER_SIZE])
     out[10] = (uint8_t)h->kind;
     out[11] = (uint8_t)h->cipher;
     memcpy(out + 16, h->id.bytes, PACK_ID_SIZE);
+    if (!guid_is_zero(&h->domain)) {
+        put_le32(out + 12, PACK_HAS_DOMAIN);
+        memcpy(out + 32, h->domain.bytes, sizeof(h->domain.bytes));
+    }
     put_le32(out + 60, crc32c(out, 60));
 }
 
@@ -83,7 +89,9 @@ pack_header_decode(struct pack_header *out, const uint8_t in[PACK_HEADER_SIZE],
     if (get_le32(in + 60) != crc32c(in, 60)) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "the pack's header is damaged (checksum)");
     }
-    if (get_le16(in + 8) != PACK_VERSION || get_le32(in + 12) != 0 || !all_zero(in + 32, 28) ||
+    if (get_le16(in + 8) != PACK_VERSION || (get_le32(in + 12) & ~PACK_HAS_DOMAIN) != 0 ||
+        !all_zero(in + 48, 12) ||
+        all_zero(in + 32, 16) != ((get_le32(in + 12) & PACK_HAS_DOMAIN) == 0) ||
         (in[10] != CHUNK_DATA && in[10] != CHUNK_NODE) ||
         (in[11] != AEAD_AES256GCM && in[11] != AEAD_CHACHA20POLY1305)) {
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
@@ -94,6 +102,7 @@ pack_header_decode(struct pack_header *out, const uint8_t in[PACK_HEADER_SIZE],
     out->kind = (enum chunk_kind)in[10];
     out->cipher = (enum aead_cipher)in[11];
     memcpy(out->id.bytes, in + 16, PACK_ID_SIZE);
+    memcpy(out->domain.bytes, in + 32, sizeof(out->domain.bytes));
     return VARVE_OK;
 }
 

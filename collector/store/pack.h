@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "base/error.h"
+#include "base/guid.h"
 #include "crypto/aead.h"
 #include "store/chunk_store.h"
 #include "store/store_keys.h"
@@ -38,6 +39,7 @@ struct pack_header {
     struct pack_id id;
     enum chunk_kind kind;
     enum aead_cipher cipher;
+    struct guid domain; /* zero: the default */
 };
 
 /* One record as its header or the footer tells it. */
@@ -147,7 +149,8 @@ struct pack_slot {
 VARVE_CHECK enum varve_err pack_builder_init(struct pack_builder *b, struct varve_error *err);
 void pack_builder_release(struct pack_builder *b);
 /* Empty, with a fresh random id. */
-void pack_builder_start(struct pack_builder *b, enum chunk_kind kind, enum aead_cipher cipher);
+void pack_builder_start(struct pack_builder *b, enum chunk_kind kind, enum aead_cipher cipher,
+                        const struct guid *domain);
 /* False when it does not fit any more. */
 bool pack_builder_reserve(struct pack_builder *b, const struct record_name *name,
                           enum pack_codec codec, size_t plain_len, size_t raw_len,

@@ -28,11 +28,13 @@ pack_builder_release(struct pack_builder *b)
 }
 
 void
-pack_builder_start(struct pack_builder *b, enum chunk_kind kind, enum aead_cipher cipher)
+pack_builder_start(struct pack_builder *b, enum chunk_kind kind, enum aead_cipher cipher,
+                   const struct guid *domain)
 {
     crypto_random(b->header.id.bytes, sizeof(b->header.id.bytes));
     b->header.kind = kind;
     b->header.cipher = cipher;
+    b->header.domain = *domain;
     pack_header_encode(&b->header, b->buf);
     b->used = PACK_HEADER_SIZE;
     b->count = 0;

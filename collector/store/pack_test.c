@@ -13,6 +13,8 @@
 #define RECORDS 20u
 
 /* A pack of 20 records and the keys it was made with. */
+static const struct guid home;
+
 struct fixture {
     struct store_keys *keys;
     struct aead *aead;
@@ -47,7 +49,7 @@ setup(void **state)
 
     assert_ok(store_keys_new(&f->keys, data_key, &err), &err);
     assert_ok(pack_builder_init(&f->builder, &err), &err);
-    pack_builder_start(&f->builder, CHUNK_DATA, AEAD_CHACHA20POLY1305);
+    pack_builder_start(&f->builder, CHUNK_DATA, AEAD_CHACHA20POLY1305, &home);
     store_keys_pack(f->keys, &f->builder.header.id, key);
     assert_ok(aead_new(&f->aead, AEAD_CHACHA20POLY1305, key, &err), &err);
     for (uint32_t n = 0; n < RECORDS; n++) {
@@ -270,12 +272,12 @@ a_full_pack_refuses_one_more_and_stays_within_its_size(void **state)
 
     (void)state;
     assert_ok(pack_builder_init(&b, &err), &err);
-    pack_builder_start(&b, CHUNK_DATA, AEAD_AES256GCM);
+    pack_builder_start(&b, CHUNK_DATA, AEAD_AES256GCM, &home);
     while (pack_builder_reserve(&b, &name, PACK_CODEC_RAW, 65536, 65536, &slot)) {
     }
     assert_true(b.used + pack_footer_size(b.count) + PACK_TAIL_SIZE <= PACK_BUILD_SIZE);
     assert_true(b.used > PACK_BUILD_SIZE - 2 * 65536);
-    pack_builder_start(&b, CHUNK_NODE, AEAD_AES256GCM);
+    pack_builder_start(&b, CHUNK_NODE, AEAD_AES256GCM, &home);
     while (pack_builder_reserve(&b, &name, PACK_CODEC_RAW, 56, 56, &slot)) {
     }
     assert_int_equal(b.count, PACK_BUILD_RECORDS);

@@ -136,7 +136,7 @@ lab_run_begin(struct lab *l, struct lab_run *r, unsigned vm, unsigned number,
     r->number = number;
     r->loss = chunk_store_loss_count(l->cs);
     catalog_latest(l->catalog, &id, &r->base);
-    return manifest_builder_new(&r->builder, l->cs, disk_chunks(number),
+    return manifest_builder_new(&r->builder, chunk_store_default(l->cs), disk_chunks(number),
                                 r->base == NULL ? NULL : &r->base->disks[0].root, err);
 }
 
@@ -149,15 +149,16 @@ offer(struct lab *l, const struct chunk_id *id, const uint8_t *raw, size_t len,
     size_t packed_len;
     enum varve_err rc;
 
-    rc = chunk_store_has(l->cs, id, 1, &have, err);
+    rc = chunk_store_has(chunk_store_default(l->cs), id, 1, &have, err);
     if (rc != VARVE_OK || have) {
         return rc;
     }
     packed_len = codec_lz4_pack(raw, len, packed, sizeof(packed));
     if (packed_len > 0) {
-        return chunk_store_put(l->cs, CHUNK_DATA, id, packed, packed_len, len, err);
+        return chunk_store_put(chunk_store_default(l->cs), CHUNK_DATA, id, packed, packed_len, len,
+                               err);
     }
-    return chunk_store_put(l->cs, CHUNK_DATA, id, raw, len, len, err);
+    return chunk_store_put(chunk_store_default(l->cs), CHUNK_DATA, id, raw, len, len, err);
 }
 
 enum varve_err
@@ -279,7 +280,7 @@ lab_verify(struct lab *l, const struct point *p, struct varve_error *err)
         p->disks[0].root.chunk_count != chunks) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "run %u of vm %u: another disk", number, vm);
     }
-    rc = manifest_reader_new(&reader, l->cs, &p->disks[0].root, err);
+    rc = manifest_reader_new(&reader, chunk_store_default(l->cs), &p->disks[0].root, err);
     for (uint64_t i = 0; rc == VARVE_OK && i < chunks; i++) {
         size_t want_len = chunk_bytes(vm, number, i, want);
         size_t len = 0;
@@ -292,7 +293,7 @@ lab_verify(struct lab *l, const struct point *p, struct varve_error *err)
         if (rc != VARVE_OK || want_len == 0) {
             continue;
         }
-        rc = chunk_store_get(l->cs, &id, got, sizeof(got), &len, err);
+        rc = chunk_store_get(chunk_store_default(l->cs), &id, got, sizeof(got), &len, err);
         if (rc == VARVE_OK && (len != want_len || memcmp(got, want, len) != 0)) {
             rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                                  "run %u of vm %u: bytes of chunk %" PRIu64 " differ", number, vm,

@@ -163,7 +163,7 @@ check_point(struct chunk_store *cs, const struct point *p)
         struct manifest_reader *r = NULL;
         struct varve_error err;
 
-        if (manifest_reader_new(&r, cs, &p->disks[d].root, &err) != VARVE_OK) {
+        if (manifest_reader_new(&r, chunk_store_default(cs), &p->disks[d].root, &err) != VARVE_OK) {
             abort();
         }
         for (uint64_t c = 0; c < p->disks[d].root.chunk_count; c++) {
@@ -172,8 +172,8 @@ check_point(struct chunk_store *cs, const struct point *p)
             size_t len = 0;
 
             if (manifest_read(r, c, 1, &id, &err) != VARVE_OK ||
-                (!chunk_id_is_hole(&id) &&
-                 chunk_store_get(cs, &id, buf, sizeof(buf), &len, &err) != VARVE_OK)) {
+                (!chunk_id_is_hole(&id) && chunk_store_get(chunk_store_default(cs), &id, buf,
+                                                           sizeof(buf), &len, &err) != VARVE_OK)) {
                 abort();
             }
         }

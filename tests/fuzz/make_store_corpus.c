@@ -40,6 +40,7 @@ static void
 make_pack(const char *name, enum chunk_kind kind, unsigned records)
 {
     static const uint8_t data_key[STORE_KEY_SIZE] = "corpus";
+    static const struct guid home;
     struct store_keys *keys = NULL;
     struct aead *aead = NULL;
     struct pack_builder b;
@@ -49,7 +50,7 @@ make_pack(const char *name, enum chunk_kind kind, unsigned records)
 
     check(store_keys_new(&keys, data_key, &err), &err);
     check(pack_builder_init(&b, &err), &err);
-    pack_builder_start(&b, kind, AEAD_CHACHA20POLY1305);
+    pack_builder_start(&b, kind, AEAD_CHACHA20POLY1305, &home);
     store_keys_pack(keys, &b.header.id, key);
     check(aead_new(&aead, AEAD_CHACHA20POLY1305, key, &err), &err);
     for (unsigned i = 0; i < records; i++) {

@@ -79,9 +79,10 @@ work(void *arg)
         enum varve_err rc;
 
         if (p->get) {
-            rc = chunk_store_get(p->cs, &c->id, buf, CHUNK, &len, &err);
+            rc = chunk_store_get(chunk_store_default(p->cs), &c->id, buf, CHUNK, &len, &err);
         } else {
-            rc = chunk_store_put(p->cs, CHUNK_DATA, &c->id, c->stored, c->stored_len, CHUNK, &err);
+            rc = chunk_store_put(chunk_store_default(p->cs), CHUNK_DATA, &c->id, c->stored,
+                                 c->stored_len, CHUNK, &err);
         }
         if (rc != VARVE_OK) {
             fail(&err);
@@ -157,8 +158,8 @@ ask(struct chunk_store *cs, struct chunk *chunks, size_t count)
     }
     start = time_mono_ns();
     for (size_t i = 0; i < count; i += 1024) {
-        if (chunk_store_has(cs, ids + i, count - i < 1024 ? count - i : 1024, have + i, &err) !=
-            VARVE_OK) {
+        if (chunk_store_has(chunk_store_default(cs), ids + i, count - i < 1024 ? count - i : 1024,
+                            have + i, &err) != VARVE_OK) {
             fail(&err);
         }
     }
