@@ -80,6 +80,9 @@ vhdx_plan_new(struct vhdx_plan **out, const struct vhdx_params *params, struct v
     p->chunk_ratio = vhdx_chunk_ratio(p->logical_sector, p->block_size);
     p->bat_entries = vhdx_bat_entries(p->blocks, p->chunk_ratio, p->child);
     p->bat_length = (uint32_t)(div_round_up_u64(p->bat_entries * 8, VHDX_MIB) * VHDX_MIB);
+    p->bitmap_offset = (uint64_t)PLAN_BAT_OFFSET + p->bat_length;
+    p->payload_offset =
+        p->bitmap_offset + (p->child ? div_round_up_u64(p->blocks, p->chunk_ratio) : 0) * VHDX_MIB;
     rc = block_set_init(&p->present, p->blocks, err);
     if (rc != VARVE_OK) {
         goto out;
@@ -167,25 +170,36 @@ vhdx_plan_add(struct vhdx_plan *p, uint64_t offset, uint64_t length, struct varv
     if (rc == VARVE_OK) {
         last = (offset + length - 1) / p->block_size;
         block_set_add_range(&p->present, first, last - first + 1);
+        p->added += last - first + (p->added > 0 && first == p->newest ? 0u : 1u);
+        p->newest = last;
         p->next = offset + length;
     }
     return rc;
 }
 
+uint64_t
+vhdx_plan_place(const struct vhdx_plan *p, uint64_t offset)
+{
+    assert(p->fixed || (p->added > 0 && offset / p->block_size == p->newest));
+    return p->payload_offset +
+           (p->fixed ? offset : (p->added - 1) * p->block_size + offset % p->block_size);
+}
+
+uint64_t
+vhdx_plan_size_so_far(const struct vhdx_plan *p)
+{
+    return p->payload_offset + (p->fixed ? p->blocks : p->added) * p->block_size;
+}
+
 enum varve_err
 vhdx_plan_seal(struct vhdx_plan *p, struct varve_error *err)
 {
-    uint64_t bitmaps = p->child ? div_round_up_u64(p->blocks, p->chunk_ratio) : 0;
-    uint64_t count;
-
     if (p->sealed) {
         return varve_error_set(err, VARVE_ERR_INVALID, "planning a VHDX: sealed twice");
     }
     block_set_seal(&p->present);
-    count = p->fixed ? p->blocks : block_set_count(&p->present);
-    p->bitmap_offset = (uint64_t)PLAN_BAT_OFFSET + p->bat_length;
-    p->payload_offset = p->bitmap_offset + bitmaps * VHDX_MIB;
-    p->file_size = p->payload_offset + count * p->block_size;
+    assert(block_set_count(&p->present) == p->added);
+    p->file_size = vhdx_plan_size_so_far(p);
     p->sealed = true;
     return VARVE_OK;
 }

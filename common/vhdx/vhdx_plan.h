@@ -62,6 +62,14 @@ void vhdx_plan_free(struct vhdx_plan *p);
  * Ascending, without overlap, multiples of the logical sector (the end of the disk excepted). */
 VARVE_CHECK enum varve_err vhdx_plan_add(struct vhdx_plan *p, uint64_t offset, uint64_t length,
                                          struct varve_error *err);
+/*
+ * For a file that is written while it is planned, because nobody knows beforehand what the disk holds
+ * (disk_writer.h): where the byte at `offset` of the disk will stand.  It lies in the block of the
+ * last extent added, or anywhere in a fixed disk.  Before seal; never contradicted by it.
+ */
+uint64_t vhdx_plan_place(const struct vhdx_plan *p, uint64_t offset);
+/* The length of the file if nothing more is added. */
+uint64_t vhdx_plan_size_so_far(const struct vhdx_plan *p);
 VARVE_CHECK enum varve_err vhdx_plan_seal(struct vhdx_plan *p, struct varve_error *err);
 
 uint64_t vhdx_plan_file_size(const struct vhdx_plan *p);

@@ -58,13 +58,14 @@ struct vhdx_plan {
     struct plan_extent *extents; /* child only: sorted, apart from each other */
     size_t extent_count;
     size_t extent_cap;
-    uint64_t next; /* nothing may be added before this */
+    uint64_t next;   /* nothing may be added before this */
+    uint64_t added;  /* blocks that were */
+    uint64_t newest; /* the last of them */
     bool sealed;
 
-    /* set by seal */
     uint64_t bitmap_offset;
     uint64_t payload_offset;
-    uint64_t file_size;
+    uint64_t file_size; /* set by seal */
 };
 
 /* vhdx_plan_head.c: all pieces; the geometry of p is set. */
