@@ -287,6 +287,7 @@ lab_open_slow(struct lab *l, uint32_t delay_us)
     struct peer_fake_options options = {.chunk_size = 65536,
                                         .credit_bytes = 4 * 1024 * 1024,
                                         .offers_in_flight = 4,
+                                        .takes_gaps = true,
                                         .seed = 5,
                                         .delay_us = delay_us};
     struct pump_options pump_options = {.hash_threads = 2, .memory = 12 * 1024 * 1024};

@@ -354,6 +354,7 @@ pump_disk(struct pump *p, const struct pump_request *request, struct pump_counts
     s.pump = p;
     s.request = request;
     s.offers_max = limits.offers_in_flight > 0 ? limits.offers_in_flight : 1;
+    s.takes_gaps = limits.takes_gaps;
     cond_init(&s.changed);
 
     mutex_lock(&p->lock);

@@ -17,7 +17,8 @@
  * is needed > put.  One pump serves all runs of the agent: its threads and its memory are the whole
  * budget there is.
  *
- * A disk is worked on in units of 1 MiB (or one chunk, if that is larger).  Every thread does whatever
+ * A disk is worked on in units of 1 MiB (or one chunk, if that is larger); changes that lie scattered
+ * are gathered into one unit where the peer takes gaps in an offer.  Every thread does whatever
  * step is next somewhere: a unit that was read is hashed by the same thread while it is in its
  * cache.  At most hash_threads of them hash or compress at a time; the others (PUMP_READERS) wait for disks.
  *

@@ -10,7 +10,7 @@
  *
  * The way of an item: free -> BUSY (a thread reads it) -> LOADED (waits for a thread that may hash) ->
  * BUSY -> READY -> OFFERED -> NEEDED -> BUSY (compressed) -> PUT -> free.  It leaves early when it is
- * all zero (no unit from then on) or nothing of it is needed.  Its unit goes back to the pool as
+ * all zero (no unit from then on, unless its gaps stand there) or nothing of it is needed.  Its unit goes back to the pool as
  * soon as the bytes are sent: what is lost with a connection is read again.
  *
  * An item that is BUSY belongs to the thread that works on it; one that is OFFERED or PUT belongs to
@@ -30,6 +30,7 @@ struct unit {
     uint8_t *data; /* PUMP_UNIT_SIZE */
     struct unit *next;
     struct chunk_id names[PUMP_UNIT_CHUNKS];
+    struct peer_gap gaps[PUMP_UNIT_CHUNKS]; /* where the chunks in data are no neighbours */
 };
 
 enum item_state { ITEM_BUSY, ITEM_LOADED, ITEM_READY, ITEM_OFFERED, ITEM_NEEDED, ITEM_PUT };
@@ -42,8 +43,9 @@ struct item {
     struct item *next_in_order;
     enum item_state state;
     uint32_t named;
+    uint32_t gap_count;
     uint64_t first_chunk;
-    uint64_t count;
+    uint64_t count;                     /* chunks in the unit, or of the zero run */
     size_t bytes;                       /* in the unit */
     uint8_t present[PUMP_BITMAP_BYTES]; /* bit per chunk: not zero */
     uint8_t need[PUMP_BITMAP_BYTES];    /* bit per name: to be put */
@@ -61,11 +63,12 @@ struct stream {
     const struct pump_request *request;
     struct cond changed; /* the caller waits for finished */
     uint32_t offers_max;
+    bool takes_gaps;
 
     struct item_list order; /* as the walk gave them, until offered */
     struct item_list loaded;
     struct item_list needed;
-    bool walking;  /* a thread is inside the walk */
+    bool walking;  /* a thread is inside the walk, and has ahead */
     bool walked;   /* the walk is over */
     bool offering; /* a thread is sending offers */
     bool failed;
@@ -73,6 +76,8 @@ struct stream {
     unsigned calls;  /* unanswered offers and puts */
     unsigned offers; /* unanswered offers */
     unsigned held;   /* units */
+    struct extent
+        ahead; /* what the walk gave and did not fit into the item before; length 0: none */
     struct pump_counts counts;
     struct varve_error error; /* the first one */
 };

@@ -58,43 +58,126 @@ item_take(struct pump *p, struct stream *s)
     return item;
 }
 
-/* Puts what the walk gave into the order; false when there is nothing to read for it. */
-static bool
-item_place(struct pump *p, struct stream *s, struct item *item, const struct extent *e)
+/* What one unit is filled with: one zero run, or stretches of data. */
+struct gathered {
+    struct extent stretches[PUMP_UNIT_CHUNKS];
+    size_t count; /* 0: the walk is over */
+    size_t bytes; /* of data */
+};
+
+static enum varve_err
+walk_take(struct stream *s, size_t max_bytes, struct extent *e, struct varve_error *err)
+{
+    if (s->ahead.length == 0) {
+        return walk_next(s->request->walk, max_bytes, e, err);
+    }
+    *e = s->ahead;
+    s->ahead.length = 0;
+    return VARVE_OK;
+}
+
+/* Without the lock; the thread has the walk for itself. */
+static enum varve_err
+gather(struct stream *s, struct gathered *g, struct varve_error *err)
 {
     uint32_t chunk_size = s->request->chunk_size;
 
-    if (e->length == 0) {
+    g->count = 0;
+    g->bytes = 0;
+    while (PUMP_UNIT_SIZE - g->bytes >= chunk_size) {
+        struct extent *last = g->count > 0 ? &g->stretches[g->count - 1] : NULL;
+        struct extent e;
+        enum varve_err rc = walk_take(s, PUMP_UNIT_SIZE - g->bytes, &e, err);
+
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        if (e.length == 0) {
+            break;
+        }
+        if (last != NULL && (e.kind == EXTENT_ZERO || !s->takes_gaps)) {
+            s->ahead = e;
+            break;
+        }
+        if (last != NULL && last->offset + last->length == e.offset) {
+            last->length += e.length;
+        } else {
+            g->stretches[g->count++] = e;
+        }
+        if (e.kind == EXTENT_ZERO) {
+            break;
+        }
+        g->bytes += (size_t)e.length;
+        if (g->bytes % chunk_size != 0) {
+            break; /* the end of the disk */
+        }
+    }
+    return VARVE_OK;
+}
+
+/* Puts what was gathered into the order; false when there is nothing to read for it. */
+static bool
+item_place(struct pump *p, struct stream *s, struct item *item, const struct gathered *g)
+{
+    uint32_t chunk_size = s->request->chunk_size;
+
+    if (g->count == 0) {
         s->walked = true;
         item_release(p, item);
         return false;
     }
-    item->first_chunk = e->offset / chunk_size;
-    item->count = (e->length + chunk_size - 1) / chunk_size;
+    item->first_chunk = g->stretches[0].offset / chunk_size;
+    for (size_t i = 0; i < g->count; i++) {
+        const struct extent *e = &g->stretches[i];
+
+        if (i > 0) {
+            const struct extent *before = &g->stretches[i - 1];
+            struct peer_gap *gap = &item->unit->gaps[item->gap_count++];
+
+            gap->at = (uint32_t)item->count;
+            gap->chunks = (e->offset - before->offset - before->length) / chunk_size;
+        }
+        item->count += (e->length + chunk_size - 1) / chunk_size;
+    }
     order_push(s, item);
-    if (e->kind == EXTENT_ZERO) {
-        s->counts.zero_bytes += e->length;
+    if (g->stretches[0].kind == EXTENT_ZERO) {
+        s->counts.zero_bytes += g->stretches[0].length;
         unit_release(p, item);
         item->state = ITEM_READY;
         return false;
     }
-    item->bytes = (size_t)e->length;
+    item->bytes = g->bytes;
     return true;
+}
+
+static enum varve_err
+read_stretches(const struct stream *s, const struct item *item, const struct gathered *g,
+               struct varve_error *err)
+{
+    uint8_t *at = item->unit->data;
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; i < g->count && rc == VARVE_OK; i++) {
+        const struct extent *e = &g->stretches[i];
+
+        rc = source_read(s->request->source, at, (size_t)e->length, e->offset, err);
+        at += e->length;
+    }
+    return rc;
 }
 
 void
 pump_step_read(struct pump *p, struct stream *s)
 {
-    const struct pump_request *req = s->request;
     struct item *item = item_take(p, s);
-    struct extent e;
+    struct gathered g;
     struct varve_error err;
     enum varve_err rc;
     bool reads;
 
     s->walking = true;
     mutex_unlock(&p->lock);
-    rc = walk_next(req->walk, PUMP_UNIT_SIZE, &e, &err);
+    rc = gather(s, &g, &err);
     mutex_lock(&p->lock);
     s->walking = false;
     if (rc != VARVE_OK || s->failed) {
@@ -104,14 +187,14 @@ pump_step_read(struct pump *p, struct stream *s)
         }
         return;
     }
-    reads = item_place(p, s, item, &e);
+    reads = item_place(p, s, item, &g);
     pump_wake(p); /* the walk is free for the next thread, or a zero run waits to be offered */
     if (!reads) {
         return;
     }
 
     mutex_unlock(&p->lock);
-    rc = source_read(req->source, item->unit->data, item->bytes, e.offset, &err);
+    rc = read_stretches(s, item, &g, &err);
     mutex_lock(&p->lock);
     if (rc != VARVE_OK || s->failed) {
         /* A failed stream has forgotten its order; a failing one forgets it now. */
@@ -170,7 +253,7 @@ pump_step_hash(struct pump *p, struct stream *s, struct item *item)
     }
     s->counts.zero_bytes += zero_bytes;
     s->counts.offered_bytes += item->bytes - zero_bytes;
-    if (item->named == 0) {
+    if (item->named == 0 && item->gap_count == 0) {
         unit_release(p, item);
     }
     item->state = ITEM_READY;
@@ -270,8 +353,8 @@ offer_take(struct pump *p, struct stream *s)
 {
     struct item *item = order_pop(s);
 
-    while (item->named == 0 && s->order.head != NULL && s->order.head->state == ITEM_READY &&
-           s->order.head->named == 0 &&
+    while (item->unit == NULL && s->order.head != NULL && s->order.head->state == ITEM_READY &&
+           s->order.head->unit == NULL &&
            s->order.head->first_chunk == item->first_chunk + item->count) {
         struct item *more = order_pop(s);
 
@@ -304,6 +387,10 @@ pump_step_offer(struct pump *p, struct stream *s)
             offer.data_len = (size_t)((item->count + 7) / 8);
             offer.names = item->unit->names;
             offer.name_count = item->named;
+        }
+        if (item->gap_count > 0) {
+            offer.gaps = item->unit->gaps;
+            offer.gap_count = item->gap_count;
         }
         item->state = ITEM_OFFERED;
         item->call.done = item_offer_done;

@@ -22,12 +22,14 @@ struct lab {
 };
 
 static void
-lab_open(struct lab *l, uint32_t chunk_size, unsigned threads, uint32_t delay_us)
+lab_open_gaps(struct lab *l, uint32_t chunk_size, unsigned threads, uint32_t delay_us,
+              bool takes_gaps)
 {
     struct peer_fake_options options = {
         .chunk_size = chunk_size,
         .credit_bytes = 3 * 1024 * 1024,
         .offers_in_flight = 4,
+        .takes_gaps = takes_gaps,
         .seed = 42,
         .delay_us = delay_us,
     };
@@ -39,6 +41,12 @@ lab_open(struct lab *l, uint32_t chunk_size, unsigned threads, uint32_t delay_us
     l->peer = peer_fake_peer(l->fake);
     assert_ok(pump_new(&l->pump, &pump_options, &err), &err);
     assert_ok(l->peer->ops->begin_run(l->peer, &run_id, &begun, &err), &err);
+}
+
+static void
+lab_open(struct lab *l, uint32_t chunk_size, unsigned threads, uint32_t delay_us)
+{
+    lab_open_gaps(l, chunk_size, threads, delay_us, true);
 }
 
 static void
@@ -335,6 +343,66 @@ an_incremental_run_reads_what_changed(void **state)
     free(bytes);
 }
 
+/* Every seventh chunk, and of each the last 512 bytes. */
+static enum varve_err
+scattered_query(void *arg, uint64_t off, uint64_t len, struct extent_list *out, uint64_t *processed,
+                struct varve_error *err)
+{
+    uint64_t chunk;
+
+    (void)arg;
+    for (chunk = 0; chunk < 700; chunk += 7) {
+        if (chunk * CHUNK >= off) {
+            assert_ok(extent_list_add(out, (chunk + 1) * CHUNK - 512, 512, EXTENT_UNKNOWN, err),
+                      err);
+        }
+    }
+    *processed = len;
+    return VARVE_OK;
+}
+
+static void
+scattered_changes_share_offers_where_the_peer_takes_gaps(void **state)
+{
+    struct walk_changes changes = {.query = scattered_query};
+    uint64_t size;
+    uint8_t *bytes = make_disk("rrrst", 140, 0, &size);
+    int gaps;
+
+    (void)state;
+    for (gaps = 0; gaps < 2; gaps++) {
+        struct options o = {.chunk_size = CHUNK};
+        struct peer_fake_seen seen;
+        struct pump_counts counts;
+        struct peer_begun begun;
+        struct varve_error err;
+        uint64_t offers;
+        uint64_t chunk;
+        struct lab l;
+
+        lab_open_gaps(&l, CHUNK, 2, 0, gaps != 0);
+        assert_ok(pump_one(&l, 0, bytes, size, NULL, &o, &counts, &err), &err);
+        peer_fake_next_run(l.fake);
+        assert_ok(l.peer->ops->begin_run(l.peer, &run_id, &begun, &err), &err);
+        peer_fake_seen(l.fake, &seen);
+        offers = seen.messages[PEER_FAKE_OFFER];
+        for (chunk = 0; chunk < 700; chunk += 7) {
+            fill(bytes + (chunk + 1) * CHUNK - 512, 512, (uint32_t)chunk + 5);
+        }
+        memset(bytes + 7 * CHUNK, 0, CHUNK); /* read, and found to be zero */
+        o.changes = &changes;
+        assert_ok(pump_one(&l, 0, bytes, size, NULL, &o, &counts, &err), &err);
+        assert_int_equal(counts.read_bytes, 100 * CHUNK);
+        assert_int_equal(counts.zero_bytes, CHUNK);
+        peer_fake_seen(l.fake, &seen);
+        /* 16 chunks of 64 KiB are a unit. */
+        assert_int_equal(seen.messages[PEER_FAKE_OFFER] - offers, gaps ? 7 : 100);
+        check_content(&l, 0, bytes, size);
+        lab_close(&l);
+    }
+    free(bytes);
+}
+
 static void
 several_reads_are_in_flight(void **state)
 {
@@ -553,6 +621,7 @@ main(void)
         cmocka_unit_test(what_the_collector_has_is_not_sent_again),
         cmocka_unit_test(limits_of_the_peer_are_kept_and_used),
         cmocka_unit_test(an_incremental_run_reads_what_changed),
+        cmocka_unit_test(scattered_changes_share_offers_where_the_peer_takes_gaps),
         cmocka_unit_test(several_reads_are_in_flight),
         cmocka_unit_test(a_read_error_ends_the_disk_with_that_error),
         cmocka_unit_test(a_refusal_of_the_peer_ends_the_disk_with_that_error),

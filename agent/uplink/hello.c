@@ -46,6 +46,7 @@ take_welcome(struct uplink_welcome *out, const Varve__V1__HelloReply *in, struct
     out->chunk_size = in->chunk_size;
     out->credit_bytes = in->credit_bytes;
     out->offers_in_flight = in->offers_in_flight;
+    out->takes_gaps = in->minor >= UPLINK_MINOR_GAPS;
     return VARVE_OK;
 }
 

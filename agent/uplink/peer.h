@@ -37,6 +37,7 @@ struct peer_limits {
     uint32_t chunk_size;
     uint32_t credit_bytes;     /* of Put, unanswered, all runs together: the peer itself keeps it */
     uint32_t offers_in_flight; /* unanswered Offers of one run: the caller keeps it */
+    bool takes_gaps;           /* an Offer may leave chunks out */
 };
 
 struct peer_position {
@@ -68,6 +69,12 @@ struct peer_disk {
     uint64_t tracked_bytes;
 };
 
+/* Before chunk `at` of those offered, `chunks` of the disk are left out. */
+struct peer_gap {
+    uint32_t at; /* 1 to count - 1, ascending */
+    uint64_t chunks;
+};
+
 struct peer_offer {
     const struct guid *run;
     uint32_t disk;
@@ -75,6 +82,8 @@ struct peer_offer {
     uint64_t count;
     const uint8_t *data; /* bit per chunk: named below; NULL: all zero */
     size_t data_len;
+    const struct peer_gap *gaps;
+    size_t gap_count; /* 0 unless the peer takes gaps */
     const struct chunk_id *names;
     size_t name_count;
 };

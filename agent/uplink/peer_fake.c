@@ -26,6 +26,9 @@ struct fake_chunk {
 struct fake_offer {
     uint64_t first;
     uint64_t count;
+    uint64_t end; /* behind the last chunk, gaps counted */
+    struct peer_gap *gaps;
+    size_t gap_count;
     uint8_t *data;             /* bit per chunk; NULL all zero */
     struct fake_chunk **names; /* name_count */
     size_t name_count;
@@ -188,6 +191,7 @@ fake_offer_whole(const struct fake_offer *o)
 static void
 fake_offer_release(struct fake_offer *o)
 {
+    free(o->gaps);
     free(o->data);
     free(o->names);
     free(o->needed);
@@ -201,7 +205,7 @@ fake_next_chunk(const struct fake_disk *d, size_t *whole)
     size_t i;
 
     for (i = 0; i < d->offer_count && fake_offer_whole(&d->offers[i]); i++) {
-        next = d->offers[i].first + d->offers[i].count;
+        next = d->offers[i].end;
     }
     *whole = i;
     return next;
@@ -304,6 +308,7 @@ fake_get_limits(struct peer *peer, struct peer_limits *out)
     out->chunk_size = f->options.chunk_size;
     out->credit_bytes = f->options.credit_bytes;
     out->offers_in_flight = f->options.offers_in_flight;
+    out->takes_gaps = f->options.takes_gaps;
 }
 
 static bool
@@ -427,20 +432,41 @@ fake_disk_begin(struct peer *peer, const struct guid *run, const struct peer_dis
     return rc;
 }
 
+/* Chunks from the first to the last that is offered. */
+static uint64_t
+fake_offer_span(struct peer_fake *f, const struct fake_disk *d, const struct peer_offer *o)
+{
+    uint64_t span = o->count;
+    size_t i;
+
+    if (o->gap_count > 0 && (!f->options.takes_gaps || !d->incremental)) {
+        fake_broken(f, "an offer with gaps where none may be");
+    }
+    for (i = 0; i < o->gap_count; i++) {
+        if (o->gaps[i].at == 0 || o->gaps[i].at >= o->count || o->gaps[i].chunks == 0 ||
+            (i > 0 && o->gaps[i].at <= o->gaps[i - 1].at)) {
+            fake_broken(f, "a gap of %" PRIu64 " chunks before chunk %" PRIu32, o->gaps[i].chunks,
+                        o->gaps[i].at);
+        }
+        span += o->gaps[i].chunks;
+    }
+    return span;
+}
+
 static void
 fake_check_offer(struct peer_fake *f, const struct fake_disk *d, const struct peer_offer *o)
 {
     uint64_t chunks = (d->size + f->options.chunk_size - 1) / f->options.chunk_size;
+    uint64_t span = fake_offer_span(f, d, o);
     size_t bits = 0;
     size_t in_flight = 0;
     uint64_t i;
 
-    if (o->count == 0 || o->first_chunk > chunks || o->count > chunks - o->first_chunk) {
+    if (o->count == 0 || o->first_chunk > chunks || span > chunks - o->first_chunk) {
         fake_broken(f, "an offer past the end of the disk");
         return;
     }
-    if (d->offer_count > 0 && o->first_chunk < d->offers[d->offer_count - 1].first +
-                                                   d->offers[d->offer_count - 1].count) {
+    if (d->offer_count > 0 && o->first_chunk < d->offers[d->offer_count - 1].end) {
         fake_broken(f, "offers do not ascend");
     }
     if (o->data != NULL) {
@@ -488,6 +514,15 @@ fake_keep_offer(struct peer_fake *f, struct fake_disk *d, const struct peer_offe
     memset(k, 0, sizeof(*k));
     k->first = o->first_chunk;
     k->count = o->count;
+    k->end = o->first_chunk + fake_offer_span(f, d, o);
+    k->gap_count = o->gap_count;
+    k->gaps = calloc(o->gap_count + 1, sizeof(*k->gaps));
+    if (k->gaps == NULL) {
+        abort();
+    }
+    for (i = 0; i < o->gap_count; i++) {
+        k->gaps[i] = o->gaps[i];
+    }
     k->name_count = o->name_count;
     if (o->data != NULL) {
         k->data = malloc(o->data_len);
@@ -551,6 +586,19 @@ fake_offer_at(struct fake_disk *d, uint64_t first)
     return NULL;
 }
 
+/* Where the i-th chunk of an offer stands on the disk. */
+static uint64_t
+fake_place(const struct fake_offer *o, uint64_t i)
+{
+    uint64_t chunk = o->first + i;
+    size_t g;
+
+    for (g = 0; g < o->gap_count && o->gaps[g].at <= i; g++) {
+        chunk += o->gaps[g].chunks;
+    }
+    return chunk;
+}
+
 /* Chunk number of the n-th name of an offer. */
 static uint64_t
 fake_name_chunk(const struct fake_offer *o, size_t name)
@@ -560,7 +608,7 @@ fake_name_chunk(const struct fake_offer *o, size_t name)
 
     for (i = 0; i < o->count; i++) {
         if (((o->data[i / 8] >> (i % 8)) & 1) != 0 && n++ == name) {
-            return o->first + i;
+            return fake_place(o, i);
         }
     }
     return UINT64_MAX;
@@ -715,7 +763,7 @@ fake_disk_close(struct peer_fake *f, struct fake_disk *d)
         for (k = 0; k < o->count; k++) {
             bool named = o->data != NULL && ((o->data[k / 8] >> (k % 8)) & 1) != 0;
 
-            d->leaves[o->first + k] = named ? o->names[name++] : NULL;
+            d->leaves[fake_place(o, k)] = named ? o->names[name++] : NULL;
         }
     }
 }

@@ -19,6 +19,7 @@ struct peer_fake_options {
     uint32_t chunk_size;
     uint32_t credit_bytes;
     uint32_t offers_in_flight;
+    bool takes_gaps;
     uint32_t seed;     /* of the order of answers */
     uint32_t delay_us; /* before each answer */
 };

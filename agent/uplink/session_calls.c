@@ -239,7 +239,14 @@ calls_offer(struct peer *p, const struct peer_offer *offer, struct peer_call *ca
     Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__Offer body = VARVE__V1__OFFER__INIT;
     struct aead_part names = {.data = offer->names, .len = offer->name_count * CHUNK_ID_SIZE};
+    uint64_t gaps[2 * PEER_OFFER_CHUNKS_MAX];
 
+    for (size_t i = 0; i < offer->gap_count; i++) {
+        gaps[2 * i] = offer->gaps[i].at;
+        gaps[2 * i + 1] = offer->gaps[i].chunks;
+    }
+    body.gaps = gaps;
+    body.n_gaps = 2 * offer->gap_count;
     wire_guid(&body.run_id, offer->run);
     body.disk = offer->disk;
     body.first_chunk = offer->first_chunk;

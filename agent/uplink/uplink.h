@@ -86,6 +86,7 @@ struct uplink_welcome {
     uint32_t chunk_size;
     uint32_t credit_bytes;
     uint32_t offers_in_flight;
+    bool takes_gaps;
 };
 
 struct channel_secret;

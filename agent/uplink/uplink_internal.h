@@ -8,7 +8,9 @@
 #include "wire/envelope.h"
 
 #define UPLINK_MAJOR 1u
-#define UPLINK_MINOR 0u
+#define UPLINK_MINOR 1u
+
+#define UPLINK_MINOR_GAPS 1u /* since then a collector takes Offers with gaps */
 
 #define UPLINK_DIAL_MS    20000u
 #define UPLINK_HELLO_MS   20000u

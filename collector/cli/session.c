@@ -10,7 +10,7 @@
 
 #define DIAL_TIMEOUT_MS 10000u
 #define PROTOCOL_MAJOR  1u
-#define PROTOCOL_MINOR  0u
+#define PROTOCOL_MINOR  1u
 
 struct session {
     struct channel *channel;

@@ -190,7 +190,9 @@ struct ingest_offer {
     uint32_t disk;
     uint64_t first_chunk;
     uint64_t count;
-    const uint8_t *data; /* count bits; data_len 0: all zero */
+    const uint64_t *gaps; /* pairs: before which of the count chunks, and how many are left out */
+    size_t gaps_len;      /* numbers, two a gap */
+    const uint8_t *data;  /* count bits; data_len 0: all zero */
     size_t data_len;
     const uint8_t *names; /* 32 bytes for each bit set */
     size_t names_len;

@@ -8,17 +8,63 @@
 
 /* The path of the data: which chunks are needed, and the chunks. */
 
+/* *span: chunks from the first to the last, those that are left out counted. */
+static enum varve_err
+check_gaps(const struct ingest_disk *d, const struct ingest_offer *o, uint64_t *span,
+           struct varve_error *err)
+{
+    uint64_t before = 0;
+
+    *span = o->count;
+    if (o->gaps_len == 0) {
+        return VARVE_OK;
+    }
+    if (!d->facts.incremental) {
+        return varve_error_set(
+            err, VARVE_ERR_PROTOCOL,
+            "offer with gaps for disk '%.64s'; a disk that is not incremental is "
+            "offered whole",
+            d->facts.name);
+    }
+    if (o->count > INGEST_OFFER_CHUNKS_MAX || o->gaps_len % 2 != 0) {
+        return varve_error_set(err, VARVE_ERR_PROTOCOL,
+                               "offer of %" PRIu64 " chunks with %zu numbers for its gaps; at most "
+                               "%u chunks, and pairs",
+                               o->count, o->gaps_len, INGEST_OFFER_CHUNKS_MAX);
+    }
+    for (size_t i = 0; i < o->gaps_len; i += 2) {
+        uint64_t at = o->gaps[i];
+        uint64_t chunks = o->gaps[i + 1];
+
+        if (at <= before || at >= o->count || chunks == 0 || chunks > d->chunk_count ||
+            *span > d->chunk_count) {
+            return varve_error_set(err, VARVE_ERR_PROTOCOL,
+                                   "offer of %" PRIu64 " chunks of disk '%.64s' with a gap of "
+                                   "%" PRIu64 " before chunk %" PRIu64,
+                                   o->count, d->facts.name, chunks, at);
+        }
+        before = at;
+        *span += chunks;
+    }
+    return VARVE_OK;
+}
+
 static enum varve_err
 check_offer(const struct ingest_disk *d, const struct ingest_offer *o, size_t *names,
             struct varve_error *err)
 {
+    uint64_t span = 0;
     size_t n = 0;
+    enum varve_err rc = check_gaps(d, o, &span, err);
 
-    if (o->count == 0 || !checked_range(o->first_chunk, o->count, d->chunk_count)) {
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    if (o->count == 0 || !checked_range(o->first_chunk, span, d->chunk_count)) {
         return varve_error_set(err, VARVE_ERR_PROTOCOL,
                                "offer of %" PRIu64 " chunks at %" PRIu64 " of disk '%.64s', which "
                                "has %" PRIu64,
-                               o->count, o->first_chunk, d->facts.name, d->chunk_count);
+                               span, o->first_chunk, d->facts.name, d->chunk_count);
     }
     if (o->data_len > 0) {
         if (o->count > INGEST_OFFER_CHUNKS_MAX || o->data_len != (size_t)(o->count + 7) / 8) {
@@ -132,10 +178,15 @@ offer(struct ingest_run *run, const struct ingest_offer *o, uint8_t *need, size_
     if (rc == VARVE_OK) {
         /* No bit set says the same as no bits. */
         rc = range_new(&r, o->first_chunk, o->count, names > 0 ? o->data_len : 0, (uint32_t)names,
-                       err);
+                       (uint32_t)(o->gaps_len / 2), err);
     }
     if (rc != VARVE_OK) {
         goto out;
+    }
+    for (size_t i = 0; i < r->gap_count; i++) {
+        r->gaps[i].at = o->gaps[2 * i];
+        r->gaps[i].chunks = o->gaps[2 * i + 1];
+        r->end += r->gaps[i].chunks;
     }
     if (names > 0) {
         memcpy(r->data, o->data, o->data_len);
@@ -160,10 +211,10 @@ offer(struct ingest_run *run, const struct ingest_offer *o, uint8_t *need, size_
     if (rc != VARVE_OK) {
         goto out;
     }
+    d->offered_to = r->end;
     r = NULL;
     (void)atomic_fetch_add(&run->ranges, 1);
     (void)atomic_fetch_add(&run->names, names);
-    d->offered_to = o->first_chunk + o->count;
     *need_len = needed == 0 ? 0 : (names + 7) / 8;
     rc = ingest_disk_take_locked(run, d, err);
 out:
@@ -190,7 +241,7 @@ ingest_offer(struct ingest_run *run, const struct ingest_offer *o,
 static uint32_t
 raw_len_of(const struct ingest_disk *d, const struct ingest_range *r, uint32_t k)
 {
-    bool ends_disk = r->first + r->count == d->chunk_count && k == r->name_count - 1 &&
+    bool ends_disk = r->end == d->chunk_count && k == r->name_count - 1 &&
                      bit_get(r->data, (size_t)r->count - 1);
 
     return ends_disk ? d->last_len : d->chunk_size;

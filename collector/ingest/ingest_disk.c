@@ -210,18 +210,17 @@ ingest_disk_rewind(struct ingest_run *run, struct ingest_disk *d)
     mutex_unlock(&d->lock);
 }
 
+/* The offered chunks [from, to) of r, neighbours that begin at chunk `first` of the disk; name: the
+ * next of the range's names. */
 static enum varve_err
-take_one(struct ingest_disk *d, const struct ingest_range *r, struct varve_error *err)
+take_stretch(struct ingest_disk *d, const struct ingest_range *r, uint64_t from, uint64_t to,
+             uint64_t first, size_t *name, struct varve_error *err)
 {
-    uint64_t holes_from = r->first;
-    size_t name = 0;
+    uint64_t holes_from = first;
     enum varve_err rc;
 
-    if (r->data == NULL) {
-        return manifest_builder_set_holes(d->builder, r->first, r->count, err);
-    }
-    for (uint64_t i = 0; i < r->count; i++) {
-        uint64_t chunk = r->first + i;
+    for (uint64_t i = from; i < to && r->data != NULL; i++) {
+        uint64_t chunk = first + (i - from);
 
         if (!bit_get(r->data, (size_t)i)) {
             continue;
@@ -232,17 +231,36 @@ take_one(struct ingest_disk *d, const struct ingest_range *r, struct varve_error
                 return rc;
             }
         }
-        rc = manifest_builder_set(d->builder, chunk, &r->names[name++], err);
+        rc = manifest_builder_set(d->builder, chunk, &r->names[(*name)++], err);
         if (rc != VARVE_OK) {
             return rc;
         }
         holes_from = chunk + 1;
     }
-    if (r->first + r->count > holes_from) {
-        return manifest_builder_set_holes(d->builder, holes_from, r->first + r->count - holes_from,
+    if (first + (to - from) > holes_from) {
+        return manifest_builder_set_holes(d->builder, holes_from, first + (to - from) - holes_from,
                                           err);
     }
     return VARVE_OK;
+}
+
+static enum varve_err
+take_one(struct ingest_disk *d, const struct ingest_range *r, struct varve_error *err)
+{
+    uint64_t chunk = r->first;
+    uint64_t from = 0;
+    size_t name = 0;
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t g = 0; g <= r->gap_count && rc == VARVE_OK; g++) {
+        uint64_t to = g < r->gap_count ? r->gaps[g].at : r->count;
+
+        rc = take_stretch(d, r, from, to, chunk, &name, err);
+        chunk += to - from;
+        chunk += g < r->gap_count ? r->gaps[g].chunks : 0;
+        from = to;
+    }
+    return rc;
 }
 
 /* A damaged older manifest is the one failure with a way out of its own. */
@@ -268,7 +286,7 @@ ingest_disk_take_locked(struct ingest_run *run, struct ingest_disk *d, struct va
             d->broken = true;
             return manifest_failed(d, err);
         }
-        d->taken_to = r->first + r->count;
+        d->taken_to = r->end;
         (void)atomic_fetch_sub(&run->ranges, 1);
         (void)atomic_fetch_sub(&run->names, r->name_count);
         range_queue_pop(&d->ranges);

@@ -85,6 +85,58 @@ offers_that_break_a_rule_end_the_run(void **state)
 }
 
 static void
+gaps_that_break_a_rule_end_the_run(void **state)
+{
+    static const struct {
+        const char *what;
+        uint64_t count;
+        size_t gaps_len;
+        uint64_t gaps[4];
+        bool whole; /* the disk is read whole */
+    } cases[] = {
+        {"half a gap", 4, 1, {1}, false},
+        {"a gap before the first chunk", 4, 2, {0, 1}, false},
+        {"a gap behind the last chunk", 4, 2, {4, 1}, false},
+        {"two gaps at one place", 4, 4, {1, 1, 1, 1}, false},
+        {"gaps that descend", 4, 4, {2, 1, 1, 1}, false},
+        {"a gap of nothing", 4, 2, {1, 0}, false},
+        {"a gap to behind the end", 4, 2, {1, 38}, false},
+        {"a gap that goes round", 4, 4, {1, UINT64_MAX, 2, 1}, false},
+        {"gaps that go round together", 4, 4, {1, 41, 2, UINT64_MAX - 41}, false},
+        {"more chunks than an offer may have", 1025, 2, {1, 1}, false},
+        {"a disk that is read whole", 4, 2, {1, 1}, true},
+    };
+    struct fixture *f = *state;
+    struct image im = image_new(40 * CHUNK + 99, 3);
+    struct point *p;
+
+    point_unref(back_up(f, 1, &im));
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t need[INGEST_OFFER_CHUNKS_MAX / 8];
+        struct ingest_offer o = {
+            .count = cases[i].count, .gaps = cases[i].gaps, .gaps_len = cases[i].gaps_len};
+        struct ingest_run *run = start_run(f, (uint8_t)(i + 2));
+        size_t need_len = 0;
+        struct run_info info;
+
+        begin_disk(run, 0, &im, !cases[i].whole);
+        if (ingest_offer(run, &o, need, &need_len, &err) != VARVE_ERR_PROTOCOL) {
+            fail_msg("%s: %s", cases[i].what, varve_err_name(err.code));
+        }
+        info = info_of(run);
+        assert_int_equal(info.phase, RUN_CLEAN);
+        ingest_end(f->ing, &info.host, &info.id, &info.error, NULL, 0);
+        ingest_forget(f->ing, run);
+        ingest_run_unref(run);
+    }
+    assert_int_equal(point_count(f), 1);
+    p = back_up(f, 200, &im);
+    assert_point_holds(f, p, 0, &im);
+    point_unref(p);
+    free(im.data);
+}
+
+static void
 an_offer_of_too_many_named_chunks_ends_the_run(void **state)
 {
     struct fixture *f = *state;
@@ -462,6 +514,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         CASE(offers_that_break_a_rule_end_the_run),
+        CASE(gaps_that_break_a_rule_end_the_run),
         CASE(an_offer_of_too_many_named_chunks_ends_the_run),
         CASE(puts_that_break_a_rule_end_the_run),
         CASE(bytes_that_are_not_those_of_the_name_end_the_run),

@@ -255,6 +255,43 @@ a_joined_run_goes_on_where_everything_before_is_complete(void **state)
 }
 
 static void
+what_lies_in_the_gaps_of_an_offer_keeps_the_content_of_the_base(void **state)
+{
+    static const uint64_t changed[] = {0, 1, 7, 90, 91, 92, 200, 300};
+    static const uint64_t zeroed[] = {301, 303};
+    struct fixture *f = *state;
+    struct image im = image_new(303 * CHUNK + 512, 1);
+    struct test_random r = {9};
+    struct ingest_begun begun;
+    struct ingest_run *run;
+    struct offered o;
+    struct point *p = back_up(f, 1, &im);
+
+    point_unref(p);
+    for (size_t i = 0; i < sizeof(changed) / sizeof(changed[0]); i++) {
+        test_random_fill(&r, im.data + changed[i] * CHUNK, CHUNK);
+    }
+    zero_chunk(&im, 91);
+    zero_chunk(&im, 301);
+    zero_chunk(&im, 303);
+    run = start_run(f, 2);
+    begin_disk(run, 0, &im, true);
+    assert_ok(try_offer_of(run, 0, &im, changed, 8, &o), &err);
+    assert_int_equal(needed(&o), 7);
+    put_needed(run, &im, &o);
+    lose_and_come_back(f, run, &begun);
+    assert_int_equal(begun.disks[0].next_chunk, 301);
+    assert_ok(try_offer_of(run, 0, &im, zeroed, 2, &o), &err);
+    assert_ok(ingest_disk_end(run, 0, 10 * CHUNK, &err), &err);
+    p = commit(run, 1);
+    assert_point_holds(f, p, 0, &im);
+    assert_true(p->disks[0].new_bytes == 7 * CHUNK);
+    end_run(f, run);
+    point_unref(p);
+    free(im.data);
+}
+
+static void
 a_run_must_be_begun_again_on_a_new_connection(void **state)
 {
     struct fixture *f = *state;
@@ -449,6 +486,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(a_full_run_becomes_a_point_with_the_same_bytes),
         CASE(an_incremental_run_changes_what_was_offered_and_keeps_the_rest),
+        CASE(what_lies_in_the_gaps_of_an_offer_keeps_the_content_of_the_base),
         CASE(the_start_of_a_run_names_the_change_ids_of_the_last_point),
         CASE(nothing_is_asked_for_that_is_there),
         CASE(equal_chunks_are_asked_for_once),

@@ -102,30 +102,47 @@ zero_chunk(struct image *im, uint64_t chunk)
 }
 
 enum varve_err
-try_offer(struct ingest_run *run, uint32_t disk, const struct image *im, uint64_t first,
-          uint64_t count, struct offered *out)
+try_offer_of(struct ingest_run *run, uint32_t disk, const struct image *im, const uint64_t *chunks,
+             size_t count, struct offered *out)
 {
     uint8_t bits[INGEST_OFFER_CHUNKS_MAX / 8] = {0};
     struct chunk_id names[INGEST_OFFER_CHUNKS_MAX];
-    struct ingest_offer o = {.disk = disk, .first_chunk = first, .count = count};
+    uint64_t gaps[2 * INGEST_OFFER_CHUNKS_MAX];
+    struct ingest_offer o = {.disk = disk, .first_chunk = chunks[0], .count = count, .gaps = gaps};
 
     memset(out, 0, sizeof(*out));
     out->disk = disk;
-    out->first = first;
-    for (uint64_t i = 0; i < count; i++) {
-        const uint8_t *p = im->data + (first + i) * CHUNK;
+    out->first = chunks[0];
+    for (size_t i = 0; i < count; i++) {
+        const uint8_t *p = im->data + chunks[i] * CHUNK;
 
-        if (!codec_is_zero(p, chunk_len(im, first + i))) {
-            bit_set(bits, (size_t)i);
-            out->chunk[out->names] = first + i;
-            chunk_id_of(&names[out->names++], p, chunk_len(im, first + i));
+        if (i > 0 && chunks[i] > chunks[i - 1] + 1) {
+            gaps[o.gaps_len++] = i;
+            gaps[o.gaps_len++] = chunks[i] - chunks[i - 1] - 1;
+        }
+        if (!codec_is_zero(p, chunk_len(im, chunks[i]))) {
+            bit_set(bits, i);
+            out->chunk[out->names] = chunks[i];
+            chunk_id_of(&names[out->names++], p, chunk_len(im, chunks[i]));
         }
     }
     o.data = bits;
-    o.data_len = out->names > 0 ? (size_t)(count + 7) / 8 : 0;
+    o.data_len = out->names > 0 ? (count + 7) / 8 : 0;
     o.names = names[0].bytes;
     o.names_len = out->names * CHUNK_ID_SIZE;
     return ingest_offer(run, &o, out->need, &out->need_len, &err);
+}
+
+enum varve_err
+try_offer(struct ingest_run *run, uint32_t disk, const struct image *im, uint64_t first,
+          uint64_t count, struct offered *out)
+{
+    uint64_t chunks[INGEST_OFFER_CHUNKS_MAX];
+
+    for (uint64_t i = 0; i < count; i++) {
+        chunks[i] = first + i;
+    }
+    return try_offer_of(run, disk, im, chunks, (size_t)count, out);
 }
 
 void

@@ -68,6 +68,9 @@ enum varve_err try_offer(struct ingest_run *run, uint32_t disk, const struct ima
                          uint64_t first, uint64_t count, struct offered *out);
 void do_offer(struct ingest_run *run, uint32_t disk, const struct image *im, uint64_t first,
               uint64_t count, struct offered *out);
+/* One Offer of the chunks listed, ascending, with a gap wherever they are no neighbours. */
+enum varve_err try_offer_of(struct ingest_run *run, uint32_t disk, const struct image *im,
+                            const uint64_t *chunks, size_t count, struct offered *out);
 size_t needed(const struct offered *o);
 /* A Put of those of the names from..to that are needed; free(p->bulk) after it was stored. */
 void prepare(struct prepared *p, const struct image *im, const struct offered *o, size_t from,

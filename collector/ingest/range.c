@@ -28,19 +28,23 @@ range_queue_clear(struct range_queue *q)
 
 enum varve_err
 range_new(struct ingest_range **out, uint64_t first, uint64_t count, size_t data_len,
-          uint32_t name_count, struct varve_error *err)
+          uint32_t name_count, uint32_t gap_count, struct varve_error *err)
 {
+    size_t gaps = (size_t)gap_count * sizeof(struct range_gap);
     size_t names = (size_t)name_count * sizeof(struct chunk_id);
     size_t wanted = (name_count + 7u) / 8;
-    struct ingest_range *r = calloc(1, sizeof(*r) + names + data_len + wanted);
+    struct ingest_range *r = calloc(1, sizeof(*r) + gaps + names + data_len + wanted);
 
     if (r == NULL) {
         return varve_error_nomem(err);
     }
     r->first = first;
     r->count = count;
+    r->end = first + count;
     r->name_count = name_count;
-    r->names = (struct chunk_id *)(r + 1);
+    r->gap_count = gap_count;
+    r->gaps = (struct range_gap *)(r + 1);
+    r->names = (struct chunk_id *)(r->gaps + gap_count);
     if (data_len > 0) {
         r->data = (uint8_t *)(r->names + name_count);
         r->wanted = r->data + data_len;

@@ -17,13 +17,21 @@
  *
  * Threads: one at a time (the disk's lock).
  */
+struct range_gap {
+    uint64_t at;     /* before which of the offered chunks */
+    uint64_t chunks; /* left out there */
+};
+
 struct ingest_range {
     uint64_t first;
-    uint64_t count;
+    uint64_t count; /* chunks offered */
+    uint64_t end;   /* the first chunk behind it, gaps counted */
     uint32_t name_count;
+    uint32_t gap_count;
     uint32_t missing; /* asked for, not put */
     uint8_t *data;    /* count bits: has a name; NULL: all zero */
-    uint8_t *wanted;  /* name_count bits: asked for, no Put has brought it */
+    struct range_gap *gaps;
+    uint8_t *wanted; /* name_count bits: asked for, no Put has brought it */
     struct chunk_id *names;
 };
 
@@ -45,9 +53,11 @@ struct range_queue {
 void range_queue_init(struct range_queue *q);
 void range_queue_clear(struct range_queue *q); /* forgets everything, keeps nothing */
 
-/* A range in one piece of memory, zeroed; data_len is 0 or enough for count bits. */
+/* A range in one piece of memory, zeroed, end as without gaps; data_len is 0 or enough for count
+ * bits. */
 VARVE_CHECK enum varve_err range_new(struct ingest_range **out, uint64_t first, uint64_t count,
-                                     size_t data_len, uint32_t name_count, struct varve_error *err);
+                                     size_t data_len, uint32_t name_count, uint32_t gap_count,
+                                     struct varve_error *err);
 /* Takes r on success; first lies behind all others (caller checked). */
 VARVE_CHECK enum varve_err range_queue_push(struct range_queue *q, struct ingest_range *r,
                                             struct varve_error *err);

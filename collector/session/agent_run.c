@@ -110,6 +110,8 @@ take_offer(struct session *s, const struct envelope_in *in, struct ingest_run *r
     const struct ingest_offer o = {.disk = m->disk,
                                    .first_chunk = m->first_chunk,
                                    .count = m->count,
+                                   .gaps = m->gaps,
+                                   .gaps_len = m->n_gaps,
                                    .data = m->data.data,
                                    .data_len = m->data.len,
                                    .names = in->bulk,

@@ -103,7 +103,8 @@ offer(struct ingest_run *run, struct input *in)
     struct chunk_id names[32];
     uint8_t chunk[CHUNK];
     uint8_t need[INGEST_OFFER_CHUNKS_MAX / 8];
-    struct ingest_offer o = {.data = bits, .names = names[0].bytes};
+    uint64_t gaps[4];
+    struct ingest_offer o = {.gaps = gaps, .data = bits, .names = names[0].bytes};
     size_t need_len = 0;
     size_t n = 0;
     struct varve_error err;
@@ -111,6 +112,11 @@ offer(struct ingest_run *run, struct input *in)
     o.disk = next(in) % DISKS;
     o.first_chunk = next(in) % 128;
     o.count = next(in) % 33;
+    o.gaps_len = next(in);
+    o.gaps_len = o.gaps_len < 0xf0 ? 0 : o.gaps_len % 5;
+    for (size_t i = 0; i < o.gaps_len; i++) {
+        gaps[i] = next(in) % 16;
+    }
     o.data_len = next(in) % 5;
     for (size_t i = 0; i < 4; i++) {
         bits[i] = next(in);
