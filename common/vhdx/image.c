@@ -16,44 +16,51 @@ struct image {
     unsigned count;
 };
 
-static bool
-is_same_file(const struct layer *a, const struct layer *b)
-{
-    return a->f.device == b->f.device && a->f.inode == b->f.inode &&
-           (a->f.inode != 0 || strcmp(a->f.path, b->f.path) == 0);
-}
-
+/* Every file gets its part of the memory that one image may take. */
 static enum varve_err
-check_parent(const struct image *img, const struct layer *parent, struct varve_error *err)
+share_memory(struct image *img, struct varve_error *err)
 {
-    const struct layer *child = img->layers[img->count - 1];
+    size_t overlays = 0;
     unsigned i;
 
     for (i = 0; i < img->count; i++) {
-        if (is_same_file(img->layers[i], parent)) {
-            return varve_error_set(err, VARVE_ERR_CORRUPT,
-                                   "disk '%s': its chain of parents comes back to '%s'",
-                                   child->f.path, parent->f.path);
-        }
+        struct layer *l = img->layers[i];
+
+        overlays += l->overlay;
+        l->ops->set_cache(l, IMAGE_BAT_CACHE / img->count);
     }
-    if (img->count == IMAGE_CHAIN_MAX) {
-        return varve_error_set(err, VARVE_ERR_LIMIT, "disk '%s': more than %u files in its chain",
-                               img->layers[0]->f.path, IMAGE_CHAIN_MAX);
-    }
-    if (parent->info.virtual_size != child->info.virtual_size) {
-        return varve_error_set(
-            err, VARVE_ERR_CORRUPT,
-            "disk '%s' has %" PRIu64 " bytes, its parent '%s' %" PRIu64 ": one of them was resized",
-            child->f.path, child->info.virtual_size, parent->f.path, parent->info.virtual_size);
-    }
-    if (parent->info.logical_sector != child->info.logical_sector) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT,
-                               "disk '%s' has sectors of %" PRIu32 " bytes, its parent '%s' of "
-                               "%" PRIu32,
-                               child->f.path, child->info.logical_sector, parent->f.path,
-                               parent->info.logical_sector);
+    if (overlays > IMAGE_LOG_MAX) {
+        return varve_error_set(err, VARVE_ERR_LIMIT,
+                               "disk '%s': the logs of its chain take %zu bytes, at most %u are "
+                               "replayed; let the host that wrote them open the disk once",
+                               img->layers[0]->f.path, overlays, IMAGE_LOG_MAX);
     }
     return VARVE_OK;
+}
+
+static enum varve_err
+add_parent(struct image *img, struct varve_error *err)
+{
+    struct layer *child = img->layers[img->count - 1];
+    struct parent_found found = {NULL, false, 0};
+    struct layer *next = NULL;
+    enum varve_err rc;
+
+    rc = parent_find(&found, child, err);
+    if (rc == VARVE_OK) {
+        rc = layer_open(&next, child->f.fs, found.path, 0, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = parent_check(img->layers, img->count, next, err);
+    }
+    if (rc == VARVE_OK) {
+        img->layers[img->count++] = next;
+        next = NULL;
+        rc = share_memory(img, err);
+    }
+    layer_free(next);
+    free(found.path);
+    return rc;
 }
 
 enum varve_err
@@ -61,7 +68,6 @@ image_open(struct image **out, struct fs *fs, const char *path, unsigned flags,
            struct varve_error *err)
 {
     struct image *img = NULL;
-    struct layer *next = NULL;
     enum varve_err rc;
 
     img = calloc(1, sizeof(*img));
@@ -73,22 +79,16 @@ image_open(struct image **out, struct fs *fs, const char *path, unsigned flags,
         goto out;
     }
     img->count = 1;
-    while ((flags & IMAGE_NO_PARENT) == 0 && img->layers[img->count - 1]->has_parent) {
-        rc = parent_open(&next, img->layers[img->count - 1], err);
-        if (rc != VARVE_OK) {
-            goto out;
-        }
-        rc = check_parent(img, next, err);
-        if (rc != VARVE_OK) {
-            goto out;
-        }
-        img->layers[img->count++] = next;
-        next = NULL;
+    rc = share_memory(img, err);
+    while (rc == VARVE_OK && (flags & IMAGE_NO_PARENT) == 0 &&
+           img->layers[img->count - 1]->has_parent) {
+        rc = add_parent(img, err);
     }
-    *out = img;
-    img = NULL;
+    if (rc == VARVE_OK) {
+        *out = img;
+        img = NULL;
+    }
 out:
-    layer_free(next);
     image_close(img);
     return rc;
 }

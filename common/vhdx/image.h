@@ -52,6 +52,7 @@ struct image_info {
     struct guid disk_id;         /* VHDX: page 83 id; VHD: unique id; raw: zero */
     struct guid data_write_guid; /* VHDX only */
     bool log_replayed;
+    bool in_set;           /* the path that was opened is a VHD Set; this is its backing file */
     unsigned chain_length; /* 1 = no parent */
     char creator[64];      /* UTF-8, "" unknown, cut if longer */
 };

@@ -5,6 +5,7 @@
 
 #include "os/path.h"
 #include "vhdx/image_internal.h"
+#include "vhdx/vhd_set.h"
 #include "vhdx/vhdx_format.h"
 
 enum varve_err
@@ -20,7 +21,7 @@ layer_link_id(const struct layer *l)
     return l->info.format == IMAGE_VHDX ? &l->info.data_write_guid : &l->info.disk_id;
 }
 
-static void
+void
 layer_file_close(struct layer_file *f)
 {
     file_close(f->file);
@@ -31,11 +32,7 @@ layer_file_close(struct layer_file *f)
 void
 layer_release(struct layer *l)
 {
-    unsigned i;
-
-    for (i = 0; i < l->parent.path_count; i++) {
-        free(l->parent.paths[i]);
-    }
+    parent_hint_release(&l->parent);
     layer_file_close(&l->f);
 }
 
@@ -72,9 +69,9 @@ may_be_raw(const char *path)
            !path_has_suffix(path, ".avhdx") && !path_has_suffix(path, ".vhds");
 }
 
-static enum varve_err
-find_format(enum image_format *out, const struct layer_file *f, unsigned flags,
-            struct varve_error *err)
+enum varve_err
+layer_file_format(enum image_format *out, const struct layer_file *f, unsigned flags,
+                  struct varve_error *err)
 {
     uint8_t start[8] = {0};
     size_t got = 0;
@@ -106,7 +103,7 @@ find_format(enum image_format *out, const struct layer_file *f, unsigned flags,
 }
 
 static enum varve_err
-layer_file_open(struct layer_file *out, struct fs *fs, const char *path, struct varve_error *err)
+open_one(struct layer_file *out, struct fs *fs, const char *path, struct varve_error *err)
 {
     struct layer_file f;
     struct file_stat st;
@@ -142,6 +139,70 @@ out:
     return rc;
 }
 
+static enum varve_err
+is_set(bool *out, const struct layer_file *f, struct varve_error *err)
+{
+    uint8_t start[8] = {0};
+    size_t got = 0;
+    enum varve_err rc;
+
+    *out = false;
+    if (!path_has_suffix(f->path, ".vhds")) {
+        return VARVE_OK;
+    }
+    rc = file_read(f->file, start, sizeof(start), 0, &got, err);
+    if (rc == VARVE_OK) {
+        *out = memcmp(start, VHD_SET_SIGNATURE, sizeof(start)) == 0;
+    }
+    return rc;
+}
+
+enum varve_err
+layer_file_open(struct layer_file *out, struct fs *fs, const char *path, struct varve_error *err)
+{
+    struct layer_file set;
+    char *name = NULL;
+    char *folder = NULL;
+    char *backing = NULL;
+    bool found = false;
+    enum varve_err rc;
+
+    memset(&set, 0, sizeof(set));
+    rc = open_one(&set, fs, path, err);
+    if (rc == VARVE_OK) {
+        rc = is_set(&found, &set, err);
+    }
+    if (rc != VARVE_OK || !found) {
+        goto out;
+    }
+    rc = vhd_set_read(&name, set.file, set.size, err);
+    if (rc == VARVE_OK) {
+        rc = path_dirname(&folder, path, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = path_join(&backing, folder, name, err);
+    }
+    layer_file_close(&set);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    rc = open_one(&set, fs, backing, err);
+    if (rc != VARVE_OK) {
+        (void)varve_error_prefix(err, "VHD set: its backing file '%s'", name);
+    }
+    set.in_set = true;
+out:
+    if (rc == VARVE_OK) {
+        *out = set;
+    } else {
+        layer_file_close(&set);
+    }
+    free(name);
+    free(folder);
+    free(backing);
+    return rc;
+}
+
 enum varve_err
 layer_open(struct layer **out, struct fs *fs, const char *path, unsigned flags,
            struct varve_error *err)
@@ -153,7 +214,7 @@ layer_open(struct layer **out, struct fs *fs, const char *path, unsigned flags,
     memset(&f, 0, sizeof(f));
     rc = layer_file_open(&f, fs, path, err);
     if (rc == VARVE_OK) {
-        rc = find_format(&format, &f, flags, err);
+        rc = layer_file_format(&format, &f, flags, err);
     }
     if (rc != VARVE_OK) {
         goto out;
@@ -168,6 +229,9 @@ layer_open(struct layer **out, struct fs *fs, const char *path, unsigned flags,
     case IMAGE_RAW:
         rc = raw_layer_open(out, &f, err);
         break;
+    }
+    if (rc == VARVE_OK) {
+        (*out)->info.in_set = (*out)->f.in_set;
     }
 out:
     layer_file_close(&f);

@@ -38,6 +38,31 @@ page_cache_release(struct page_cache *c)
     mutex_destroy(&c->lock);
 }
 
+void
+page_cache_resize(struct page_cache *c, size_t slots)
+{
+    struct page_cache_slot *fresh;
+    size_t i;
+
+    slots = slots == 0 ? 1 : slots;
+    fresh = slots == c->slot_count ? NULL : calloc(slots, sizeof(*fresh));
+    if (fresh == NULL) {
+        return; /* as it is, then */
+    }
+    for (i = 0; i < c->slot_count; i++) {
+        struct page_cache_slot *to = &fresh[c->slots[i].page % slots];
+
+        if (c->slots[i].data != NULL && to->data == NULL) {
+            *to = c->slots[i];
+        } else {
+            free(c->slots[i].data);
+        }
+    }
+    free(c->slots);
+    c->slots = fresh;
+    c->slot_count = slots;
+}
+
 /* Copies from the page if it is there. */
 static int
 copy_present(struct page_cache *c, void *buf, size_t len, uint64_t page, size_t in_page)

@@ -39,6 +39,10 @@ VARVE_CHECK enum varve_err page_cache_init(struct page_cache *c, size_t page_siz
                                            struct varve_error *err);
 void page_cache_release(struct page_cache *c); /* all zero bytes: never initialised, fine */
 
+/* Another number of slots, at least 1; nobody may read meanwhile.  Without memory for it nothing
+ * changes. */
+void page_cache_resize(struct page_cache *c, size_t slots);
+
 /* [off, off + len) must lie inside the file. */
 VARVE_CHECK enum varve_err page_cache_read(struct page_cache *c, void *buf, size_t len,
                                            uint64_t off, struct varve_error *err);

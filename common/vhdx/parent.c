@@ -1,89 +1,148 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "os/path.h"
 #include "vhdx/image_internal.h"
 
+/*
+ * Looking for a parent.  Its id decides; the paths only say where to look first, since they name
+ * places of the machine that made the child and Windows lets them grow stale:
+ *
+ *   1. a relative path, from the folder of the child; a path that begins with '/', as it is
+ *   2. the last part of every path, in the folder of the child
+ *   3. the end of every path, two parts and more of it, below the folders that the child is in: for
+ *      a tree that was copied or mounted elsewhere
+ *   4. every disk in the folder of the child, for chains whose files were renamed
+ *
+ * Names are compared as they are first, then without the case of ASCII letters, as Windows does.
+ */
+
 /* A folder with more disks than this is not searched any further. */
 #define FOLDER_ENTRIES_MAX 4096u
+#define ANCESTORS_MAX      4u
+#define PARTS_MAX          8u
 
-enum varve_err
-parent_hint_add_path(struct parent_hint *h, const char *path, bool base_name,
-                     struct varve_error *err)
+struct search {
+    const struct layer *child;
+    char *folder; /* of the child */
+    struct parent_found *out;
+    char *other; /* the first disk of another id that stood where the parent should; owned */
+};
+
+/* ---- names ---- */
+
+struct caseless {
+    const char *want;
+    size_t len;
+    char *found;
+    bool failed;
+};
+
+static char
+lower(char c)
 {
-    char text[PARENT_PATH_SIZE] = {0};
-    const char *start = text;
-    size_t len = strlen(path) + 1;
-    unsigned i;
-
-    if (len > sizeof(text) || h->path_count == PARENT_PATHS_MAX) {
-        return VARVE_OK;
-    }
-    for (i = 0; i < len; i++) {
-        text[i] = path[i];
-        if (text[i] == '\\') {
-            text[i] = '/';
-        }
-    }
-    if (base_name) {
-        const char *slash = strrchr(text, '/');
-
-        start = slash == NULL ? text : slash + 1;
-    } else {
-        while (start[0] == '.' && start[1] == '/') {
-            start += 2;
-        }
-        if (start[0] == '/' || (start[0] != '\0' && start[1] == ':')) {
-            return VARVE_OK; /* a relative path that is none */
-        }
-    }
-    if (strcmp(start, "") == 0 || strcmp(start, ".") == 0 || strcmp(start, "..") == 0) {
-        return VARVE_OK;
-    }
-    for (i = 0; i < h->path_count; i++) {
-        if (strcmp(h->paths[i], start) == 0) {
-            return VARVE_OK;
-        }
-    }
-    len = strlen(start) + 1;
-    h->paths[h->path_count] = malloc(len);
-    if (h->paths[h->path_count] == NULL) {
-        return varve_error_nomem(err);
-    }
-    memcpy(h->paths[h->path_count], start, len);
-    h->path_count++;
-    return VARVE_OK;
+    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
 }
 
-/* A name beside the child, on the heap. */
-static enum varve_err
-beside(char **out, const char *child, const char *name, struct varve_error *err)
+static char *
+copy_text(const char *text)
 {
-    char *folder = NULL;
-    enum varve_err rc = path_dirname(&folder, child, err);
+    size_t len = strlen(text) + 1;
+    char *copy = malloc(len);
 
-    if (rc == VARVE_OK) {
-        rc = path_join(out, folder, name, err);
+    if (copy != NULL) {
+        memcpy(copy, text, len);
     }
-    free(folder);
-    return rc;
+    return copy;
 }
 
+/* Of several the first by name, so that it does not depend on the file system. */
 static bool
-is_wanted(const struct parent_hint *h, const struct guid *id)
+match_name(void *arg, const char *name, bool is_dir)
 {
-    unsigned i;
+    struct caseless *c = arg;
+    size_t i;
 
-    for (i = 0; i < h->id_count; i++) {
-        if (guid_equal(&h->ids[i], id)) {
+    (void)is_dir;
+    if (strlen(name) != c->len) {
+        return true;
+    }
+    for (i = 0; i < c->len; i++) {
+        if (lower(name[i]) != lower(c->want[i])) {
             return true;
         }
     }
-    return false;
+    if (c->found == NULL || strcmp(name, c->found) < 0) {
+        free(c->found);
+        c->found = copy_text(name);
+        c->failed = c->found == NULL;
+    }
+    return !c->failed;
 }
 
-/* The id of the file at path, or why there is none. */
+/* One part of a path in a folder: as it is, else without case.  False: it is not there. */
+static bool
+find_part(char **out, struct fs *fs, const char *folder, const char *part, size_t len)
+{
+    char name[PARENT_PATH_SIZE];
+    struct caseless c = {name, len, NULL, false};
+    struct varve_error ignored;
+    struct file_stat st;
+    bool found = false;
+
+    memcpy(name, part, len);
+    name[len] = '\0';
+    if (path_join(out, folder, name, &ignored) != VARVE_OK) {
+        return false;
+    }
+    if (fs_stat(fs, *out, &st, &ignored) == VARVE_OK) {
+        return true;
+    }
+    free(*out);
+    *out = NULL;
+    if (fs_list(fs, folder, match_name, &c, &ignored) == VARVE_OK && c.found != NULL) {
+        found = path_join(out, folder, c.found, &ignored) == VARVE_OK;
+    }
+    free(c.found);
+    return found;
+}
+
+/* A path of several parts below a folder, on the heap; NULL: it is not there. */
+static char *
+find_below(struct fs *fs, const char *folder, const char *rel)
+{
+    struct varve_error ignored;
+    struct file_stat st;
+    char *at = NULL;
+
+    if (path_join(&at, folder, rel, &ignored) == VARVE_OK &&
+        fs_stat(fs, at, &st, &ignored) == VARVE_OK) {
+        return at;
+    }
+    free(at);
+    at = copy_text(folder);
+    while (at != NULL && *rel != '\0') {
+        size_t len = strcspn(rel, "/");
+        char *next = NULL;
+
+        if (len == 0 || (len == 1 && rel[0] == '.')) {
+            rel += len + (rel[len] == '/' ? 1 : 0);
+            continue;
+        }
+        if (!find_part(&next, fs, at, rel, len)) {
+            next = NULL;
+        }
+        free(at);
+        at = next;
+        rel += len + (rel[len] == '/' ? 1 : 0);
+    }
+    return at;
+}
+
+/* ---- ids ---- */
+
 static enum varve_err
 peek_id(struct fs *fs, const char *path, enum image_format format, struct guid *out,
         struct varve_error *err)
@@ -93,58 +152,133 @@ peek_id(struct fs *fs, const char *path, enum image_format format, struct guid *
     enum varve_err rc;
 
     rc = file_open(fs, &f, path, FILE_READ, err);
-    if (rc != VARVE_OK) {
-        goto out;
+    if (rc == VARVE_OK) {
+        rc = file_fstat(f, &st, err);
     }
-    rc = file_fstat(f, &st, err);
-    if (rc != VARVE_OK) {
-        goto out;
+    if (rc == VARVE_OK && !st.is_regular) {
+        rc = varve_error_set(err, VARVE_ERR_INVALID, "not a regular file");
     }
-    if (format == IMAGE_VHDX) {
+    if (rc == VARVE_OK && format == IMAGE_VHDX) {
         rc = vhdx_peek_id(f, st.size, out, err);
-    } else {
+    } else if (rc == VARVE_OK) {
         rc = vhd_peek_id(f, st.size, out, err);
     }
-out:
     file_close(f);
     return rc;
 }
 
-/* What became of the looking so far; the best reason to tell if nothing is found. */
-struct search {
-    const struct layer *child;
-    bool other_disk; /* there was a disk at one of the paths, of another id */
-    char *tried;     /* the first path that was there; owned */
-};
-
-/* True when *out is the open parent or *rc says why a file of the right id cannot be opened. */
+/* Takes path.  True when it is the parent. */
 static bool
-try_path(struct layer **out, struct search *s, const char *path, bool named, enum varve_err *rc,
-         struct varve_error *err)
+try_path(struct search *s, char *path, bool named)
 {
-    const struct layer *child = s->child;
+    const struct parent_hint *h = &s->child->parent;
     struct varve_error ignored;
     struct guid id;
-    struct layer *l = NULL;
+    unsigned i;
 
-    if (peek_id(child->f.fs, path, child->parent.format, &id, &ignored) != VARVE_OK) {
+    if (path == NULL || peek_id(s->child->f.fs, path, h->format, &id, &ignored) != VARVE_OK) {
+        free(path);
         return false;
     }
-    if (!is_wanted(&child->parent, &id)) {
-        if (named && s->tried == NULL) {
-            s->other_disk = path_join(&s->tried, "", path, &ignored) == VARVE_OK;
+    for (i = 0; i < h->id_count; i++) {
+        if (guid_equal(&h->ids[i], &id)) {
+            s->out->path = path;
+            s->out->id = i;
+            s->out->by_id_only = !named;
+            return true;
         }
-        return false;
     }
-    *rc = layer_open(&l, child->f.fs, path, 0, err);
-    if (*rc == VARVE_OK &&
-        (l->info.format != child->parent.format || !is_wanted(&child->parent, layer_link_id(l)))) {
-        layer_free(l);
-        *rc = varve_error_set(err, VARVE_ERR_BUSY, "disk '%s': changed while it was opened", path);
-        return true;
+    if (named && s->other == NULL) {
+        s->other = path;
+    } else {
+        free(path);
     }
-    *out = l;
-    return true;
+    return false;
+}
+
+/* ---- places ---- */
+
+static bool
+try_paths(struct search *s)
+{
+    const struct parent_hint *h = &s->child->parent;
+    struct fs *fs = s->child->f.fs;
+    unsigned i;
+
+    for (i = 0; i < h->path_count; i++) {
+        const struct parent_path *p = &h->paths[i];
+
+        if (!p->absolute && try_path(s, find_below(fs, s->folder, p->text), true)) {
+            return true;
+        }
+        if (p->here && try_path(s, copy_text(p->text), true)) {
+            return true;
+        }
+    }
+    for (i = 0; i < h->path_count; i++) {
+        if (try_path(s, find_below(fs, s->folder, path_basename(h->paths[i].text)), true)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* The last n parts of a path; NULL when it has not so many or goes up. */
+static const char *
+last_parts(const char *text, unsigned n)
+{
+    const char *p = text + strlen(text);
+
+    for (; p > text && n > 0; p--) {
+        n -= p[-1] == '/' ? 1u : 0u;
+    }
+    if (n > 1 || (n == 1 && p != text)) {
+        return NULL;
+    }
+    p += *p == '/' ? 1 : 0;
+    return strncmp(p, "../", 3) == 0 || strstr(p, "/../") != NULL || *p == '\0' ? NULL : p;
+}
+
+static bool
+try_below(struct search *s, const char *folder)
+{
+    const struct parent_hint *h = &s->child->parent;
+    unsigned parts;
+    unsigned i;
+
+    for (parts = PARTS_MAX; parts > 1; parts--) {
+        for (i = 0; i < h->path_count; i++) {
+            const char *end = last_parts(h->paths[i].text, parts);
+
+            if (end != NULL && try_path(s, find_below(s->child->f.fs, folder, end), true)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
+
+static bool
+try_ancestors(struct search *s)
+{
+    struct varve_error ignored;
+    char *at = copy_text(s->folder);
+    bool found = false;
+    unsigned i;
+
+    for (i = 0; i <= ANCESTORS_MAX && at != NULL && !found; i++) {
+        char *up = NULL;
+
+        found = try_below(s, at);
+        if (path_dirname(&up, at, &ignored) != VARVE_OK || strcmp(up, at) == 0) {
+            free(up);
+            up = NULL;
+        }
+        free(at);
+        at = up;
+    }
+    free(at);
+    return found;
 }
 
 struct names {
@@ -168,7 +302,6 @@ static bool
 collect_name(void *arg, const char *name, bool is_dir)
 {
     struct names *n = arg;
-    size_t len = strlen(name) + 1;
 
     if (is_dir || !is_disk_name(name, n->format)) {
         return true;
@@ -184,12 +317,11 @@ collect_name(void *arg, const char *name, bool is_dir)
         n->items = items;
         n->cap = cap;
     }
-    n->items[n->count] = malloc(len);
+    n->items[n->count] = copy_text(name);
     if (n->items[n->count] == NULL) {
         n->failed = true;
         return false;
     }
-    memcpy(n->items[n->count], name, len);
     n->count++;
     return n->count < FOLDER_ENTRIES_MAX;
 }
@@ -200,80 +332,118 @@ compare_names(const void *a, const void *b)
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-/* By id alone: for chains whose files were renamed. */
 static bool
-try_folder(struct layer **out, struct search *s, enum varve_err *rc, struct varve_error *err)
+try_folder(struct search *s)
 {
     struct names names = {NULL, 0, 0, s->child->parent.format, false};
     struct varve_error ignored;
-    char *folder = NULL;
-    bool done = false;
+    bool found = false;
     size_t i;
 
-    if (path_dirname(&folder, s->child->f.path, &ignored) != VARVE_OK ||
-        fs_list(s->child->f.fs, folder, collect_name, &names, &ignored) != VARVE_OK ||
+    if (fs_list(s->child->f.fs, s->folder, collect_name, &names, &ignored) != VARVE_OK ||
         names.failed) {
         goto out; /* it was only a last attempt */
     }
     if (names.count > 0) {
         qsort(names.items, names.count, sizeof(*names.items), compare_names);
     }
-    for (i = 0; i < names.count && !done; i++) {
+    for (i = 0; i < names.count && !found; i++) {
         char *path = NULL;
 
-        if (beside(&path, s->child->f.path, names.items[i], &ignored) == VARVE_OK) {
-            done = try_path(out, s, path, false, rc, err);
+        if (path_join(&path, s->folder, names.items[i], &ignored) == VARVE_OK) {
+            found = try_path(s, path, false);
         }
-        free(path);
     }
 out:
     for (i = 0; i < names.count; i++) {
         free(names.items[i]);
     }
     free(names.items);
-    free(folder);
-    return done;
+    return found;
 }
 
 enum varve_err
-parent_open(struct layer **out, const struct layer *child, struct varve_error *err)
+parent_find(struct parent_found *out, const struct layer *child, struct varve_error *err)
 {
-    struct search s = {child, false, NULL};
+    struct parent_found found = {NULL, false, 0};
+    struct search s = {child, NULL, &found, NULL};
     char id[GUID_TEXT_SIZE];
-    enum varve_err rc = VARVE_OK;
-    unsigned i;
+    enum varve_err rc;
 
-    for (i = 0; i < child->parent.path_count; i++) {
-        char *path = NULL;
-        bool done;
-
-        rc = beside(&path, child->f.path, child->parent.paths[i], err);
-        if (rc != VARVE_OK) {
-            goto out;
-        }
-        done = try_path(out, &s, path, true, &rc, err);
-        free(path);
-        if (done) {
-            goto out;
-        }
+    rc = path_dirname(&s.folder, child->f.path, err);
+    if (rc != VARVE_OK) {
+        return rc;
     }
-    if (try_folder(out, &s, &rc, err)) {
+    if (try_paths(&s) || try_ancestors(&s) || try_folder(&s)) {
+        *out = found;
         goto out;
     }
     guid_format(&child->parent.ids[0], id);
-    if (s.other_disk) {
+    if (s.other != NULL) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                              "disk '%s': its parent {%s} is not there; '%s' is another disk or was "
                              "changed since",
-                             child->f.path, id, s.tried);
+                             child->f.path, id, s.other);
     } else {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND,
                              "disk '%s': its parent {%s} is not there; looked for '%s' and at all "
                              "disks of the folder",
                              child->f.path, id,
-                             child->parent.path_count > 0 ? child->parent.paths[0] : "(no name)");
+                             child->parent.path_count > 0 ? child->parent.paths[0].text
+                                                          : "(no name)");
     }
 out:
-    free(s.tried);
+    free(s.other);
+    free(s.folder);
     return rc;
+}
+
+static bool
+is_same_file(const struct layer *a, const struct layer *b)
+{
+    return a->f.device == b->f.device && a->f.inode == b->f.inode &&
+           (a->f.inode != 0 || strcmp(a->f.path, b->f.path) == 0);
+}
+
+enum varve_err
+parent_check(struct layer *const *layers, unsigned count, const struct layer *parent,
+             struct varve_error *err)
+{
+    const struct layer *child = layers[count - 1];
+    unsigned i;
+
+    for (i = 0; i < count; i++) {
+        if (is_same_file(layers[i], parent)) {
+            return varve_error_set(err, VARVE_ERR_CORRUPT,
+                                   "disk '%s': its chain of parents comes back to '%s'",
+                                   child->f.path, parent->f.path);
+        }
+    }
+    if (count == IMAGE_CHAIN_MAX) {
+        return varve_error_set(err, VARVE_ERR_LIMIT, "disk '%s': more than %u files in its chain",
+                               layers[0]->f.path, IMAGE_CHAIN_MAX);
+    }
+    for (i = 0; i < child->parent.id_count; i++) {
+        if (guid_equal(&child->parent.ids[i], layer_link_id(parent))) {
+            break;
+        }
+    }
+    if (i == child->parent.id_count || parent->info.format != child->parent.format) {
+        return varve_error_set(err, VARVE_ERR_BUSY, "disk '%s': changed while it was opened",
+                               parent->f.path);
+    }
+    if (parent->info.virtual_size != child->info.virtual_size) {
+        return varve_error_set(
+            err, VARVE_ERR_CORRUPT,
+            "disk '%s' has %" PRIu64 " bytes, its parent '%s' %" PRIu64 ": one of them was resized",
+            child->f.path, child->info.virtual_size, parent->f.path, parent->info.virtual_size);
+    }
+    if (parent->info.logical_sector != child->info.logical_sector) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "disk '%s' has sectors of %" PRIu32 " bytes, its parent '%s' of "
+                               "%" PRIu32,
+                               child->f.path, child->info.logical_sector, parent->f.path,
+                               parent->info.logical_sector);
+    }
+    return VARVE_OK;
 }

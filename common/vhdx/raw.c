@@ -31,7 +31,14 @@ raw_free(struct layer *l)
     free(l);
 }
 
-static const struct layer_ops raw_ops = {raw_free, raw_map, layer_read_plain};
+static void
+raw_set_cache(struct layer *l, size_t bytes)
+{
+    (void)l;
+    (void)bytes;
+}
+
+static const struct layer_ops raw_ops = {raw_free, raw_map, layer_read_plain, raw_set_cache};
 
 enum varve_err
 raw_layer_open(struct layer **out, struct layer_file *f, struct varve_error *err)

@@ -9,16 +9,13 @@
 
 #define TABLE_PAGE   65536u
 #define BITMAP_PAGE  4096u
-#define BITMAP_SLOTS 64u
+#define BITMAP_SHARE 32u
 #define BLOCKS_A_RUN 64u
-#define CHECK_A_GO   1024u
 #define BITMAP_BYTES 512u
-#define TABLE_REACH  (UINT64_C(512) << 32) /* sector numbers have 32 bits */
 
-/* Where the bitmap of a block begins; 0: the block is not in the file. */
-static enum varve_err
-decode_entry(const struct vhd_layer *v, uint32_t block, uint32_t raw, uint64_t *out,
-             struct varve_error *err)
+enum varve_err
+vhd_table_decode(const struct vhd_layer *v, uint32_t block, uint32_t raw, uint64_t *out,
+                 struct varve_error *err)
 {
     uint64_t start = (uint64_t)raw * VHD_SECTOR;
     uint64_t used = v->base.info.virtual_size - ((uint64_t)block << v->block_shift);
@@ -49,76 +46,20 @@ decode_entry(const struct vhd_layer *v, uint32_t block, uint32_t raw, uint64_t *
     return VARVE_OK;
 }
 
-/* Any number of blocks up to CHECK_A_GO. */
+/* Any number of blocks up to BLOCKS_A_RUN. */
 static enum varve_err
 get_blocks(struct vhd_layer *v, uint32_t block, size_t count, uint64_t *out,
            struct varve_error *err)
 {
-    uint8_t raw[CHECK_A_GO * 4];
+    uint8_t raw[BLOCKS_A_RUN * 4];
     size_t i;
     enum varve_err rc;
 
     rc = page_cache_read(&v->table_cache, raw, count * 4, v->table_offset + (uint64_t)block * 4,
                          err);
     for (i = 0; i < count && rc == VARVE_OK; i++) {
-        rc = decode_entry(v, block + (uint32_t)i, get_be32(raw + i * 4), &out[i], err);
+        rc = vhd_table_decode(v, block + (uint32_t)i, get_be32(raw + i * 4), &out[i], err);
     }
-    return rc;
-}
-
-/*
- * No two blocks may share bytes.  The file is divided into pieces as long as a block with its bitmap:
- * in each at most one block may begin, and not before the one of the piece before has ended.
- */
-static enum varve_err
-check_table(struct vhd_layer *v, struct varve_error *err)
-{
-    uint64_t length = (uint64_t)v->bitmap_bytes + v->base.info.block_size;
-    uint64_t reach = v->base.f.size < TABLE_REACH ? v->base.f.size : TABLE_REACH;
-    uint64_t pieces = reach / length + 1;
-    uint64_t starts[CHECK_A_GO];
-    uint32_t *begin = NULL; /* sector where a block begins in this piece; 0: none does */
-    uint32_t block;
-    uint64_t i;
-    enum varve_err rc = VARVE_OK;
-
-    begin = calloc((size_t)pieces, sizeof(*begin));
-    if (begin == NULL) {
-        return varve_error_nomem(err);
-    }
-    for (block = 0; block < v->blocks;) {
-        uint32_t n = v->blocks - block < CHECK_A_GO ? v->blocks - block : CHECK_A_GO;
-
-        rc = get_blocks(v, block, n, starts, err);
-        for (i = 0; i < n && rc == VARVE_OK; i++) {
-            uint32_t *piece = &begin[starts[i] / length];
-
-            if (starts[i] != 0 && *piece != 0) {
-                rc = varve_error_set(err, VARVE_ERR_CORRUPT,
-                                     "block table: entry %" PRIu64 " at offset %" PRIu64
-                                     " points into another block",
-                                     block + i, v->table_offset + (block + i) * 4);
-            } else if (starts[i] != 0) {
-                *piece = (uint32_t)(starts[i] / VHD_SECTOR);
-            }
-        }
-        if (rc != VARVE_OK) {
-            goto out;
-        }
-        block += n;
-    }
-    for (i = 1; i < pieces; i++) {
-        if (begin[i] != 0 && begin[i - 1] != 0 &&
-            (uint64_t)(begin[i] - begin[i - 1]) * VHD_SECTOR < length) {
-            rc = varve_error_set(
-                err, VARVE_ERR_CORRUPT,
-                "block table: the blocks at offsets %" PRIu64 " and %" PRIu64 " overlap",
-                (uint64_t)begin[i - 1] * VHD_SECTOR, (uint64_t)begin[i] * VHD_SECTOR);
-            goto out;
-        }
-    }
-out:
-    free(begin);
     return rc;
 }
 
@@ -259,8 +200,22 @@ vhd_free(struct layer *l)
     free(v);
 }
 
-static const struct layer_ops vhd_ops = {vhd_free, vhd_map, layer_read_plain};
-static const struct layer_ops vhd_fixed_ops = {vhd_free, fixed_map, layer_read_plain};
+static void
+vhd_set_cache(struct layer *l, size_t bytes)
+{
+    struct vhd_layer *v = (struct vhd_layer *)l;
+    size_t slots = bytes / TABLE_PAGE;
+    size_t enough = (size_t)((uint64_t)v->blocks * 4 / TABLE_PAGE + 2);
+
+    if (v->blocks > 0) {
+        page_cache_resize(&v->table_cache, slots < enough ? slots : enough);
+        page_cache_resize(&v->bitmap_cache, bytes / BITMAP_SHARE / BITMAP_PAGE);
+    }
+}
+
+static const struct layer_ops vhd_ops = {vhd_free, vhd_map, layer_read_plain, vhd_set_cache};
+static const struct layer_ops vhd_fixed_ops = {vhd_free, fixed_map, layer_read_plain,
+                                               vhd_set_cache};
 
 static enum varve_err
 cache_fill(void *arg, void *buf, size_t len, uint64_t off, struct varve_error *err)
@@ -271,34 +226,35 @@ cache_fill(void *arg, void *buf, size_t len, uint64_t off, struct varve_error *e
 }
 
 static enum varve_err
-open_sparse(struct vhd_layer *v, struct varve_error *err)
+make_sparse(struct vhd_layer *v, const struct table_check *check, struct layer_step *step,
+            struct varve_error *err)
 {
-    uint64_t slots;
     enum varve_err rc;
 
+    *step = (struct layer_step){"dynamic header", v->footer.header_offset};
     rc = vhd_header_read(v, err);
     if (rc == VARVE_OK) {
-        slots = (uint64_t)v->blocks * 4 / TABLE_PAGE + 2;
-        slots = slots < IMAGE_BAT_CACHE / TABLE_PAGE ? slots : IMAGE_BAT_CACHE / TABLE_PAGE;
-        rc = page_cache_init(&v->table_cache, TABLE_PAGE, (size_t)slots, v->base.f.size, cache_fill,
-                             v, err);
+        *step = (struct layer_step){"block table", v->table_offset};
+        rc = page_cache_init(&v->table_cache, TABLE_PAGE, 1, v->base.f.size, cache_fill, v, err);
     }
     if (rc == VARVE_OK) {
-        rc = page_cache_init(&v->bitmap_cache, BITMAP_PAGE, BITMAP_SLOTS, v->base.f.size,
-                             cache_fill, v, err);
+        rc = page_cache_init(&v->bitmap_cache, BITMAP_PAGE, 1, v->base.f.size, cache_fill, v, err);
     }
     if (rc == VARVE_OK) {
-        rc = check_table(v, err);
+        rc = vhd_table_check(v, check, err);
     }
     return rc;
 }
 
 static enum varve_err
-open_steps(struct vhd_layer *v, struct varve_error *err)
+make_steps(struct vhd_layer *v, const struct table_check *check, struct layer_step *step,
+           struct varve_error *err)
 {
     struct image_info *info = &v->base.info;
     enum varve_err rc;
 
+    *step = (struct layer_step){"footer",
+                                v->base.f.size < VHD_SECTOR ? 0 : v->base.f.size - VHD_SECTOR};
     rc = vhd_footer_read(&v->footer, v->base.f.file, v->base.f.size, err);
     if (rc != VARVE_OK) {
         return rc;
@@ -317,10 +273,10 @@ open_steps(struct vhd_layer *v, struct varve_error *err)
         return VARVE_OK;
     case VHD_DYNAMIC:
         info->type = IMAGE_DYNAMIC;
-        return open_sparse(v, err);
+        return make_sparse(v, check, step, err);
     case VHD_DIFFERENCING:
         info->type = IMAGE_DIFFERENCING;
-        return open_sparse(v, err);
+        return make_sparse(v, check, step, err);
     default:
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
                                "footer: disk type %" PRIu32 " is not known", v->footer.type);
@@ -328,7 +284,8 @@ open_steps(struct vhd_layer *v, struct varve_error *err)
 }
 
 enum varve_err
-vhd_layer_open(struct layer **out, struct layer_file *f, struct varve_error *err)
+vhd_layer_make(struct vhd_layer **out, struct layer_file *f, const struct table_check *check,
+               struct layer_step *step, struct varve_error *err)
 {
     struct vhd_layer *v = NULL;
     enum varve_err rc;
@@ -339,7 +296,7 @@ vhd_layer_open(struct layer **out, struct layer_file *f, struct varve_error *err
     }
     v->base.ops = &vhd_ops;
     v->base.f = *f;
-    rc = open_steps(v, err);
+    rc = make_steps(v, check, step, err);
     if (rc != VARVE_OK) {
         memset(&v->base.f, 0, sizeof(v->base.f)); /* still the caller's */
         vhd_free(&v->base);
@@ -350,8 +307,23 @@ vhd_layer_open(struct layer **out, struct layer_file *f, struct varve_error *err
     v->base.info.logical_sector = VHD_SECTOR;
     v->base.info.physical_sector = VHD_SECTOR;
     v->base.info.disk_id = v->footer.id;
+    v->base.timestamp = v->footer.timestamp;
     memcpy(v->base.info.creator, v->footer.creator, sizeof(v->footer.creator));
     memset(f, 0, sizeof(*f));
-    *out = &v->base;
+    *out = v;
     return VARVE_OK;
+}
+
+enum varve_err
+vhd_layer_open(struct layer **out, struct layer_file *f, struct varve_error *err)
+{
+    static const struct table_check first_fault = {NULL, NULL, NULL};
+    struct vhd_layer *v = NULL;
+    struct layer_step ignored;
+    enum varve_err rc = vhd_layer_make(&v, f, &first_fault, &ignored, err);
+
+    if (rc == VARVE_OK) {
+        *out = &v->base;
+    }
+    return rc;
 }

@@ -51,6 +51,7 @@ footer_parse(struct vhd_footer *out, const uint8_t p[VHD_SECTOR], uint64_t data_
     }
     memset(out, 0, sizeof(*out));
     out->header_offset = get_be64(p + 16);
+    out->timestamp = get_be32(p + 24);
     out->type = get_be32(p + 60);
     out->virtual_size = virtual_size(p);
     out->data_end = data_end;
@@ -66,9 +67,9 @@ footer_parse(struct vhd_footer *out, const uint8_t p[VHD_SECTOR], uint64_t data_
 }
 
 /* Reads the footer at the end (old Virtual PC wrote 511 bytes) or its copy at the start. */
-static enum varve_err
-read_place(struct vhd_footer *out, bool *found, struct file *f, uint64_t size, bool at_end,
-           struct varve_error *err)
+enum varve_err
+vhd_footer_read_one(struct vhd_footer *out, bool *found, struct file *f, uint64_t size, bool at_end,
+                    struct varve_error *err)
 {
     uint8_t p[VHD_SECTOR];
     size_t len = size % VHD_SECTOR == VHD_SECTOR - 1 ? VHD_SECTOR - 1 : VHD_SECTOR;
@@ -99,8 +100,8 @@ vhd_has_footer(struct file *f, uint64_t size)
     struct varve_error ignored;
     bool found = false;
 
-    return (read_place(&footer, &found, f, size, true, &ignored) == VARVE_OK && found) ||
-           (read_place(&footer, &found, f, size, false, &ignored) == VARVE_OK && found);
+    return (vhd_footer_read_one(&footer, &found, f, size, true, &ignored) == VARVE_OK && found) ||
+           (vhd_footer_read_one(&footer, &found, f, size, false, &ignored) == VARVE_OK && found);
 }
 
 /*
@@ -116,9 +117,9 @@ vhd_footer_read(struct vhd_footer *out, struct file *f, uint64_t size, struct va
     bool has_copy = false;
     enum varve_err rc;
 
-    rc = read_place(&end, &has_end, f, size, true, err);
+    rc = vhd_footer_read_one(&end, &has_end, f, size, true, err);
     if (rc == VARVE_OK) {
-        rc = read_place(&copy, &has_copy, f, size, false, err);
+        rc = vhd_footer_read_one(&copy, &has_copy, f, size, false, err);
     }
     if (rc != VARVE_OK) {
         return rc;
@@ -147,59 +148,116 @@ vhd_footer_read(struct vhd_footer *out, struct file *f, uint64_t size, struct va
     return VARVE_OK;
 }
 
-/* Order of trying: relative path, its name, the name of the absolute path, the name in the header. */
-static enum varve_err
-read_locators(struct vhd_layer *v, const uint8_t *header, const char *code, bool relative,
-              struct varve_error *err)
+static int
+hex_digit(char c)
 {
-    enum varve_err rc = VARVE_OK;
-    size_t i;
+    const char *digits = "0123456789abcdef";
+    const char *at = c == '\0' ? NULL : strchr(digits, c >= 'A' && c <= 'F' ? c - 'A' + 'a' : c);
 
-    for (i = 0; i < VHD_LOCATORS && rc == VARVE_OK; i++) {
-        const uint8_t *entry = header + 576 + i * 24;
-        uint32_t len = get_be32(entry + 8);
-        uint64_t off = get_be64(entry + 16);
-        uint8_t text[PARENT_PATH_SIZE * 2];
-        char path[PARENT_PATH_SIZE];
+    return at == NULL ? -1 : (int)(at - digits);
+}
 
-        if (memcmp(entry, code, 4) != 0 || len == 0 || len > sizeof(text) ||
-            !checked_range(off, len, v->base.f.size)) {
-            continue; /* one way less to find it */
-        }
-        rc = file_read_exact(v->base.f.file, text, len, off, err);
-        if (rc != VARVE_OK || !utf16_to_utf8(path, sizeof(path), text, len, false)) {
-            continue;
-        }
-        if (relative) {
-            rc = parent_hint_add_path(&v->base.parent, path, false, err);
-        }
-        if (rc == VARVE_OK) {
-            rc = parent_hint_add_path(&v->base.parent, path, true, err);
+/* What is behind "file:" of a URL (RFC 8089), in place: the authority goes, %20 becomes a blank.
+ * XenServer writes "file://./parent.vhd". */
+static const char *
+url_path(char *url)
+{
+    const char *from = url;
+    char *to = url;
+
+    if (strncmp(from, "file:", 5) == 0) {
+        from += 5;
+        if (strncmp(from, "//./", 4) == 0 || strncmp(from, "//../", 5) == 0) {
+            from += 2;
+        } else if (strncmp(from, "//", 2) == 0) {
+            from += 2 + strcspn(from + 2, "/");
         }
     }
-    return rc;
+    while (*from != '\0') {
+        int high = from[0] == '%' ? hex_digit(from[1]) : -1;
+        int low = high >= 0 ? hex_digit(from[2]) : -1;
+
+        if (low >= 0 && high + low > 0) {
+            *to++ = (char)(high * 16 + low);
+            from += 3;
+        } else {
+            *to++ = *from++;
+        }
+    }
+    *to = '\0';
+    return url;
 }
+
+/* The text of a locator as UTF-8.  Wi2r and Wi2k are of old versions, in bytes; of UTF-16 in the wrong
+ * byte order, which exists, the first character tells. */
+static const char *
+locator_text(char path[PARENT_PATH_SIZE], const uint8_t *code, const uint8_t *text, size_t len)
+{
+    bool wide = code[0] == 'W' && code[1] == '2';
+
+    if (wide) {
+        bool big = len >= 2 && text[0] == 0 && text[1] != 0;
+
+        len -= len % 2;
+        return utf16_to_utf8(path, PARENT_PATH_SIZE, text, len, big) ? path : NULL;
+    }
+    if (len >= PARENT_PATH_SIZE) {
+        return NULL;
+    }
+    memcpy(path, text, len);
+    path[len] = '\0';
+    return code[0] == 'M' ? url_path(path) : path;
+}
+
+static enum varve_err
+read_locator(struct vhd_layer *v, const uint8_t *entry, const char *code, struct varve_error *err)
+{
+    uint32_t len = get_be32(entry + 8);
+    uint64_t off = get_be64(entry + 16);
+    uint8_t text[PARENT_PATH_SIZE * 2];
+    char path[PARENT_PATH_SIZE];
+    const char *found;
+    enum varve_err rc;
+
+    if (memcmp(entry, code, 4) != 0 || len == 0 || len > sizeof(text) ||
+        !checked_range(off, len, v->base.f.size)) {
+        return VARVE_OK; /* one way less to find it */
+    }
+    rc = file_read_exact(v->base.f.file, text, len, off, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    found = locator_text(path, entry, text, len);
+    return found == NULL ? VARVE_OK : parent_hint_add_path(&v->base.parent, found, code, err);
+}
+
+/* Order of trying: the platform codes as here, then the name in the header. */
+static const char *const locator_codes[] = {"W2ru", "W2ku", "Wi2r", "Wi2k", "MacX"};
 
 static enum varve_err
 read_parent(struct vhd_layer *v, const uint8_t *header, struct varve_error *err)
 {
     struct parent_hint *h = &v->base.parent;
     char name[PARENT_PATH_SIZE];
-    enum varve_err rc;
+    enum varve_err rc = VARVE_OK;
+    size_t code;
+    size_t i;
 
     h->format = IMAGE_VHD;
     memcpy(h->ids[0].bytes, header + 40, 16);
+    h->timestamp = get_be32(header + 56);
     if (guid_is_zero(&h->ids[0])) {
         return varve_error_set(err, VARVE_ERR_CORRUPT,
                                "dynamic header: a differencing disk without the id of its parent");
     }
     h->id_count = 1;
-    rc = read_locators(v, header, "W2ru", true, err);
-    if (rc == VARVE_OK) {
-        rc = read_locators(v, header, "W2ku", false, err);
+    for (code = 0; code < sizeof(locator_codes) / sizeof(locator_codes[0]); code++) {
+        for (i = 0; i < VHD_LOCATORS && rc == VARVE_OK; i++) {
+            rc = read_locator(v, header + 576 + i * 24, locator_codes[code], err);
+        }
     }
     if (rc == VARVE_OK && utf16_to_utf8(name, sizeof(name), header + 64, 512, true)) {
-        rc = parent_hint_add_path(h, name, true, err);
+        rc = parent_hint_add_path(h, name, "parent name", err);
     }
     return rc;
 }

@@ -25,6 +25,7 @@ enum vhd_type { VHD_FIXED = 2, VHD_DYNAMIC = 3, VHD_DIFFERENCING = 4 };
 
 struct vhd_footer {
     uint32_t type;
+    uint32_t timestamp; /* seconds since 2000 */
     uint64_t virtual_size;
     uint64_t header_offset; /* of the dynamic header */
     uint64_t data_end;      /* where the footer begins, or the end of the file */
@@ -49,5 +50,21 @@ VARVE_CHECK enum varve_err vhd_footer_read(struct vhd_footer *out, struct file *
                                            struct varve_error *err);
 /* Fills geometry and, for a child, the parent hint. */
 VARVE_CHECK enum varve_err vhd_header_read(struct vhd_layer *v, struct varve_error *err);
+
+/* The footer at the end of the file or its copy at the start. */
+VARVE_CHECK enum varve_err vhd_footer_read_one(struct vhd_footer *out, bool *found, struct file *f,
+                                               uint64_t size, bool at_end, struct varve_error *err);
+
+/* vhd.c: where the bitmap of a block begins; 0: the block is not in the file. */
+VARVE_CHECK enum varve_err vhd_table_decode(const struct vhd_layer *v, uint32_t block, uint32_t raw,
+                                            uint64_t *out, struct varve_error *err);
+/* As vhdx_layer_make(). */
+VARVE_CHECK enum varve_err vhd_layer_make(struct vhd_layer **out, struct layer_file *f,
+                                          const struct table_check *check, struct layer_step *step,
+                                          struct varve_error *err);
+
+/* vhd_table_check.c: every entry, as often as IMAGE_CHECK_CLAIMS makes it necessary. */
+VARVE_CHECK enum varve_err vhd_table_check(struct vhd_layer *v, const struct table_check *check,
+                                           struct varve_error *err);
 
 #endif

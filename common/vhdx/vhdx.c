@@ -8,7 +8,7 @@
 
 #define BAT_PAGE     65536u
 #define BITMAP_PAGE  4096u
-#define BITMAP_SLOTS 64u
+#define BITMAP_SHARE 32u /* of the cache: one part of so many is for bitmaps */
 #define BLOCKS_A_RUN 64u /* most blocks one call of map looks at */
 #define BITMAP_BYTES 512u
 
@@ -195,47 +195,71 @@ vhdx_free(struct layer *l)
     free(v);
 }
 
-static const struct layer_ops vhdx_ops = {vhdx_free, vhdx_map, vhdx_read};
+static enum varve_err
+init_caches(struct vhdx_layer *v, struct varve_error *err)
+{
+    uint64_t entries = vhdx_bat_entries(v->blocks, v->chunk_ratio, v->base.has_parent);
+    enum varve_err rc;
+
+    v->bat_slots = (size_t)div_round_up_u64(entries * VHDX_BAT_ENTRY_SIZE, BAT_PAGE) + 1;
+    rc = page_cache_init(&v->bat_cache, BAT_PAGE, 1, v->size, cache_fill, v, err);
+    if (rc == VARVE_OK) {
+        rc = page_cache_init(&v->bitmap_cache, BITMAP_PAGE, 1, v->size, cache_fill, v, err);
+    }
+    return rc;
+}
+
+static void
+vhdx_set_cache(struct layer *l, size_t bytes)
+{
+    struct vhdx_layer *v = (struct vhdx_layer *)l;
+    size_t slots = bytes / BAT_PAGE;
+
+    page_cache_resize(&v->bat_cache, slots < v->bat_slots ? slots : v->bat_slots);
+    page_cache_resize(&v->bitmap_cache, bytes / BITMAP_SHARE / BITMAP_PAGE);
+}
+
+static const struct layer_ops vhdx_ops = {vhdx_free, vhdx_map, vhdx_read, vhdx_set_cache};
 
 static enum varve_err
-open_steps(struct vhdx_layer *v, struct varve_error *err)
+make_steps(struct vhdx_layer *v, const struct table_check *check, struct layer_step *step,
+           struct varve_error *err)
 {
     struct file *f = v->base.f.file;
-    uint64_t slots;
     enum varve_err rc;
 
     v->size = v->base.f.size;
+    *step = (struct layer_step){"header 1", VHDX_HEADER1_OFFSET};
     rc = vhdx_header_read(&v->header, f, v->size, err);
     if (rc == VARVE_OK) {
+        *step = (struct layer_step){"file", 0};
         rc = vhdx_creator_read(v->base.info.creator, sizeof(v->base.info.creator), f, err);
     }
     if (rc == VARVE_OK) {
+        *step = (struct layer_step){"log", v->header.log_offset};
         rc = vhdx_log_replay(v, err);
     }
     if (rc == VARVE_OK) {
+        *step = (struct layer_step){"region table 1", VHDX_REGION1_OFFSET};
         rc = vhdx_region_read(v, err);
     }
     if (rc == VARVE_OK) {
+        *step = (struct layer_step){"metadata", v->metadata.offset};
         rc = vhdx_metadata_read(v, err);
     }
     if (rc == VARVE_OK) {
-        slots = div_round_up_u64(
-            vhdx_bat_entries(v->blocks, v->chunk_ratio, v->base.has_parent) * 8, BAT_PAGE);
-        slots = slots < IMAGE_BAT_CACHE / BAT_PAGE ? slots : IMAGE_BAT_CACHE / BAT_PAGE;
-        rc = page_cache_init(&v->bat_cache, BAT_PAGE, (size_t)slots, v->size, cache_fill, v, err);
+        *step = (struct layer_step){"BAT", v->bat.offset};
+        rc = init_caches(v, err);
     }
     if (rc == VARVE_OK) {
-        rc = page_cache_init(&v->bitmap_cache, BITMAP_PAGE, BITMAP_SLOTS, v->size, cache_fill, v,
-                             err);
-    }
-    if (rc == VARVE_OK) {
-        rc = vhdx_bat_check(v, err);
+        rc = vhdx_bat_check(v, check, err);
     }
     return rc;
 }
 
 enum varve_err
-vhdx_layer_open(struct layer **out, struct layer_file *f, struct varve_error *err)
+vhdx_layer_make(struct vhdx_layer **out, struct layer_file *f, const struct table_check *check,
+                struct layer_step *step, struct varve_error *err)
 {
     struct vhdx_layer *v = NULL;
     enum varve_err rc;
@@ -246,7 +270,7 @@ vhdx_layer_open(struct layer **out, struct layer_file *f, struct varve_error *er
     }
     v->base.ops = &vhdx_ops;
     v->base.f = *f;
-    rc = open_steps(v, err);
+    rc = make_steps(v, check, step, err);
     if (rc != VARVE_OK) {
         memset(&v->base.f, 0, sizeof(v->base.f)); /* still the caller's */
         vhdx_free(&v->base);
@@ -256,9 +280,24 @@ vhdx_layer_open(struct layer **out, struct layer_file *f, struct varve_error *er
     v->base.info.file_size = v->base.f.size;
     v->base.info.data_write_guid = v->header.data_write_guid;
     v->base.info.log_replayed = v->log.replayed;
+    v->base.overlay = v->log.bytes;
     memset(f, 0, sizeof(*f));
-    *out = &v->base;
+    *out = v;
     return VARVE_OK;
+}
+
+enum varve_err
+vhdx_layer_open(struct layer **out, struct layer_file *f, struct varve_error *err)
+{
+    static const struct table_check first_fault = {NULL, NULL, NULL};
+    struct vhdx_layer *v = NULL;
+    struct layer_step ignored;
+    enum varve_err rc = vhdx_layer_make(&v, f, &first_fault, &ignored, err);
+
+    if (rc == VARVE_OK) {
+        *out = &v->base;
+    }
+    return rc;
 }
 
 enum varve_err

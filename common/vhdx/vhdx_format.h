@@ -39,6 +39,8 @@
 #define VHDX_BLOCK_MIN       VHDX_MIB
 #define VHDX_BLOCK_MAX       (256u * VHDX_MIB)
 #define VHDX_CHUNK_SECTORS   (UINT64_C(1) << 23) /* sectors one bitmap block tells of */
+#define VHDX_BAT_ENTRY_SIZE  8u
+#define VHDX_BITMAP_LENGTH   VHDX_MIB
 #define VHDX_BAT_STATE_MASK  UINT64_C(0x7)
 #define VHDX_BAT_RESERVED    UINT64_C(0xffff8)
 #define VHDX_BAT_OFFSET_MASK (~UINT64_C(0xfffff))

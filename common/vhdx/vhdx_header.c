@@ -61,6 +61,21 @@ header_check(const struct vhdx_header *h, uint64_t size, struct varve_error *err
     return VARVE_OK;
 }
 
+enum varve_err
+vhdx_header_read_one(struct vhdx_header *out, bool *valid, unsigned which, struct file *f,
+                     struct varve_error *err)
+{
+    static const uint32_t places[2] = {VHDX_HEADER1_OFFSET, VHDX_HEADER2_OFFSET};
+    uint8_t page[VHDX_HEADER_SIZE];
+    size_t got = 0;
+    enum varve_err rc = file_read(f, page, sizeof(page), places[which], &got, err);
+
+    if (rc == VARVE_OK) {
+        *valid = got == sizeof(page) && header_parse(out, page);
+    }
+    return rc;
+}
+
 /*
  * The valid header with the larger sequence number counts.  Disk2vhd writes two headers of the same
  * number; then the first one does.
@@ -68,24 +83,21 @@ header_check(const struct vhdx_header *h, uint64_t size, struct varve_error *err
 enum varve_err
 vhdx_header_read(struct vhdx_header *out, struct file *f, uint64_t size, struct varve_error *err)
 {
-    static const uint32_t places[2] = {VHDX_HEADER1_OFFSET, VHDX_HEADER2_OFFSET};
-    uint8_t page[VHDX_HEADER_SIZE];
     struct vhdx_header best;
     bool found = false;
     enum varve_err rc;
-    size_t i;
+    unsigned i;
 
     memset(&best, 0, sizeof(best));
     for (i = 0; i < 2; i++) {
         struct vhdx_header h;
-        size_t got = 0;
+        bool valid = false;
 
-        rc = file_read(f, page, sizeof(page), places[i], &got, err);
+        rc = vhdx_header_read_one(&h, &valid, i, f, err);
         if (rc != VARVE_OK) {
             return rc;
         }
-        if (got == sizeof(page) && header_parse(&h, page) &&
-            (!found || h.sequence > best.sequence)) {
+        if (valid && (!found || h.sequence > best.sequence)) {
             best = h;
             found = true;
         }

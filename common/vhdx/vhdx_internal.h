@@ -37,6 +37,7 @@ struct vhdx_log {
     uint8_t *ring; /* the patches' data point into it */
     struct vhdx_patch *patches;
     size_t patch_count;
+    size_t bytes; /* of memory that ring and patches take */
     bool replayed;
 };
 
@@ -63,6 +64,7 @@ struct vhdx_layer {
     uint32_t block_shift;
     uint32_t sector_shift;
 
+    size_t bat_slots; /* more are of no use */
     struct page_cache bat_cache;
     struct page_cache bitmap_cache;
 };
@@ -74,6 +76,10 @@ VARVE_CHECK enum varve_err vhdx_file_read(struct vhdx_layer *v, void *buf, size_
 /* vhdx_header.c: the current of the two headers. */
 VARVE_CHECK enum varve_err vhdx_header_read(struct vhdx_header *out, struct file *f, uint64_t size,
                                             struct varve_error *err);
+/* One of them, 0 or 1, whatever it says; *valid false when signature or checksum are wrong. */
+VARVE_CHECK enum varve_err vhdx_header_read_one(struct vhdx_header *out, bool *valid,
+                                                unsigned which, struct file *f,
+                                                struct varve_error *err);
 VARVE_CHECK enum varve_err vhdx_creator_read(char *out, size_t out_size, struct file *f,
                                              struct varve_error *err);
 
@@ -94,6 +100,10 @@ void vhdx_patches_apply(const struct vhdx_log *log, uint8_t *buf, size_t len, ui
 /* vhdx_region.c: fills v->bat, v->metadata, v->others. */
 VARVE_CHECK enum varve_err vhdx_region_read(struct vhdx_layer *v, struct varve_error *err);
 
+/* One of the two tables, 0 or 1, into 64 KiB; its checksum field is zero then. */
+VARVE_CHECK enum varve_err vhdx_region_read_one(struct vhdx_layer *v, uint8_t *table, bool *valid,
+                                                unsigned which, struct varve_error *err);
+
 /* vhdx_metadata.c: fills base.info, base.parent and the geometry. */
 VARVE_CHECK enum varve_err vhdx_metadata_read(struct vhdx_layer *v, struct varve_error *err);
 
@@ -107,13 +117,31 @@ struct vhdx_bat_entry {
     uint64_t offset; /* FULLY_PRESENT, PARTIALLY_PRESENT */
 };
 
-/* Reads every entry once: states, places, overlaps. */
-VARVE_CHECK enum varve_err vhdx_bat_check(struct vhdx_layer *v, struct varve_error *err);
 /* Entries of count blocks from `block`, all of one chunk. */
 VARVE_CHECK enum varve_err vhdx_bat_get(struct vhdx_layer *v, uint64_t block, size_t count,
                                         struct vhdx_bat_entry *out, struct varve_error *err);
 /* Where the bitmap block of a chunk stands; 0: there is none. */
 VARVE_CHECK enum varve_err vhdx_bat_get_bitmap(struct vhdx_layer *v, uint64_t chunk, uint64_t *out,
                                                struct varve_error *err);
+
+uint64_t vhdx_bat_entry_offset(const struct vhdx_layer *v, uint64_t index); /* in the file */
+VARVE_CHECK enum varve_err vhdx_bat_decode(const struct vhdx_layer *v, uint64_t block, uint64_t raw,
+                                           struct vhdx_bat_entry *out, struct varve_error *err);
+VARVE_CHECK enum varve_err vhdx_bat_decode_bitmap(const struct vhdx_layer *v, uint64_t index,
+                                                  uint64_t raw, uint64_t *out,
+                                                  struct varve_error *err);
+enum varve_err vhdx_bat_entry_error(const struct vhdx_layer *v, uint64_t index, uint64_t raw,
+                                    const char *what, struct varve_error *err);
+
+/* vhdx_bat_check.c: reads every entry, and once more per IMAGE_CHECK_CLAIMS * 8 MiB of the file:
+ * states, places, overlaps. */
+VARVE_CHECK enum varve_err vhdx_bat_check(struct vhdx_layer *v, const struct table_check *check,
+                                          struct varve_error *err);
+
+/* vhdx.c: makes the layer; *step says, also after an error, which structure was looked at and where
+ * it stands.  *f is taken on success only. */
+VARVE_CHECK enum varve_err vhdx_layer_make(struct vhdx_layer **out, struct layer_file *f,
+                                           const struct table_check *check, struct layer_step *step,
+                                           struct varve_error *err);
 
 #endif

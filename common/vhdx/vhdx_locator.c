@@ -9,9 +9,8 @@
 #include "vhdx/vhdx_internal.h"
 
 /*
- * MS-VHDX 2.6.2.6.  Paths are tried in the order of the section, which is not the order in the file.
- * The volume and the absolute path name places of the machine that made the file: of them only the
- * name counts, and the parent is looked for beside the child.
+ * MS-VHDX 2.6.2.6.  Paths are tried in the order of the section, which is not the order in the file;
+ * how, stands in parent.c.
  */
 enum key { KEY_LINKAGE, KEY_LINKAGE2, KEY_RELATIVE, KEY_VOLUME, KEY_ABSOLUTE, KEY_COUNT };
 
@@ -108,14 +107,14 @@ take_linkage(struct parent_hint *out, const struct value *v, const char *name,
 }
 
 static enum varve_err
-take_path(struct parent_hint *out, const struct value *v, bool base_name, struct varve_error *err)
+take_path(struct parent_hint *out, const struct value *v, enum key key, struct varve_error *err)
 {
     char text[PARENT_PATH_SIZE];
 
     if (v->text == NULL || !utf16_to_utf8(text, sizeof(text), v->text, v->len, false)) {
         return VARVE_OK; /* one way less to find it */
     }
-    return parent_hint_add_path(out, text, base_name, err);
+    return parent_hint_add_path(out, text, key_names[key], err);
 }
 
 enum varve_err
@@ -160,17 +159,8 @@ vhdx_locator_parse(struct parent_hint *out, const uint8_t *item, size_t len,
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                              "parent locator: no parent_linkage that names a parent");
     }
-    if (rc == VARVE_OK) {
-        rc = take_path(out, &values[KEY_RELATIVE], false, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = take_path(out, &values[KEY_RELATIVE], true, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = take_path(out, &values[KEY_VOLUME], true, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = take_path(out, &values[KEY_ABSOLUTE], true, err);
+    for (i = KEY_RELATIVE; i < KEY_COUNT && rc == VARVE_OK; i++) {
+        rc = take_path(out, &values[i], (enum key)i, err);
     }
     return rc;
 }

@@ -328,6 +328,7 @@ replay_run(struct vhdx_layer *v, const struct ring *r, uint32_t head, struct var
     }
     v->log.patch_count = vhdx_patches_sort(list, spare, count);
     v->log.patches = list;
+    v->log.bytes = r->length + (total * 2 + 1) * sizeof(*list);
     list = NULL;
 out:
     free(list);

@@ -99,31 +99,40 @@ add_region(struct vhdx_layer *v, const uint8_t *entry, struct varve_error *err)
 }
 
 enum varve_err
+vhdx_region_read_one(struct vhdx_layer *v, uint8_t *table, bool *valid, unsigned which,
+                     struct varve_error *err)
+{
+    static const uint32_t places[2] = {VHDX_REGION1_OFFSET, VHDX_REGION2_OFFSET};
+    enum varve_err rc = vhdx_file_read(v, table, VHDX_REGION_SIZE, places[which], err);
+
+    if (rc == VARVE_OK) {
+        *valid = table_is_valid(table);
+    }
+    return rc;
+}
+
+enum varve_err
 vhdx_region_read(struct vhdx_layer *v, struct varve_error *err)
 {
     uint8_t *table = NULL;
+    bool valid = false;
     uint32_t count;
     uint32_t i;
-    enum varve_err rc;
+    enum varve_err rc = VARVE_OK;
 
     table = malloc(VHDX_REGION_SIZE);
     if (table == NULL) {
         return varve_error_nomem(err);
     }
-    rc = vhdx_file_read(v, table, VHDX_REGION_SIZE, VHDX_REGION1_OFFSET, err);
+    for (i = 0; i < 2 && !valid && rc == VARVE_OK; i++) {
+        rc = vhdx_region_read_one(v, table, &valid, i, err);
+    }
+    if (rc == VARVE_OK && !valid) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                             "region table: no valid one at offsets 196608 and 262144");
+    }
     if (rc != VARVE_OK) {
         goto out;
-    }
-    if (!table_is_valid(table)) {
-        rc = vhdx_file_read(v, table, VHDX_REGION_SIZE, VHDX_REGION2_OFFSET, err);
-        if (rc != VARVE_OK) {
-            goto out;
-        }
-        if (!table_is_valid(table)) {
-            rc = varve_error_set(err, VARVE_ERR_CORRUPT,
-                                 "region table: no valid one at offsets 196608 and 262144");
-            goto out;
-        }
     }
     count = get_le32(table + 8);
     v->others = calloc((size_t)count + 1, sizeof(*v->others));

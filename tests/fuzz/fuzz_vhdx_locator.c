@@ -20,10 +20,12 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         abort();
     }
     for (i = 0; i < hint.path_count; i++) {
-        if (hint.paths[i][0] == '/' || strlen(hint.paths[i]) >= PARENT_PATH_SIZE) {
+        const struct parent_path *p = &hint.paths[i];
+
+        if ((p->text[0] == '/' && !p->here) || strlen(p->text) >= PARENT_PATH_SIZE) {
             abort();
         }
-        free(hint.paths[i]);
     }
+    parent_hint_release(&hint);
     return 0;
 }

@@ -7,6 +7,7 @@
 
 #include "base/endian.h"
 #include "vhdx/chain_gen.h"
+#include "vhdx/check_agree.h"
 #include "vhdx/image.h"
 #include "vhdx/vhdx_edit.h"
 #include "vhdx/vhdx_format.h"
@@ -78,11 +79,7 @@ tear_down(void **state)
 static enum varve_err
 open_and_close(struct mem_fs *m, const char *path, unsigned flags)
 {
-    struct image *img = NULL;
-    enum varve_err rc = image_open(&img, mem_fs_fs(m), path, flags, &err);
-
-    image_close(img);
-    return rc;
+    return open_and_check(mem_fs_fs(m), path, flags, &err);
 }
 
 static void
@@ -562,6 +559,9 @@ any_flipped_bit_gives_an_error_or_bytes(void **state)
                 edit_flip(l->m, CHILD, off, bit % 8);
                 if (mode == 1) {
                     edit_fix_checksums(l->m, CHILD);
+                }
+                if (bit % 3 == 0) {
+                    (void)check_verdict(mem_fs_fs(l->m), CHILD, 0);
                 }
                 if (image_open(&img, mem_fs_fs(l->m), CHILD, 0, &err) == VARVE_OK) {
                     read_here_and_there(img);
