@@ -89,6 +89,17 @@ file_allocate(struct file *f, uint64_t off, uint64_t len, struct varve_error *er
 }
 
 enum varve_err
+file_copy(struct file *from, uint64_t from_off, struct file *to, uint64_t to_off, uint64_t len,
+          struct varve_error *err)
+{
+    if (from->ops == to->ops && from->ops->copy != NULL) {
+        return from->ops->copy(from, from_off, to, to_off, len, err);
+    }
+    return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                           "these file systems do not copy between them");
+}
+
+enum varve_err
 fs_stat(struct fs *fs, const char *path, struct file_stat *out, struct varve_error *err)
 {
     return fs->ops->stat(fs, path, out, err);

@@ -57,6 +57,9 @@ struct fs_ops {
                            struct varve_error *err);
     /* NULL: it cannot.  See file_allocate(). */
     enum varve_err (*allocate)(struct file *f, uint64_t off, uint64_t len, struct varve_error *err);
+    /* NULL: it cannot.  See file_copy(). */
+    enum varve_err (*copy)(struct file *from, uint64_t from_off, struct file *to, uint64_t to_off,
+                           uint64_t len, struct varve_error *err);
 
     enum varve_err (*stat)(struct fs *fs, const char *path, struct file_stat *out,
                            struct varve_error *err);
@@ -110,6 +113,10 @@ VARVE_CHECK enum varve_err file_hole(struct file *f, uint64_t off, uint64_t max,
  * VARVE_ERR_NOSPACE. */
 VARVE_CHECK enum varve_err file_allocate(struct file *f, uint64_t off, uint64_t len,
                                          struct varve_error *err);
+/* Copies bytes from file to file without passing them through us; both are of one struct fs.
+ * VARVE_ERR_UNSUPPORTED where that cannot be had (then read and write): part of it may be done. */
+VARVE_CHECK enum varve_err file_copy(struct file *from, uint64_t from_off, struct file *to,
+                                     uint64_t to_off, uint64_t len, struct varve_error *err);
 VARVE_CHECK enum varve_err fs_stat(struct fs *fs, const char *path, struct file_stat *out,
                                    struct varve_error *err);
 VARVE_CHECK enum varve_err fs_rename_new(struct fs *fs, const char *from, const char *to,

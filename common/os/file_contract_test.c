@@ -557,10 +557,37 @@ space_that_was_taken_reads_as_zeros(struct member *m)
     file_close(f);
 }
 
+static void
+bytes_are_copied_from_file_to_file(struct member *m)
+{
+    char buf[8] = "";
+    struct varve_error err;
+    struct file *a = NULL;
+    struct file *b = NULL;
+    enum varve_err rc;
+
+    assert_ok(file_open(m->fs, &a, at(m, "a"), FILE_CREATE_NEW, &err), &err);
+    assert_ok(file_open(m->fs, &b, at(m, "b"), FILE_CREATE_NEW, &err), &err);
+    assert_ok(file_write(a, "0123456789", 10, 0, &err), &err);
+    rc = file_copy(a, 2, b, 1, 5, &err);
+    if (rc != VARVE_ERR_UNSUPPORTED) {
+        assert_ok(rc, &err);
+        assert_ok(file_read_exact(b, buf, 6, 0, &err), &err);
+        assert_memory_equal(buf,
+                            "\0"
+                            "23456",
+                            6);
+        assert_err(file_copy(a, 8, b, 0, 5, &err), VARVE_ERR_UNSUPPORTED, &err); /* past the end */
+    }
+    file_close(a);
+    file_close(b);
+}
+
 static const struct {
     const char *name;
     void (*run)(struct member *m);
 } cases[] = {
+    {"bytes_are_copied_from_file_to_file", bytes_are_copied_from_file_to_file},
     {"a_hole_reads_as_zeros_and_data_is_none", a_hole_reads_as_zeros_and_data_is_none},
     {"space_that_was_taken_reads_as_zeros", space_that_was_taken_reads_as_zeros},
     {"what_was_written_is_read", what_was_written_is_read},

@@ -278,6 +278,38 @@ posix_allocate(struct file *f, uint64_t off, uint64_t len, struct varve_error *e
     return VARVE_OK;
 }
 
+/* copy_file_range(2).  An end of the source is left to whoever reads it, to be told from where. */
+static enum varve_err
+posix_copy(struct file *from, uint64_t from_off, struct file *to, uint64_t to_off, uint64_t len,
+           struct varve_error *err)
+{
+    struct posix_file *in = of(from);
+    struct posix_file *out = of(to);
+    off_t at = (off_t)from_off;
+    off_t place = (off_t)to_off;
+
+    if (from_off > INT64_MAX - len || to_off > INT64_MAX - len) {
+        return varve_error_set(err, VARVE_ERR_INVALID, "%" PRIu64 " bytes beyond any file", len);
+    }
+    while (len > 0) {
+        ssize_t n =
+            copy_file_range(in->fd, &at, out->fd, &place, len < IO_MAX ? (size_t)len : IO_MAX, 0);
+
+        if (n > 0) {
+            len -= (uint64_t)n;
+        } else if (n == 0 || errno == EXDEV || errno == EINVAL || errno == EOPNOTSUPP ||
+                   errno == ENOSYS || errno == EPERM || errno == EIO) {
+            return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                                   "'%s' is not copied to '%s' by the "
+                                   "system",
+                                   in->path, out->path);
+        } else if (errno != EINTR) {
+            return varve_error_errno(err, errno, "copying '%s' to '%s'", in->path, out->path);
+        }
+    }
+    return VARVE_OK;
+}
+
 static enum varve_err
 posix_stat(struct fs *fs, const char *path, struct file_stat *out, struct varve_error *err)
 {
@@ -429,6 +461,7 @@ static const struct fs_ops posix_ops = {
     .fstat = posix_fstat,
     .hole = posix_hole,
     .allocate = posix_allocate,
+    .copy = posix_copy,
     .stat = posix_stat,
     .rename_new = posix_rename_new,
     .rename_over = posix_rename_over,

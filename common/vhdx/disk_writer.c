@@ -171,6 +171,19 @@ disk_writer_write(struct disk_writer *w, const void *buf, size_t len, uint64_t p
 }
 
 enum varve_err
+disk_writer_copy(struct disk_writer *w, struct file *from, uint64_t from_off, uint64_t len,
+                 uint64_t place, struct varve_error *err)
+{
+    return file_copy(from, from_off, w->file, place, len, err);
+}
+
+bool
+disk_writer_is_sparse(const struct disk_writer *w)
+{
+    return (w->flags & DISK_WRITER_SPARSE) != 0;
+}
+
+enum varve_err
 disk_writer_put(struct disk_writer *w, uint64_t offset, const void *buf, size_t len,
                 struct varve_error *err)
 {

@@ -2,6 +2,7 @@
 #ifndef VARVE_VHDX_DISK_WRITER_H
 #define VARVE_VHDX_DISK_WRITER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -24,7 +25,7 @@
  * Not sparse unless asked: Windows does not attach sparse files (0xC03A001A).  Space is then taken ahead
  * of the data, and where the file system cannot do that, zeros are written.
  *
- * Memory: that of the plan.  Threads: disk_writer_write() from many at once, everything else one at a
+ * Memory: that of the plan.  Threads: disk_writer_write() and disk_writer_copy() from many at once, everything else one at a
  * time (reserve and write may run at the same time).
  */
 struct disk_writer;
@@ -48,6 +49,11 @@ VARVE_CHECK enum varve_err disk_writer_reserve(struct disk_writer *w, uint64_t o
 /* At a place inside what was reserved.  What of it is not written is zeros. */
 VARVE_CHECK enum varve_err disk_writer_write(struct disk_writer *w, const void *buf, size_t len,
                                              uint64_t place, struct varve_error *err);
+/* The same, with bytes of another file: see file_copy().  VARVE_ERR_UNSUPPORTED: write them. */
+VARVE_CHECK enum varve_err disk_writer_copy(struct disk_writer *w, struct file *from,
+                                            uint64_t from_off, uint64_t len, uint64_t place,
+                                            struct varve_error *err);
+bool disk_writer_is_sparse(const struct disk_writer *w);
 /* Reserve and write, in ascending order; a range may cross blocks. */
 VARVE_CHECK enum varve_err disk_writer_put(struct disk_writer *w, uint64_t offset, const void *buf,
                                            size_t len, struct varve_error *err);

@@ -236,3 +236,23 @@ image_map(struct image *img, uint64_t off, uint64_t max, uint64_t *len, enum ima
     }
     return rc;
 }
+
+enum varve_err
+image_locate(struct image *img, uint64_t off, uint64_t max, struct file **file,
+             uint64_t *file_offset, uint64_t *len, struct varve_error *err)
+{
+    struct layer *owner = NULL;
+    struct layer_run run;
+    enum varve_err rc = check_range(img, off, max, err);
+
+    if (rc == VARVE_OK) {
+        rc = resolve(img, off, max, &owner, &run, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    *file = run.kind == IMAGE_MAP_DATA && !owner->info.log_replayed ? owner->f.file : NULL;
+    *file_offset = run.file_offset;
+    *len = run.length;
+    return VARVE_OK;
+}

@@ -78,4 +78,13 @@ enum image_map_kind { IMAGE_MAP_DATA = 1, IMAGE_MAP_ZERO = 2, IMAGE_MAP_PARENT =
 VARVE_CHECK enum varve_err image_map(struct image *img, uint64_t off, uint64_t max, uint64_t *len,
                                      enum image_map_kind *kind, struct varve_error *err);
 
+/*
+ * Where the bytes at off stand in one piece in one of the files, for who wants to copy them without
+ * reading: *len of them, at most max.  *file NULL: nowhere (zeros, a parent that is not open, bytes that a
+ * log changes); read them.  The file belongs to the image.
+ */
+VARVE_CHECK enum varve_err image_locate(struct image *img, uint64_t off, uint64_t max,
+                                        struct file **file, uint64_t *file_offset, uint64_t *len,
+                                        struct varve_error *err);
+
 #endif

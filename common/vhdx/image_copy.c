@@ -7,14 +7,29 @@
 
 #include "codec/zero.h"
 
-#define RUNS_MAX    64u          /* stretches of data looked for in a piece */
-#define ZERO_UNIT   (64u * 1024) /* zeros are looked for in aligned units of this */
-#define WRITES_MAX  (RUNS_MAX + IMAGE_COPY_PIECE / ZERO_UNIT)
+#define RUNS_MAX  64u          /* stretches of data looked for in a piece */
+#define ZERO_UNIT (64u * 1024) /* zeros are looked for in aligned units of this */
+/* A run, a unit of zeros, or a stretch of at least a unit in another file begins a new write. */
+#define WRITES_MAX  (RUNS_MAX + 4 * (IMAGE_COPY_PIECE / ZERO_UNIT + 1))
+#define PROBE       4096u /* read of a stretch that may be copied without reading all of it */
 #define PROGRESS_MS 100u
 
 struct run {
     uint64_t offset;
     size_t length;
+};
+
+/* A stretch of a piece that goes into the file: from the buffer, or from another file. */
+struct write {
+    uint64_t offset;
+    size_t length;
+    struct file *from; /* NULL: the buffer */
+    uint64_t from_offset;
+};
+
+struct writes {
+    struct write items[WRITES_MAX];
+    size_t count;
 };
 
 /* A piece of work: of the disk, or with a stream of the file. */
@@ -33,6 +48,8 @@ struct copy {
 
     /* Into a writer, ... */
     struct disk_writer *writer;
+    _Atomic bool
+        reads_all; /* the system does not copy from file to file here, or it is not wanted */
     /* ... or down a stream. */
     struct disk_plan *plan;
     image_copy_sink sink;
@@ -193,66 +210,132 @@ end_turn(struct copy *c, const struct piece *p)
 
 /* ---- into a writer ---- */
 
-/* Reads the runs of a piece; what of them is not zeros goes to out, joined where it touches. */
-static enum varve_err
-read_piece(struct copy *c, const struct piece *p, uint8_t *buf, struct run *out, size_t *count,
-           struct varve_error *err)
+/* Joined with the last one when they touch, in the disk and in the file they come from. */
+static void
+add_write(struct writes *w, uint64_t offset, size_t length, struct file *from, uint64_t from_offset)
 {
-    *count = 0;
-    for (size_t i = 0; i < p->run_count; i++) {
-        const struct run *r = &p->runs[i];
-        enum varve_err rc =
-            image_read(c->src, buf + (r->offset - p->offset), r->length, r->offset, err);
+    struct write *last = w->count == 0 ? NULL : &w->items[w->count - 1];
 
-        if (rc != VARVE_OK) {
-            return rc;
-        }
-        for (size_t at = 0, n; at < r->length; at += n) {
-            uint64_t offset = r->offset + at;
-            struct run *last = *count == 0 ? NULL : &out[*count - 1];
-
-            n = ZERO_UNIT - (size_t)(offset % ZERO_UNIT);
-            n = n < r->length - at ? n : r->length - at;
-            if (codec_is_zero(buf + (offset - p->offset), n)) {
-                continue;
-            }
-            if (last != NULL && last->offset + last->length == offset) {
-                last->length += n;
-                continue;
-            }
-            assert(*count < WRITES_MAX);
-            out[*count].offset = offset;
-            out[*count].length = n;
-            (*count)++;
-        }
+    if (last != NULL && last->offset + last->length == offset && last->from == from &&
+        (from == NULL || last->from_offset + last->length == from_offset)) {
+        last->length += length;
+        return;
     }
-    return VARVE_OK;
+    assert(w->count < WRITES_MAX);
+    w->items[w->count++] = (struct write){offset, length, from, from_offset};
+}
+
+/* Reads a stretch into its place in the buffer; what of it is not zeros is to be written. */
+static enum varve_err
+read_stretch(struct copy *c, const struct piece *p, uint64_t offset, size_t length, uint8_t *buf,
+             struct writes *w, struct varve_error *err)
+{
+    uint64_t end = offset + length;
+    enum varve_err rc = image_read(c->src, buf + (offset - p->offset), length, offset, err);
+
+    while (rc == VARVE_OK && offset < end) {
+        size_t n = ZERO_UNIT - (size_t)(offset % ZERO_UNIT);
+
+        n = n < end - offset ? n : (size_t)(end - offset);
+        if (!codec_is_zero(buf + (offset - p->offset), n)) {
+            add_write(w, offset, n, NULL, 0);
+        }
+        offset += n;
+    }
+    return rc;
+}
+
+/*
+ * What is whole in one file and does not begin with zeros is left to the system to copy: that spares two
+ * copies in memory, or on some file systems all of them.  It is not looked through for zeros then, which
+ * makes no difference where the space is taken anyway.
+ */
+static enum varve_err
+read_run(struct copy *c, const struct piece *p, const struct run *r, uint8_t *buf, struct writes *w,
+         struct varve_error *err)
+{
+    uint64_t at = r->offset;
+    uint64_t end = r->offset + r->length;
+    enum varve_err rc = VARVE_OK;
+
+    while (rc == VARVE_OK && at < end && !c->reads_all) {
+        struct file *file = NULL;
+        uint64_t file_offset = 0;
+        uint64_t len = 0;
+        uint8_t *place = buf + (at - p->offset);
+
+        rc = image_locate(c->src, at, end - at, &file, &file_offset, &len, err);
+        if (len < ZERO_UNIT) { /* many short ones are better read as one */
+            uint64_t unit = ZERO_UNIT - at % ZERO_UNIT;
+
+            file = NULL;
+            len = len > unit ? len : unit;
+            len = len < end - at ? len : end - at;
+        }
+        if (rc == VARVE_OK && file != NULL) {
+            rc = image_read(c->src, place, PROBE, at, err);
+            if (rc == VARVE_OK && codec_is_zero(place, PROBE)) {
+                file = NULL;
+            }
+        }
+        if (rc == VARVE_OK && file != NULL) {
+            add_write(w, at, (size_t)len, file, file_offset);
+        } else if (rc == VARVE_OK) {
+            rc = read_stretch(c, p, at, (size_t)len, buf, w, err);
+        }
+        at += len;
+    }
+    return rc == VARVE_OK && at < end ? read_stretch(c, p, at, (size_t)(end - at), buf, w, err)
+                                      : rc;
 }
 
 static enum varve_err
-copy_piece(struct copy *c, const struct piece *p, uint8_t *buf, struct varve_error *err)
+put_write(struct copy *c, const struct piece *p, const struct write *w, uint8_t *buf,
+          uint64_t place, struct varve_error *err)
 {
-    struct run writes[WRITES_MAX];
-    size_t count = 0;
-    uint64_t place = 0;
-    enum varve_err rc = read_piece(c, p, buf, writes, &count, err);
+    uint64_t skip = w->offset - p->offset;
+    enum varve_err rc;
 
+    if (w->from != NULL) {
+        rc = disk_writer_copy(c->writer, w->from, w->from_offset, w->length, place + skip, err);
+        if (rc != VARVE_ERR_UNSUPPORTED) {
+            return rc;
+        }
+        c->reads_all = true;
+        rc = image_read(c->src, buf + skip, w->length, w->offset, err);
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+    }
+    return disk_writer_write(c->writer, buf + skip, w->length, place + skip, err);
+}
+
+static enum varve_err
+copy_piece(struct copy *c, const struct piece *p, uint8_t *buf, struct writes *w,
+           struct varve_error *err)
+{
+    uint64_t place = 0;
+    enum varve_err rc = VARVE_OK;
+
+    w->count = 0;
+    for (size_t i = 0; rc == VARVE_OK && i < p->run_count; i++) {
+        rc = read_run(c, p, &p->runs[i], buf, w, err);
+    }
     if (rc != VARVE_OK || !wait_turn(c, p)) {
         return rc;
     }
-    if (count > 0) {
-        uint64_t length = writes[count - 1].offset + writes[count - 1].length - p->offset;
+    if (w->count > 0) {
+        const struct write *last = &w->items[w->count - 1];
 
-        rc = disk_writer_reserve(c->writer, p->offset, length, &place, err);
+        rc = disk_writer_reserve(c->writer, p->offset, last->offset + last->length - p->offset,
+                                 &place, err);
         if (rc != VARVE_OK) {
             return rc;
         }
     }
     end_turn(c, p);
-    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
-        uint64_t skip = writes[i].offset - p->offset;
-
-        rc = disk_writer_write(c->writer, buf + skip, writes[i].length, place + skip, err);
+    for (size_t i = 0; rc == VARVE_OK && i < w->count; i++) {
+        rc = put_write(c, p, &w->items[i], buf, place, err);
     }
     return rc;
 }
@@ -322,19 +405,26 @@ plan_stream(struct copy *c, uint64_t disk_size, struct varve_error *err)
 
 /* ---- threads ---- */
 
+/* What a thread works with; its stack is small. */
+struct bench {
+    struct piece piece;
+    struct writes writes;
+};
+
 static void
 worker_main(void *arg)
 {
     struct copy *c = arg;
-    struct piece *p = malloc(sizeof(*p));
+    struct bench *b = malloc(sizeof(*b));
     uint8_t *buf = malloc(IMAGE_COPY_PIECE);
     struct varve_error err;
-    enum varve_err rc = p == NULL || buf == NULL ? varve_error_nomem(&err) : VARVE_OK;
+    enum varve_err rc = b == NULL || buf == NULL ? varve_error_nomem(&err) : VARVE_OK;
 
-    while (rc == VARVE_OK && take_piece(c, p)) {
-        rc = c->writer != NULL ? copy_piece(c, p, buf, &err) : stream_piece(c, p, buf, &err);
+    while (rc == VARVE_OK && take_piece(c, &b->piece)) {
+        rc = c->writer != NULL ? copy_piece(c, &b->piece, buf, &b->writes, &err)
+                               : stream_piece(c, &b->piece, buf, &err);
     }
-    free(p);
+    free(b);
     free(buf);
     mutex_lock(&c->lock);
     if (rc != VARVE_OK) {
@@ -434,6 +524,7 @@ image_copy_to_writer(struct image *src, struct disk_writer *w,
 
     image_get_info(src, &info);
     c.all = info.virtual_size;
+    c.reads_all = disk_writer_is_sparse(w);
     return run_copy(&c, err);
 }
 
