@@ -110,6 +110,7 @@ enum varve_err cmd_point_list(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_point_show(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_restore(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_verify(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_disk_check(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_disk_convert(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_disk_info(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_status(struct cli *cli, struct varve_error *err);

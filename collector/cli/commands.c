@@ -89,6 +89,16 @@ const struct cli_command cli_commands[] = {
      "read back and check all bytes of points",
      "Without POINT: of all points.  Names the points, disks and ranges that damage hits.",
      cmd_verify},
+    {"disk check",
+     "FILE",
+     1,
+     1,
+     {{"--no-parents", NULL, "do not look for the parents of a differencing disk"}},
+     "check the structure of a VHDX or VHD and its parents",
+     "Ends with 0 when it is clean, 9 when it is not but all of the disk can be read, 8 when it "
+     "is\n"
+     "broken.  Nothing is written.  Needs no collector.",
+     cmd_disk_check},
     {"disk convert",
      "SRC DST",
      2,

@@ -16,7 +16,8 @@ enum cli_exit {
     CLI_EXIT_DENIED = 5,
     CLI_EXIT_UNREACHABLE = 6,
     CLI_EXIT_NOSPACE = 7,
-    CLI_EXIT_CORRUPT = 8
+    CLI_EXIT_CORRUPT = 8,
+    CLI_EXIT_REPAIRABLE = 9 /* disk check: not clean, but all of the disk can be read */
 };
 
 /* unreachable: the error is of the connection itself, not of what was asked for. */
