@@ -74,6 +74,10 @@ enum varve_err
 chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
                  const struct chunk_store_options *options, struct varve_error *err)
 {
+    const struct store_config_options config = {.fs = fs,
+                                                .key_path = options->key_path,
+                                                .secret = options->secret,
+                                                .chunk_size = options->chunk_size};
     unsigned threads = options->put_threads == 0 ? PUT_THREADS_DEFAULT : options->put_threads;
     struct chunk_store *cs = NULL;
     enum varve_err rc;
@@ -93,8 +97,7 @@ chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
     mutex_init(&cs->domain_lock);
     cs->home.cs = cs;
 
-    rc = store_config_open(&cs->config, &cs->home.keys, &cs->key_made, store, fs, options->key_path,
-                           options->chunk_size, err);
+    rc = store_config_open(&cs->config, &cs->home.keys, &cs->key_made, store, &config, err);
     if (rc != VARVE_OK) {
         goto out;
     }

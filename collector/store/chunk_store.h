@@ -31,6 +31,7 @@
  */
 struct chunk_store;
 struct chunk_domain; /* lives as long as its store is open */
+struct store_secret;
 
 #define CHUNK_SIZE_MIN (4u * 1024)
 #define CHUNK_SIZE_MAX (1024u * 1024)
@@ -40,8 +41,9 @@ enum chunk_kind { CHUNK_DATA = 1, CHUNK_NODE = 2 }; /* numbers are on disk */
 struct chunk_store_options {
     const char *index_path; /* folder of the derived index; NULL: in memory, built at every open */
     const char *key_path;   /* key file; made (0600) when store and key are both new */
-    uint32_t chunk_size;    /* used when the store is new; 0: 64 KiB */
-    unsigned put_threads;   /* packs being stored at once; 0: 2 */
+    const struct store_secret *secret; /* opens the store instead of a key file, when not NULL */
+    uint32_t chunk_size;               /* used when the store is new; 0: 64 KiB */
+    unsigned put_threads;              /* packs being stored at once; 0: 2 */
 };
 
 /*

@@ -534,6 +534,12 @@ a_store_that_lost_its_parameters_is_not_overwritten(void **state)
     chunk_store_close(f->cs);
     f->cs = NULL;
     assert_ok(store_remove(f->store, "cfg/store", &err), &err);
+    assert_ok(chunk_store_open(&f->cs, f->store, fs_system(), &options, &err), &err);
+    get_chunks(f->cs, 0, 3); /* the key object has them too */
+    chunk_store_close(f->cs);
+    f->cs = NULL;
+    assert_ok(store_remove(f->store, "cfg/store", &err), &err);
+    assert_ok(store_remove(f->store, "cfg/keys/0000000000000001", &err), &err);
     assert_err(chunk_store_open(&cs, f->store, fs_system(), &options, &err), VARVE_ERR_CORRUPT,
                &err);
     assert_non_null(strstr(err.msg, "cfg/store"));

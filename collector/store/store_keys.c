@@ -95,3 +95,27 @@ store_keys_wrap(const uint8_t file_key[STORE_KEY_SIZE], const uint8_t salt[STORE
 {
     derive(file_key, "varve wrap 1", salt, STORE_SALT_SIZE, out);
 }
+
+void
+store_keys_wrap_recipient(const uint8_t secret[STORE_KEY_SIZE], const uint8_t salt[STORE_SALT_SIZE],
+                          uint8_t out[AEAD_KEY_SIZE])
+{
+    derive(secret, "varve wrap 2", salt, STORE_SALT_SIZE, out);
+}
+
+void
+store_keys_ring_mac(const struct store_keys *k, const void *data, size_t len,
+                    uint8_t out[KEY_RING_MAC_SIZE])
+{
+    uint8_t key[STORE_KEY_SIZE];
+
+    derive(k->s->data, "varve keys 1", "", 0, key);
+    crypto_generichash(out, KEY_RING_MAC_SIZE, data, len, key, sizeof(key));
+    sodium_memzero(key, sizeof(key));
+}
+
+void
+store_keys_export(const struct store_keys *k, uint8_t out[STORE_KEY_SIZE])
+{
+    memcpy(out, k->s->data, STORE_KEY_SIZE);
+}

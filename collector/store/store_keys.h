@@ -46,8 +46,17 @@ void store_keys_record(const struct store_keys *k, const uint8_t salt[STORE_SALT
 void store_keys_footer_mac(const struct store_keys *k, const struct pack_id *pack,
                            const void *footer, size_t len, uint8_t out[FOOTER_MAC_SIZE]);
 
-/* Key that wraps the data key, from the bytes of the key file. */
+/* Key that wraps the data key in cfg/store, from the bytes of the key file. */
 void store_keys_wrap(const uint8_t file_key[STORE_KEY_SIZE], const uint8_t salt[STORE_SALT_SIZE],
                      uint8_t out[AEAD_KEY_SIZE]);
+/* Key that wraps it for one recipient, from 32 bytes of that one's secret. */
+void store_keys_wrap_recipient(const uint8_t secret[STORE_KEY_SIZE],
+                               const uint8_t salt[STORE_SALT_SIZE], uint8_t out[AEAD_KEY_SIZE]);
+/* MAC of a key object. */
+#define KEY_RING_MAC_SIZE 32
+void store_keys_ring_mac(const struct store_keys *k, const void *data, size_t len,
+                         uint8_t out[KEY_RING_MAC_SIZE]);
+/* The data key, to be wrapped for one more recipient.  The caller wipes out. */
+void store_keys_export(const struct store_keys *k, uint8_t out[STORE_KEY_SIZE]);
 
 #endif
