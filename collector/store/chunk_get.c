@@ -161,7 +161,7 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
             return rc;
         }
         log_error("store", "damaged: %s", err->msg);
-        if (index_mark_damaged(cs->index, name, &place, &marking) != VARVE_OK) {
+        if (quarantine_add(cs, name, &place, &marking) != VARVE_OK) {
             log_warn("store", "damage could not be noted reason=%s", marking.msg);
             return rc;
         }

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/chunk_store_internal.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
+#include "base/time.h"
 
 /*
  * At open the index is compared with the packs that are there: a process may have ended between
@@ -110,182 +110,153 @@ drop_missing(struct reconcile *r, struct varve_error *err)
     return rc;
 }
 
-/* ---- one pack ---- */
+/* ---- packs that are not in the index yet ---- */
 
-struct entries {
-    struct pack_entry *list;
+/*
+ * Footers are read by several threads at once, because each costs two or three short reads that wait
+ * for the disk; the index has one writer, the calling thread.  At most RING packs wait for it.
+ */
+#define READERS_MIN 8u
+#define READERS_MAX 32u
+#define RING        64u
+#define PROGRESS_NS ((uint64_t)2 * 1000 * 1000 * 1000)
+
+struct loaded {
+    const struct known *pack;
+    struct pack_contents contents;
+    enum varve_err rc;
+    struct varve_error err;
+};
+
+struct loading {
+    struct chunk_store *cs;
+    const struct known *packs;
     size_t count;
-    size_t cap;
-    uint64_t raw_bytes;
-    bool nomem;
+    struct mutex lock; /* everything below */
+    struct cond changed;
+    size_t next;
+    struct loaded ring[RING];
+    size_t head;
+    size_t queued;
+    bool stop;
 };
 
 static void
-add_entry(void *arg, const struct pack_entry *e)
+reader_main(void *arg)
 {
-    struct entries *l = arg;
+    struct loading *l = arg;
 
-    if (l->count == l->cap) {
-        size_t cap = l->cap == 0 ? 256 : l->cap * 2;
-        struct pack_entry *p = realloc(l->list, cap * sizeof(*p));
+    mutex_lock(&l->lock);
+    while (!l->stop && l->next < l->count) {
+        struct loaded one = {.pack = &l->packs[l->next++]};
 
-        if (p == NULL) {
-            l->nomem = true;
-            return;
+        mutex_unlock(&l->lock);
+        one.rc = pack_contents_load(l->cs, &one.pack->id, one.pack->size, &one.contents, &one.err);
+        mutex_lock(&l->lock);
+        while (!l->stop && l->queued == RING) {
+            cond_wait(&l->changed, &l->lock);
         }
-        l->list = p;
-        l->cap = cap;
+        if (l->stop) {
+            pack_contents_release(&one.contents);
+            break;
+        }
+        l->ring[(l->head + l->queued) % RING] = one;
+        l->queued++;
+        cond_broadcast(&l->changed);
     }
-    l->list[l->count++] = *e;
-    l->raw_bytes += e->raw_len;
+    mutex_unlock(&l->lock);
+}
+
+static void
+take_loaded(struct loading *l, struct loaded *out)
+{
+    mutex_lock(&l->lock);
+    while (l->queued == 0) {
+        cond_wait(&l->changed, &l->lock);
+    }
+    *out = l->ring[l->head];
+    l->head = (l->head + 1) % RING;
+    l->queued--;
+    cond_broadcast(&l->changed);
+    mutex_unlock(&l->lock);
 }
 
 static enum varve_err
-read_footer(struct chunk_store *cs, const struct known *pack, struct entries *l,
-            struct varve_error *err)
+add_pack(struct chunk_store *cs, struct loaded *one, struct varve_error *err)
 {
     char name[PACK_OBJECT_NAME_SIZE];
-    uint8_t tail_bytes[PACK_TAIL_SIZE];
-    struct pack_tail tail;
-    uint8_t *footer = NULL;
-    enum varve_err rc;
+    struct index_pack info = {.id = one->pack->id, .size = one->pack->size};
+    enum varve_err rc = one->rc;
 
-    pack_object_name(&pack->id, name);
-    if (pack->size < PACK_HEADER_SIZE + PACK_TAIL_SIZE) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no pack", pack->size);
+    if (rc == VARVE_OK && one->contents.count > 0) {
+        info.kind = (enum chunk_kind)one->contents.list[0].kind;
+        info.records = (uint32_t)one->contents.count;
+        info.raw_bytes = one->contents.raw_bytes;
+        return index_add_pack(cs->index, &info, one->contents.list, err);
     }
-    rc = store_get(cs->store, name, pack->size - PACK_TAIL_SIZE, tail_bytes, sizeof(tail_bytes),
-                   err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    rc = pack_tail_decode(&tail, tail_bytes, pack->size, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    footer = malloc(tail.footer_len);
-    if (footer == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = store_get(cs->store, name, tail.footer_offset, footer, tail.footer_len, err);
-    if (rc == VARVE_OK) {
-        rc = pack_footer_decode(&tail, footer, &pack->id, cs->home.keys, add_entry, l, err);
-    }
-    if (rc == VARVE_OK && l->nomem) {
-        rc = varve_error_nomem(err);
-    }
-    free(footer);
-    return rc;
-}
-
-struct salvage {
-    struct chunk_store *cs;
-    struct chunk_domain *domain;
-    struct worker *worker;
-    const struct pack_id *id;
-    const uint8_t *bytes;
-    struct entries *out;
-};
-
-/* Takes over a record whose tag shows that this store wrote it. */
-static bool
-salvage_record(void *arg, const struct pack_record *rec)
-{
-    struct salvage *s = arg;
-    const struct pack_entry *e = &rec->entry;
-    struct varve_error err;
-    size_t len = 0;
-
-    if (e->raw_len <= s->cs->raw_cap) {
-        memcpy(s->worker->record, s->bytes + e->offset, PACK_RECORD_HEADER + e->stored_len);
-        if (record_unpack(s->domain, s->worker, s->id, e, s->worker->raw, s->cs->raw_cap, &len,
-                          &err) == VARVE_OK) {
-            add_entry(s->out, e);
-        }
-    }
-    return true;
-}
-
-/* The footer is damaged: the records tell of themselves. */
-static enum varve_err
-walk_records(struct chunk_store *cs, const struct known *pack, struct entries *l,
-             struct varve_error *err)
-{
-    struct salvage s = {.cs = cs, .id = &pack->id, .out = l};
-    struct pack_header header;
-    char name[PACK_OBJECT_NAME_SIZE];
-    struct varve_error reason;
-    uint8_t *bytes = NULL;
-    enum varve_err rc;
-
-    if (pack->size > STORE_OBJECT_MAX) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no pack", pack->size);
-    }
-    pack_object_name(&pack->id, name);
-    bytes = malloc(pack->size == 0 ? 1 : pack->size);
-    if (bytes == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = store_get(cs->store, name, 0, bytes, pack->size, err);
-    if (rc == VARVE_OK && pack->size < PACK_HEADER_SIZE) {
-        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no pack", pack->size);
-    }
-    if (rc == VARVE_OK) {
-        rc = pack_header_decode(&header, bytes, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = chunk_store_domain(cs, &header.domain, &s.domain, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = worker_take(cs, &s.worker, err);
-    }
-    if (rc == VARVE_OK) {
-        s.bytes = bytes;
-        if (pack_walk(bytes, pack->size, salvage_record, &s, &reason) != VARVE_OK) {
-            log_warn("store", "pack '%s' is readable up to here only: %s", name, reason.msg);
-        }
-        worker_give(cs, s.worker);
-        if (l->nomem) {
-            rc = varve_error_nomem(err);
-        }
-    }
-    free(bytes);
-    return rc;
-}
-
-static enum varve_err
-add_pack(struct chunk_store *cs, const struct known *pack, struct varve_error *err)
-{
-    char name[PACK_OBJECT_NAME_SIZE];
-    struct index_pack info = {.id = pack->id, .size = pack->size};
-    struct entries l = {0};
-    enum varve_err rc;
-
-    pack_object_name(&pack->id, name);
-    rc = read_footer(cs, pack, &l, err);
-    if (rc == VARVE_ERR_CORRUPT) {
-        log_error("store", "pack '%s': %s", name, err->msg);
-        l.count = 0;
-        l.raw_bytes = 0;
-        rc = walk_records(cs, pack, &l, err);
-        if (rc == VARVE_OK) {
-            log_warn("store", "pack '%s': found %zu whole records without its footer", name,
-                     l.count);
-        }
-    }
-    if (rc == VARVE_OK && l.count > 0) {
-        info.kind = (enum chunk_kind)l.list[0].kind;
-        info.records = (uint32_t)l.count;
-        info.raw_bytes = l.raw_bytes;
-        rc = index_add_pack(cs->index, &info, l.list, err);
-    } else if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_UNSUPPORTED ||
-               rc == VARVE_ERR_NOT_FOUND) {
+    if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_UNSUPPORTED ||
+        rc == VARVE_ERR_NOT_FOUND) {
         /* One bad pack must not keep the others from being used. */
+        pack_object_name(&one->pack->id, name);
         log_error("store", "pack '%s' cannot be read, what it holds counts as absent reason=%s",
-                  name, err->msg);
-        rc = VARVE_OK;
+                  name, one->err.msg);
+        return VARVE_OK;
     }
-    free(l.list);
+    *err = one->err;
+    return rc;
+}
+
+static enum varve_err
+add_packs(struct chunk_store *cs, const struct known *packs, size_t count, struct varve_error *err)
+{
+    struct thread threads[READERS_MAX];
+    struct loading *l = calloc(1, sizeof(*l));
+    uint64_t told = time_mono_ns();
+    unsigned wanted = 4 * thread_cpu_count();
+    unsigned started = 0;
+    enum varve_err rc = VARVE_OK;
+
+    if (l == NULL) {
+        return varve_error_nomem(err);
+    }
+    l->cs = cs;
+    l->packs = packs;
+    l->count = count;
+    mutex_init(&l->lock);
+    cond_init(&l->changed);
+    wanted = wanted < READERS_MIN ? READERS_MIN : wanted > READERS_MAX ? READERS_MAX : wanted;
+    wanted = count < wanted ? (unsigned)count : wanted;
+    while (rc == VARVE_OK && started < wanted) {
+        rc = thread_start(&threads[started], "footers", reader_main, l, err);
+        started += rc == VARVE_OK ? 1 : 0;
+    }
+    rc = started > 0 ? VARVE_OK : rc; /* fewer will do */
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        struct loaded one;
+
+        take_loaded(l, &one);
+        rc = add_pack(cs, &one, err);
+        pack_contents_release(&one.contents);
+        if (cs->progress != NULL) {
+            cs->progress(cs->progress_arg, i + 1, count);
+        } else if (time_mono_ns() - told > PROGRESS_NS) {
+            told = time_mono_ns();
+            log_info("store", "completing the index packs=%zu of=%zu", i + 1, count);
+        }
+    }
+    mutex_lock(&l->lock);
+    l->stop = true;
+    cond_broadcast(&l->changed);
+    mutex_unlock(&l->lock);
+    while (started > 0) {
+        thread_join(&threads[--started]);
+    }
+    for (; l->queued > 0; l->queued--, l->head = (l->head + 1) % RING) {
+        pack_contents_release(&l->ring[l->head].contents);
+    }
+    cond_destroy(&l->changed);
+    mutex_destroy(&l->lock);
+    free(l);
     return rc;
 }
 
@@ -311,8 +282,8 @@ chunk_store_reconcile(struct chunk_store *cs, struct varve_error *err)
     if (rc == VARVE_OK) {
         rc = drop_missing(&r, err);
     }
-    for (size_t i = 0; rc == VARVE_OK && i < r.fresh_count; i++) {
-        rc = add_pack(cs, &r.fresh[i], err);
+    if (rc == VARVE_OK && r.fresh_count > 0) {
+        rc = add_packs(cs, r.fresh, r.fresh_count, err);
     }
     if (rc == VARVE_OK && r.fresh_count > 0) {
         log_info("store", "index completed from packs packs=%zu", r.fresh_count);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/chunk_store_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -44,7 +45,20 @@ open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
     } else {
         rc = index_lmdb_open(&cs->index, path, &options, &fresh, err);
     }
-    return rc == VARVE_OK ? chunk_store_reconcile(cs, err) : rc;
+    if (rc == VARVE_OK && path != NULL) {
+        cs->quarantine.path = malloc(strlen(path) + sizeof("/quarantine"));
+        if (cs->quarantine.path == NULL) {
+            return varve_error_nomem(err);
+        }
+        sprintf(cs->quarantine.path, "%s/quarantine", path);
+    }
+    if (rc == VARVE_OK) {
+        rc = chunk_store_reconcile(cs, err);
+    }
+    if (rc == VARVE_OK) {
+        quarantine_load(cs);
+    }
+    return rc;
 }
 
 static void
@@ -59,6 +73,8 @@ release(struct chunk_store *cs)
     }
     free(cs->threads);
     index_close(cs->index);
+    quarantine_release(cs);
+    mutex_destroy(&cs->quarantine.lock);
     open_packs_release(cs);
     worker_free_all(cs);
     chunk_domains_free(cs);
@@ -77,7 +93,8 @@ chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
     const struct store_config_options config = {.fs = fs,
                                                 .key_path = options->key_path,
                                                 .secret = options->secret,
-                                                .chunk_size = options->chunk_size};
+                                                .chunk_size = options->chunk_size,
+                                                .read_only = options->read_only};
     unsigned threads = options->put_threads == 0 ? PUT_THREADS_DEFAULT : options->put_threads;
     struct chunk_store *cs = NULL;
     enum varve_err rc;
@@ -96,6 +113,9 @@ chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
     mutex_init(&cs->worker_lock);
     mutex_init(&cs->domain_lock);
     cs->home.cs = cs;
+    mutex_init(&cs->quarantine.lock);
+    cs->progress = options->progress;
+    cs->progress_arg = options->progress_arg;
 
     rc = store_config_open(&cs->config, &cs->home.keys, &cs->key_made, store, &config, err);
     if (rc != VARVE_OK) {

@@ -44,6 +44,10 @@ struct chunk_store_options {
     const struct store_secret *secret; /* opens the store instead of a key file, when not NULL */
     uint32_t chunk_size;               /* used when the store is new; 0: 64 KiB */
     unsigned put_threads;              /* packs being stored at once; 0: 2 */
+    bool read_only; /* nothing is put; a store that is not there is VARVE_ERR_NOT_FOUND */
+    /* Completing the index goes on: packs of total done.  May be NULL. */
+    void (*progress)(void *arg, size_t packs, size_t total);
+    void *progress_arg;
 };
 
 /*
@@ -129,6 +133,41 @@ struct chunk_store_stats {
 VARVE_CHECK enum varve_err chunk_store_get_stats(struct chunk_store *cs,
                                                  struct chunk_store_stats *out,
                                                  struct varve_error *err);
+
+/* ---- damage ---- */
+
+/*
+ * A record whose bytes were found wrong is set aside: chunk_store_has() says no of its name, so that the
+ * next backup which has the bytes stores them again; over restarts, and over a rebuild of the index in the
+ * same folder.  chunk_store_get() sets aside what it stumbles on, chunk_store_check_pack() what it finds.
+ */
+VARVE_CHECK enum varve_err chunk_store_count_damaged(struct chunk_store *cs, uint64_t *out,
+                                                     struct varve_error *err);
+/* Grows whenever something is set aside; to be compared with an earlier answer. */
+uint64_t chunk_store_damage_found(struct chunk_store *cs);
+
+struct pack_id;
+
+struct chunk_check {
+    uint64_t records;
+    uint64_t bytes;           /* unpacked */
+    uint64_t damaged;         /* records that were set aside, or are not what is read anyway */
+    uint64_t problems;        /* these, and damage in header, footer or tail */
+    struct varve_error first; /* of them */
+};
+/*
+ * A pack from its first byte to its last: every record opened, unpacked, hashed and compared with its
+ * name, and the structures around them.  VARVE_OK whatever was found; VARVE_ERR_NOT_FOUND: the pack is
+ * gone.  Memory: the pack.
+ */
+VARVE_CHECK enum varve_err chunk_store_check_pack(struct chunk_store *cs, const struct pack_id *id,
+                                                  uint64_t size, struct chunk_check *out,
+                                                  struct varve_error *err);
+/* In the order of their ids. */
+VARVE_CHECK enum varve_err chunk_store_list_packs(struct chunk_store *cs,
+                                                  bool (*cb)(void *arg, const struct pack_id *id,
+                                                             uint64_t size),
+                                                  void *arg, struct varve_error *err);
 
 /* Seals small records (points) with a key derived from the domain's; *out is the caller's. */
 VARVE_CHECK enum varve_err chunk_store_seal_record(struct chunk_domain *d, const char *name,

@@ -73,11 +73,29 @@ struct chunk_domain {
     struct chunk_domain *next;              /* under cs->domain_lock */
 };
 
+/* A place whose bytes were found wrong. */
+struct quarantined {
+    struct pack_id pack;
+    uint32_t offset;
+    struct record_name name;
+};
+
+struct quarantine {
+    char *path;        /* NULL: kept in memory only */
+    struct mutex lock; /* everything below */
+    struct quarantined *list;
+    size_t count;
+    size_t cap;
+    uint64_t found; /* since this store was opened, known ones again too */
+};
+
 struct chunk_store {
     struct store *store;
     struct index *index;
     struct store_config config;
     bool key_made;
+    void (*progress)(void *arg, size_t packs, size_t total); /* of completing the index */
+    void *progress_arg;
     size_t raw_cap; /* largest chunk or node of this store */
 
     struct open_pack *packs;
@@ -101,7 +119,16 @@ struct chunk_store {
 
     struct mutex worker_lock;
     struct worker *workers;
+
+    struct quarantine quarantine;
 };
+
+/* Flags in the index what is known to be damaged; when the index is complete. */
+void quarantine_load(struct chunk_store *cs);
+void quarantine_release(struct chunk_store *cs);
+/* The bytes at *place are wrong: flagged in the index and written down. */
+VARVE_CHECK enum varve_err quarantine_add(struct chunk_store *cs, const struct record_name *name,
+                                          const struct index_place *place, struct varve_error *err);
 
 VARVE_CHECK enum varve_err worker_take(struct chunk_store *cs, struct worker **out,
                                        struct varve_error *err);
@@ -133,6 +160,22 @@ VARVE_CHECK enum varve_err record_unpack(const struct chunk_domain *d, struct wo
 /* The domains that the store has an object of.  One that cannot be read is logged and left out. */
 VARVE_CHECK enum varve_err chunk_domains_load(struct chunk_store *cs, struct varve_error *err);
 void chunk_domains_free(struct chunk_store *cs);
+
+/* The records of a pack as its footer lists them or, walked, those whose tag shows that this store wrote
+ * them. */
+struct pack_contents {
+    struct pack_entry *list;
+    size_t count;
+    size_t cap;
+    uint64_t raw_bytes;
+    bool nomem;
+    bool walked;
+};
+/* Release in any case. */
+VARVE_CHECK enum varve_err pack_contents_load(struct chunk_store *cs, const struct pack_id *id,
+                                              uint64_t size, struct pack_contents *out,
+                                              struct varve_error *err);
+void pack_contents_release(struct pack_contents *l);
 
 /* Makes the index list exactly the packs of the store. */
 VARVE_CHECK enum varve_err chunk_store_reconcile(struct chunk_store *cs, struct varve_error *err);

@@ -1,0 +1,331 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/testing.h"
+#include "crypto/identity.h"
+#include "store/chunk_store.h"
+#include "store/pack.h"
+#include "store/store_testing.h"
+
+/* What becomes of bytes that turn wrong on the disk. */
+#define CHUNK 4096u
+
+struct fixture {
+    char *folder;
+    char *root;
+    char *index;
+    char *key;
+    struct store *store;
+    struct chunk_store *cs;
+};
+
+static void
+open_all(struct fixture *f)
+{
+    const struct chunk_store_options options = {
+        .index_path = f->index, .key_path = f->key, .chunk_size = CHUNK};
+    struct varve_error err;
+
+    assert_ok(store_dir_open(&f->store, fs_system(), f->root, &err), &err);
+    assert_ok(chunk_store_open(&f->cs, f->store, fs_system(), &options, &err), &err);
+}
+
+static void
+close_all(struct fixture *f)
+{
+    chunk_store_close(f->cs);
+    store_close(f->store);
+    f->cs = NULL;
+    f->store = NULL;
+}
+
+static int
+setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof(*f));
+    struct varve_error err;
+
+    assert_non_null(f);
+    assert_ok(crypto_init(&err), &err);
+    f->folder = test_folder_make();
+    f->root = test_path(f->folder, "store");
+    f->index = test_path(f->folder, "index");
+    f->key = test_path(f->folder, "key");
+    open_all(f);
+    *state = f;
+    return 0;
+}
+
+static int
+teardown(void **state)
+{
+    struct fixture *f = *state;
+
+    close_all(f);
+    test_folder_remove(f->folder);
+    free(f->root);
+    free(f->index);
+    free(f->key);
+    free(f);
+    return 0;
+}
+
+static void
+make_chunk(unsigned n, uint8_t buf[CHUNK], struct chunk_id *id)
+{
+    struct test_random r = {.state = 1000 + n};
+
+    test_random_fill(&r, buf, CHUNK);
+    chunk_id_of(id, buf, CHUNK);
+}
+
+static void
+put(struct fixture *f, unsigned first, unsigned count)
+{
+    uint8_t buf[CHUNK];
+    struct chunk_id id;
+    struct varve_error err;
+
+    for (unsigned i = 0; i < count; i++) {
+        make_chunk(first + i, buf, &id);
+        assert_ok(
+            chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, buf, CHUNK, CHUNK, &err),
+            &err);
+    }
+    assert_ok(chunk_store_barrier(f->cs, &err), &err);
+}
+
+static bool
+has(struct fixture *f, unsigned n)
+{
+    uint8_t buf[CHUNK];
+    struct chunk_id id;
+    struct varve_error err;
+    uint8_t have = 0;
+
+    make_chunk(n, buf, &id);
+    assert_ok(chunk_store_has(chunk_store_default(f->cs), &id, 1, &have, &err), &err);
+    return have != 0;
+}
+
+/* The bytes, or an error; never other bytes. */
+static enum varve_err
+get(struct fixture *f, unsigned n, struct varve_error *err)
+{
+    uint8_t want[CHUNK];
+    uint8_t got[CHUNK];
+    struct chunk_id id;
+    size_t len = 0;
+    enum varve_err rc;
+
+    make_chunk(n, want, &id);
+    rc = chunk_store_get(chunk_store_default(f->cs), &id, got, sizeof(got), &len, err);
+    if (rc == VARVE_OK) {
+        assert_int_equal(len, CHUNK);
+        assert_memory_equal(want, got, CHUNK);
+    }
+    return rc;
+}
+
+struct packs {
+    struct pack_id id[16];
+    uint64_t size[16];
+    size_t count;
+};
+
+static bool
+note_pack(void *arg, const struct pack_id *id, uint64_t size)
+{
+    struct packs *p = arg;
+
+    assert_true(p->count < 16);
+    p->id[p->count] = *id;
+    p->size[p->count++] = size;
+    return true;
+}
+
+static void
+flip(struct fixture *f, const struct pack_id *id, uint64_t bit)
+{
+    char name[PACK_OBJECT_NAME_SIZE];
+    struct varve_error err;
+    struct file *file = NULL;
+    char *path = NULL;
+    uint8_t b = 0;
+
+    pack_object_name(id, name);
+    path = test_path(f->root, name);
+    assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+    assert_ok(file_read_exact(file, &b, 1, bit / 8, &err), &err);
+    b ^= (uint8_t)(1u << (bit % 8));
+    assert_ok(file_write(file, &b, 1, bit / 8, &err), &err);
+    file_close(file);
+    free(path);
+}
+
+static uint64_t
+count_damaged(struct fixture *f)
+{
+    struct varve_error err;
+    uint64_t n = 0;
+
+    assert_ok(chunk_store_count_damaged(f->cs, &n, &err), &err);
+    return n;
+}
+
+static void
+remove_index(struct fixture *f, bool list_too)
+{
+    static const char *const names[] = {"index.mdb", "index.mdb-lock", "state", "quarantine"};
+    struct varve_error err;
+
+    for (size_t i = 0; i < (list_too ? 4u : 3u); i++) {
+        char *path = test_path(f->index, names[i]);
+
+        assert_ok(fs_remove(fs_system(), path, &err), &err);
+        free(path);
+    }
+}
+
+static void
+what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_again(void **state)
+{
+    struct fixture *f = *state;
+    struct packs packs = {.count = 0};
+    struct chunk_check check;
+    struct varve_error err;
+
+    put(f, 0, 10);
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
+    assert_int_equal(packs.count, 1);
+    assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
+    assert_int_equal(check.records, 10);
+    assert_int_equal(check.problems, 0);
+    assert_int_equal(check.bytes, 10 * CHUNK);
+
+    flip(f, &packs.id[0], 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 99)); /* in chunk 0 */
+    assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
+    assert_int_equal(check.damaged, 1);
+    assert_false(has(f, 0));
+    assert_true(has(f, 1));
+    assert_int_equal(count_damaged(f), 1);
+
+    close_all(f);
+    open_all(f);
+    assert_false(has(f, 0));
+    assert_int_equal(count_damaged(f), 1);
+
+    close_all(f);
+    remove_index(f, false);
+    open_all(f);
+    assert_false(has(f, 0));
+    assert_err(get(f, 0, &err), VARVE_ERR_CORRUPT, &err);
+
+    put(f, 0, 1);
+    assert_true(has(f, 0));
+    assert_ok(get(f, 0, &err), &err);
+    assert_int_equal(count_damaged(f), 0);
+    close_all(f);
+    open_all(f);
+    assert_ok(get(f, 0, &err), &err);
+    assert_int_equal(count_damaged(f), 0);
+}
+
+static void
+without_its_list_of_damage_the_next_check_finds_it_again(void **state)
+{
+    struct fixture *f = *state;
+    struct packs packs = {.count = 0};
+    struct chunk_check check;
+    struct varve_error err;
+
+    put(f, 0, 3);
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
+    flip(f, &packs.id[0], 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 5));
+    assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
+    close_all(f);
+    remove_index(f, true);
+    open_all(f);
+    assert_true(has(f, 0)); /* not known yet */
+    assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
+    assert_false(has(f, 0));
+}
+
+/* Every seventh bit of a pack of three records: found, nothing wrong handed out, the others read. */
+static void
+any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most(void **state)
+{
+    struct fixture *f = *state;
+    struct packs packs = {.count = 0};
+    struct varve_error err;
+    unsigned flips = 0;
+
+    put(f, 0, 3);
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
+    for (uint64_t bit = 0; bit < packs.size[0] * 8; bit += 151, flips++) {
+        struct chunk_check check;
+        unsigned lost = 0;
+
+        flip(f, &packs.id[0], bit);
+        assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
+        assert_in_range(check.problems, 1, 2);
+        for (unsigned n = 0; n < 3; n++) {
+            lost += get(f, n, &err) == VARVE_OK ? 0 : 1;
+        }
+        assert_int_equal(lost, check.damaged);
+        assert_in_range(lost, 0, 1);
+        flip(f, &packs.id[0], bit);
+        close_all(f);
+        remove_index(f, lost > 0);
+        open_all(f);
+    }
+    print_message("%u bits flipped\n", flips);
+    for (unsigned n = 0; n < 3; n++) {
+        assert_ok(get(f, n, &err), &err);
+    }
+}
+
+static void
+a_torn_list_of_damage_keeps_its_whole_lines(void **state)
+{
+    struct fixture *f = *state;
+    struct packs packs = {.count = 0};
+    struct chunk_check check;
+    struct varve_error err;
+    struct file *file = NULL;
+    struct file_stat st;
+    char *path = test_path(f->index, "quarantine");
+
+    put(f, 0, 4);
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
+    flip(f, &packs.id[0], 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 5));
+    assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
+    close_all(f);
+    assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+    assert_ok(file_fstat(file, &st, &err), &err);
+    assert_ok(file_write(file, "0123456789", 10, st.size, &err), &err);
+    file_close(file);
+    remove_index(f, false);
+    open_all(f);
+    assert_false(has(f, 0));
+    assert_int_equal(count_damaged(f), 1);
+    assert_ok(fs_stat(fs_system(), path, &st, &err), &err);
+    assert_int_equal(st.size, 107); /* one line */
+    free(path);
+}
+
+int
+main(void)
+{
+#define TEST(t) cmocka_unit_test_setup_teardown(t, setup, teardown)
+    const struct CMUnitTest tests[] = {
+        TEST(what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_again),
+        TEST(without_its_list_of_damage_the_next_check_finds_it_again),
+        TEST(any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most),
+        TEST(a_torn_list_of_damage_keeps_its_whole_lines),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,251 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "store/chunk_store_internal.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <sodium.h>
+
+#include "base/log.h"
+
+/*
+ * Places whose bytes were found wrong.  The index flags them; this list outlives the index: a file
+ * "quarantine" beside it, one line a place, that an index built anew is flagged from.  It is derived like the
+ * index: without it the next scrub finds the damage again.
+ *
+ * Lines are appended and synced.  A line that is torn or not a line is skipped; a line that a flipped bit
+ * made say another place flags nothing, because the index has no such place of that name.
+ */
+#define QUARANTINE_MAX 65536u
+#define LINE_SIZE      (2 * PACK_ID_SIZE + 1 + 8 + 1 + 2 * RECORD_NAME_SIZE + 1)
+
+static void
+format_line(const struct quarantined *q, char out[LINE_SIZE + 1])
+{
+    char pack[2 * PACK_ID_SIZE + 1];
+    char name[2 * RECORD_NAME_SIZE + 1];
+
+    (void)sodium_bin2hex(pack, sizeof(pack), q->pack.bytes, PACK_ID_SIZE);
+    (void)sodium_bin2hex(name, sizeof(name), q->name.bytes, RECORD_NAME_SIZE);
+    (void)snprintf(out, LINE_SIZE + 1, "%s %08" PRIx32 " %s\n", pack, q->offset, name);
+}
+
+static bool
+parse_line(const char *line, struct quarantined *out)
+{
+    char again[LINE_SIZE + 1];
+    char offset[9];
+
+    if (sodium_hex2bin(out->pack.bytes, PACK_ID_SIZE, line, 2 * PACK_ID_SIZE, NULL, NULL, NULL) !=
+            0 ||
+        sodium_hex2bin(out->name.bytes, RECORD_NAME_SIZE, line + 2 * PACK_ID_SIZE + 10,
+                       2 * RECORD_NAME_SIZE, NULL, NULL, NULL) != 0) {
+        return false;
+    }
+    memcpy(offset, line + 2 * PACK_ID_SIZE + 1, 8);
+    offset[8] = '\0';
+    out->offset = (uint32_t)strtoul(offset, NULL, 16);
+    format_line(out, again);
+    return memcmp(again, line, LINE_SIZE) == 0;
+}
+
+static bool
+append_locked(struct quarantine *q, const struct quarantined *one)
+{
+    if (q->count == q->cap) {
+        size_t cap = q->cap == 0 ? 64 : q->cap * 2;
+        struct quarantined *p = realloc(q->list, cap * sizeof(*p));
+
+        if (p == NULL) {
+            return false;
+        }
+        q->list = p;
+        q->cap = cap;
+    }
+    q->list[q->count++] = *one;
+    return true;
+}
+
+/* Is it what the index has for the name, flagged? */
+static enum varve_err
+still_damaged(struct chunk_store *cs, const struct quarantined *one, bool *damaged, bool *place,
+              struct varve_error *err)
+{
+    struct index_place p;
+    uint8_t found = 0;
+    enum varve_err rc = index_get(cs->index, &one->name, 1, &p, &found, err);
+
+    *place = rc == VARVE_OK && found && p.offset == one->offset &&
+             memcmp(p.pack.bytes, one->pack.bytes, PACK_ID_SIZE) == 0;
+    *damaged = *place && p.damaged;
+    return rc;
+}
+
+/* ---- the file ---- */
+
+static void
+append_file(struct quarantine *q, const struct quarantined *one)
+{
+    struct varve_error err;
+    struct file_stat st;
+    struct file *f = NULL;
+    char line[LINE_SIZE + 1];
+    enum varve_err rc;
+
+    if (q->path == NULL) {
+        return;
+    }
+    format_line(one, line);
+    rc = file_open(fs_system(), &f, q->path, FILE_READ_WRITE, &err);
+    if (rc == VARVE_ERR_NOT_FOUND) {
+        rc = file_open(fs_system(), &f, q->path, FILE_CREATE_NEW, &err);
+    }
+    if (rc == VARVE_OK) {
+        rc = file_fstat(f, &st, &err);
+    }
+    if (rc == VARVE_OK) { /* behind a torn line: at the next whole one */
+        rc =
+            file_write(f, line, LINE_SIZE, (st.size + LINE_SIZE - 1) / LINE_SIZE * LINE_SIZE, &err);
+    }
+    if (rc == VARVE_OK) {
+        rc = file_sync(f, &err);
+    }
+    file_close(f);
+    if (rc != VARVE_OK) {
+        log_warn("store", "damage could not be written down reason=%s", err.msg);
+    }
+}
+
+static void
+save(struct quarantine *q)
+{
+    struct varve_error err;
+    char *text = malloc(q->count * LINE_SIZE + 1);
+    enum varve_err rc;
+
+    if (text == NULL) {
+        return;
+    }
+    for (size_t i = 0; i < q->count; i++) {
+        format_line(&q->list[i], text + i * LINE_SIZE);
+    }
+    rc = fs_write_durable(fs_system(), q->path, text, q->count * LINE_SIZE, false, &err);
+    if (rc != VARVE_OK) {
+        log_warn("store", "the list of damage could not be written reason=%s", err.msg);
+    }
+    free(text);
+}
+
+/* ---- calls ---- */
+
+void
+quarantine_load(struct chunk_store *cs)
+{
+    struct quarantine *q = &cs->quarantine;
+    struct varve_error err;
+    uint8_t *text = NULL;
+    size_t len = 0;
+    size_t lines = 0;
+
+    if (q->path == NULL || fs_read_all(fs_system(), q->path, (size_t)QUARANTINE_MAX * LINE_SIZE,
+                                       &text, &len, &err) != VARVE_OK) {
+        return;
+    }
+    for (size_t at = 0; at + LINE_SIZE <= len; at += LINE_SIZE, lines++) {
+        struct quarantined one;
+        struct index_place place;
+        uint8_t found = 0;
+
+        if (!parse_line((const char *)text + at, &one) ||
+            index_get(cs->index, &one.name, 1, &place, &found, &err) != VARVE_OK || !found ||
+            place.offset != one.offset ||
+            memcmp(place.pack.bytes, one.pack.bytes, PACK_ID_SIZE) != 0) {
+            continue; /* healed, or its pack is gone */
+        }
+        if (!place.damaged && index_mark_damaged(cs->index, &one.name, &place, &err) != VARVE_OK) {
+            log_warn("store", "damage could not be flagged reason=%s", err.msg);
+        }
+        (void)append_locked(q, &one);
+    }
+    free(text);
+    if (q->count != lines || len % LINE_SIZE != 0) {
+        save(q);
+    }
+    if (q->count > 0) {
+        log_warn("store", "damaged records are known from before count=%zu", q->count);
+    }
+}
+
+void
+quarantine_release(struct chunk_store *cs)
+{
+    free(cs->quarantine.list);
+    free(cs->quarantine.path);
+}
+
+enum varve_err
+quarantine_add(struct chunk_store *cs, const struct record_name *name,
+               const struct index_place *place, struct varve_error *err)
+{
+    const struct quarantined one = {.pack = place->pack, .offset = place->offset, .name = *name};
+    struct quarantine *q = &cs->quarantine;
+    bool known = false;
+    enum varve_err rc = index_mark_damaged(cs->index, name, place, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    mutex_lock(&q->lock);
+    q->found++;
+    for (size_t i = 0; i < q->count && !known; i++) {
+        known = q->list[i].offset == one.offset &&
+                memcmp(q->list[i].pack.bytes, one.pack.bytes, PACK_ID_SIZE) == 0;
+    }
+    if (!known && q->count < QUARANTINE_MAX && append_locked(q, &one)) {
+        append_file(q, &one);
+    }
+    mutex_unlock(&q->lock);
+    return VARVE_OK;
+}
+
+enum varve_err
+chunk_store_count_damaged(struct chunk_store *cs, uint64_t *out, struct varve_error *err)
+{
+    struct quarantine *q = &cs->quarantine;
+    size_t kept = 0;
+    enum varve_err rc = VARVE_OK;
+
+    *out = 0;
+    mutex_lock(&q->lock);
+    for (size_t i = 0; rc == VARVE_OK && i < q->count; i++) {
+        bool damaged = false;
+        bool place = false;
+
+        rc = still_damaged(cs, &q->list[i], &damaged, &place, err);
+        *out += damaged ? 1 : 0;
+        if (place || rc != VARVE_OK) {
+            q->list[kept++] = q->list[i];
+        }
+    }
+    if (rc == VARVE_OK && kept != q->count) {
+        q->count = kept;
+        if (q->path != NULL) {
+            save(q);
+        }
+    }
+    mutex_unlock(&q->lock);
+    return rc;
+}
+
+uint64_t
+chunk_store_damage_found(struct chunk_store *cs)
+{
+    uint64_t found;
+
+    mutex_lock(&cs->quarantine.lock);
+    found = cs->quarantine.found;
+    mutex_unlock(&cs->quarantine.lock);
+    return found;
+}
