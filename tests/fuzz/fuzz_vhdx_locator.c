@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 
-/* The parent locator item of a VHDX: UTF-16 keys and values at offsets that the file gives. */
+/* The parent locator item of a VHDX: UTF-16 keys and values at offsets that the file gives; alone, then
+ * as the item of a child that looks for its parent (image_part.h). */
 #include <stdlib.h>
 #include <string.h>
+
+#include "fuzz/image_part.h"
 
 #include "vhdx/vhdx_internal.h"
 
@@ -27,5 +30,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         }
     }
     parent_hint_release(&hint);
+    if (size > 0) {
+        image_part_run(IMAGE_PART_LOCATOR, data, size);
+    }
     return 0;
 }

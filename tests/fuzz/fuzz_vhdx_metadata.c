@@ -1,0 +1,13 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+
+/* Metadata table and items of a VHDX (image_part.h). */
+#include "fuzz/image_part.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    image_part_run(IMAGE_PART_METADATA, data, size);
+    return 0;
+}
