@@ -515,6 +515,7 @@ a_hole_reads_as_zeros_and_data_is_none(struct member *m)
     uint8_t byte = 1;
     uint64_t off = 0;
     uint64_t len = 0;
+    uint64_t holes = 0;
     bool hole = false;
     struct varve_error err;
     struct file *f = NULL;
@@ -528,7 +529,9 @@ a_hole_reads_as_zeros_and_data_is_none(struct member *m)
         assert_ok(file_hole(f, off, max, &hole, &len, &err), &err);
         assert_true(len > 0 && len <= max);
         assert_false(hole && off <= 2u << 20 && off + len > 2u << 20);
+        holes += hole ? len : 0;
     }
+    assert_true(m->mem == NULL || holes == size - 4096); /* memory knows all of them */
     assert_ok(file_hole(f, size, 1, &hole, &len, &err), &err);
     assert_false(hole);
     assert_ok(file_hole(f, UINT64_MAX - 1, 1, &hole, &len, &err), &err);

@@ -216,6 +216,36 @@ mem_read(struct file *f, void *buf, size_t len, uint64_t off, size_t *got, struc
                                        off, mf->path);
 }
 
+/* Pages that were never written, or were given back.  A call looks at so many, not more. */
+#define HOLE_PAGES 65536u
+
+static enum varve_err
+mem_hole(struct file *f, uint64_t off, uint64_t max, bool *hole, uint64_t *len,
+         struct varve_error *err)
+{
+    struct mem_file *mf = of(f);
+    int rc = enter(mf);
+    uint64_t page = off / MEM_PAGE_SIZE;
+    uint64_t end = page + HOLE_PAGES;
+
+    *hole = false;
+    *len = max;
+    if (rc == 0 && off < mf->inode->current_size) {
+        uint64_t left = mf->inode->current_size - off;
+        const struct mem_pages *pages = &mf->inode->current;
+
+        *len = left < max ? left : max;
+        *hole = !mem_pages_has(pages, page);
+        while (page < end && page * MEM_PAGE_SIZE < off + *len &&
+               mem_pages_has(pages, page) != *hole) {
+            page++;
+        }
+        *len = page * MEM_PAGE_SIZE < off + *len ? page * MEM_PAGE_SIZE - off : *len;
+    }
+    rc = leave(mf, rc);
+    return rc == 0 ? VARVE_OK : varve_error_errno(err, rc, "looking for holes of '%s'", mf->path);
+}
+
 /* Appends to inode->pending; data is copied. */
 static bool
 remember_locked(struct mem_inode *inode, uint64_t off, uint64_t len, const void *data,
@@ -420,6 +450,7 @@ static const struct fs_ops mem_ops = {
     .sync = mem_sync,
     .truncate = mem_truncate,
     .fstat = mem_fstat,
+    .hole = mem_hole,
     .stat = mem_stat,
     .rename_new = mem_rename_new,
     .rename_over = mem_rename_over,

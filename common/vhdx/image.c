@@ -1,20 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "vhdx/image.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/checked.h"
 #include "vhdx/image_internal.h"
-
-/* Runs that one call of image_map() joins at most; a caller who wants more calls again. */
-#define MAP_RUNS_MAX 1024u
-
-struct image {
-    struct layer *layers[IMAGE_CHAIN_MAX]; /* leaf first */
-    unsigned count;
-};
 
 /* Every file gets its part of the memory that one image may take. */
 static enum varve_err
@@ -122,137 +112,4 @@ image_get_file(const struct image *img, unsigned n, struct image_info *out)
         out->chain_length = img->count - n;
     }
     return img->layers[n]->f.path;
-}
-
-/*
- * Who holds the byte at off, and for how long.  Each layer answers for no more than the one above it
- * asked, so the run shrinks on its way down.  A run of the kind PARENT comes back only when the
- * parents were not opened.
- */
-static enum varve_err
-resolve(struct image *img, uint64_t off, uint64_t max, struct layer **owner, struct layer_run *run,
-        struct varve_error *err)
-{
-    unsigned i;
-
-    *owner = img->layers[0]; /* count > 0 */
-    *run = (struct layer_run){max, IMAGE_MAP_PARENT, 0};
-    for (i = 0; i < img->count; i++) {
-        struct layer *l = img->layers[i];
-        enum varve_err rc = l->ops->map(l, off, max, run, err);
-
-        if (rc != VARVE_OK) {
-            return varve_error_prefix(err, "disk '%s'", l->f.path);
-        }
-        *owner = l;
-        if (run->kind != IMAGE_MAP_PARENT) {
-            break;
-        }
-        max = run->length;
-    }
-    return VARVE_OK;
-}
-
-static enum varve_err
-check_range(const struct image *img, uint64_t off, uint64_t len, struct varve_error *err)
-{
-    const struct layer *leaf = img->layers[0];
-
-    if (!checked_range(off, len, leaf->info.virtual_size)) {
-        return varve_error_set(err, VARVE_ERR_INVALID,
-                               "disk '%s': %" PRIu64 " bytes at %" PRIu64
-                               " asked for, it has %" PRIu64,
-                               leaf->f.path, len, off, leaf->info.virtual_size);
-    }
-    return VARVE_OK;
-}
-
-enum varve_err
-image_read(struct image *img, void *buf, size_t len, uint64_t off, struct varve_error *err)
-{
-    uint8_t *p = buf;
-    enum varve_err rc;
-
-    rc = check_range(img, off, len, err);
-    while (rc == VARVE_OK && len > 0) {
-        struct layer_run run;
-        struct layer *owner = NULL;
-
-        rc = resolve(img, off, len, &owner, &run, err);
-        if (rc != VARVE_OK) {
-            break;
-        }
-        if (run.kind == IMAGE_MAP_ZERO) {
-            memset(p, 0, (size_t)run.length);
-        } else if (run.kind == IMAGE_MAP_DATA) {
-            rc = owner->ops->read(owner, p, (size_t)run.length, run.file_offset, err);
-            if (rc != VARVE_OK) {
-                (void)varve_error_prefix(err, "disk '%s'", owner->f.path);
-            }
-        } else {
-            rc = varve_error_set(err, VARVE_ERR_INVALID,
-                                 "disk '%s': the bytes at %" PRIu64
-                                 " are in its parent, which was not opened",
-                                 owner->f.path, off);
-        }
-        p += run.length;
-        off += run.length;
-        len -= (size_t)run.length;
-    }
-    return rc;
-}
-
-enum varve_err
-image_map(struct image *img, uint64_t off, uint64_t max, uint64_t *len, enum image_map_kind *kind,
-          struct varve_error *err)
-{
-    uint64_t total = 0;
-    enum image_map_kind first = IMAGE_MAP_DATA;
-    unsigned runs;
-    enum varve_err rc;
-
-    rc = check_range(img, off, max, err);
-    if (rc == VARVE_OK && max == 0) {
-        rc = varve_error_set(err, VARVE_ERR_INVALID, "a map of no bytes was asked for");
-    }
-    for (runs = 0; runs < MAP_RUNS_MAX && total < max && rc == VARVE_OK; runs++) {
-        struct layer_run run;
-        struct layer *owner = NULL;
-
-        rc = resolve(img, off + total, max - total, &owner, &run, err);
-        if (rc != VARVE_OK) {
-            break;
-        }
-        if (runs == 0) {
-            first = run.kind;
-        } else if (run.kind != first) {
-            break;
-        }
-        total += run.length;
-    }
-    if (rc == VARVE_OK) {
-        *len = total;
-        *kind = first;
-    }
-    return rc;
-}
-
-enum varve_err
-image_locate(struct image *img, uint64_t off, uint64_t max, struct file **file,
-             uint64_t *file_offset, uint64_t *len, struct varve_error *err)
-{
-    struct layer *owner = NULL;
-    struct layer_run run;
-    enum varve_err rc = check_range(img, off, max, err);
-
-    if (rc == VARVE_OK) {
-        rc = resolve(img, off, max, &owner, &run, err);
-    }
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    *file = run.kind == IMAGE_MAP_DATA && !owner->info.log_replayed ? owner->f.file : NULL;
-    *file_offset = run.file_offset;
-    *len = run.length;
-    return VARVE_OK;
 }

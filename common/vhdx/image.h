@@ -79,6 +79,31 @@ VARVE_CHECK enum varve_err image_map(struct image *img, uint64_t off, uint64_t m
                                      enum image_map_kind *kind, struct varve_error *err);
 
 /*
+ * The same with more said.  Both ZERO and HOLE read as zeros: ZERO is what a file says so of (a VHDX
+ * block of state 2), HOLE what none says anything of (never written, unmapped, undefined, a hole of a
+ * sparse file under data).  In a child with IMAGE_NO_PARENT both hide what the parent has.
+ */
+enum image_extent_kind {
+    IMAGE_EXTENT_DATA = 1,
+    IMAGE_EXTENT_ZERO = 2,
+    IMAGE_EXTENT_HOLE = 3,
+    IMAGE_EXTENT_PARENT = 4
+};
+
+struct image_extent {
+    uint64_t offset; /* of the disk */
+    uint64_t length; /* at least one sector, unless the disk ends */
+    enum image_extent_kind kind;
+    unsigned file;        /* which of the chain says so, as in image_get_file() */
+    uint64_t file_offset; /* IMAGE_EXTENT_DATA: where it stands there, in one piece */
+};
+
+/* The extent at off < virtual size.  It may end before the next of another kind begins: the work of one
+ * call is bounded.  Go on at offset + length. */
+VARVE_CHECK enum varve_err image_next_extent(struct image *img, uint64_t off,
+                                             struct image_extent *out, struct varve_error *err);
+
+/*
  * Where the bytes at off stand in one piece in one of the files, for who wants to copy them without
  * reading: *len of them, at most max.  *file NULL: nowhere (zeros, a parent that is not open, bytes that a
  * log changes); read them.  The file belongs to the image.

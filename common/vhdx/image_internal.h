@@ -47,6 +47,7 @@ struct parent_hint {
 struct layer_run {
     uint64_t length; /* at least 1, at most what was asked for */
     enum image_map_kind kind;
+    bool hole;            /* IMAGE_MAP_ZERO: nothing is said of it, it only reads as zeros */
     uint64_t file_offset; /* IMAGE_MAP_DATA: all of the run stands there in one piece */
 };
 
@@ -70,8 +71,15 @@ struct layer {
     struct image_info info;
     bool has_parent;
     struct parent_hint parent;
+    bool sparse;        /* the file has holes, and no log lies over them */
     size_t overlay;     /* bytes of memory a replayed log takes */
     uint32_t timestamp; /* VHD: its own */
+};
+
+/* What a caller holds. */
+struct image {
+    struct layer *layers[IMAGE_CHAIN_MAX]; /* leaf first */
+    unsigned count;
 };
 
 /* Opens the file, finds out what it is, makes a layer of it. */

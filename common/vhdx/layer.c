@@ -203,6 +203,18 @@ out:
     return rc;
 }
 
+/* A file of one piece need not be asked again and again. */
+static bool
+has_holes(const struct layer_file *f)
+{
+    struct varve_error ignored;
+    bool hole = false;
+    uint64_t len = 0;
+
+    return f->size > 0 && file_hole(f->file, 0, f->size, &hole, &len, &ignored) == VARVE_OK &&
+           (hole || len < f->size);
+}
+
 enum varve_err
 layer_open(struct layer **out, struct fs *fs, const char *path, unsigned flags,
            struct varve_error *err)
@@ -232,6 +244,7 @@ layer_open(struct layer **out, struct fs *fs, const char *path, unsigned flags,
     }
     if (rc == VARVE_OK) {
         (*out)->info.in_set = (*out)->f.in_set;
+        (*out)->sparse = (*out)->overlay == 0 && has_holes(&(*out)->f);
     }
 out:
     layer_file_close(&f);

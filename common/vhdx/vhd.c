@@ -126,6 +126,7 @@ block_run(struct vhd_layer *v, uint64_t start, uint64_t in_block, uint64_t max,
 
     out->length = max;
     out->file_offset = 0;
+    out->hole = true;
     if (start == 0) {
         out->kind = v->base.has_parent ? IMAGE_MAP_PARENT : IMAGE_MAP_ZERO;
         return VARVE_OK;
@@ -185,6 +186,7 @@ fixed_map(struct layer *l, uint64_t off, uint64_t max, struct layer_run *out,
     (void)err;
     out->length = max;
     out->kind = IMAGE_MAP_DATA;
+    out->hole = false;
     out->file_offset = off;
     return VARVE_OK;
 }

@@ -111,6 +111,7 @@ block_run(struct vhdx_layer *v, uint64_t block, const struct vhdx_bat_entry *e, 
 
     out->length = max;
     out->file_offset = 0;
+    out->hole = e->state != VHDX_ZERO;
     switch (e->state) {
     case VHDX_NOT_PRESENT:
         out->kind = v->base.has_parent ? IMAGE_MAP_PARENT : IMAGE_MAP_ZERO;
@@ -161,8 +162,9 @@ vhdx_map(struct layer *l, uint64_t off, uint64_t max, struct layer_run *out,
         }
         if (i == 0) {
             *out = run;
-        } else if (run.kind == out->kind && (run.kind != IMAGE_MAP_DATA ||
-                                             run.file_offset == out->file_offset + out->length)) {
+        } else if (run.kind == out->kind && run.hole == out->hole &&
+                   (run.kind != IMAGE_MAP_DATA ||
+                    run.file_offset == out->file_offset + out->length)) {
             out->length += run.length;
         } else {
             break;

@@ -213,6 +213,31 @@ mem_read(struct file *f, void *buf, size_t len, uint64_t off, size_t *got, struc
     return VARVE_OK;
 }
 
+/* Pages that nobody wrote are holes. */
+static enum varve_err
+mem_hole(struct file *f, uint64_t off, uint64_t max, bool *hole, uint64_t *len,
+         struct varve_error *err)
+{
+    const struct mem_file *of = ((struct mem_handle *)f)->of;
+    uint64_t page = off / PAGE;
+
+    (void)err;
+    *hole = off < of->size && (page >= of->page_count || of->pages[page] == NULL);
+    *len = max;
+    if (off >= of->size) {
+        return VARVE_OK;
+    }
+    while (page * PAGE < of->size && (page >= of->page_count || of->pages[page] == NULL) == *hole) {
+        page++;
+        if (page * PAGE - off >= max) {
+            return VARVE_OK;
+        }
+    }
+    *len = page * PAGE < of->size ? page * PAGE - off : of->size - off;
+    *len = *len < max ? *len : max;
+    return VARVE_OK;
+}
+
 static enum varve_err
 mem_write(struct file *f, const void *buf, size_t len, uint64_t off, struct varve_error *err)
 {
@@ -327,6 +352,7 @@ static const struct fs_ops mem_ops = {
     .sync = mem_sync,
     .truncate = mem_truncate,
     .fstat = mem_fstat,
+    .hole = mem_hole,
     .stat = mem_stat,
     .rename_new = mem_rename,
     .rename_over = mem_rename,

@@ -9,7 +9,7 @@
 
 /*
  * A struct fs of a few files in memory, for parsers that are fed broken files by the thousand.
- * Files are sparse (pages of 4 KiB); there are no folders: a path is only a name, and every folder
+ * Files are sparse (pages of 4 KiB, holes are known); there are no folders: a path is only a name, and every folder
  * lists all files by the last part of theirs.  sync does nothing; renaming and removing are
  * VARVE_ERR_UNSUPPORTED.
  *
