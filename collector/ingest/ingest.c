@@ -186,6 +186,7 @@ ingest_run_unref(struct ingest_run *run)
     for (size_t i = 0; i < POINT_DISKS_MAX; i++) {
         ingest_disk_free(run->disks[i]);
     }
+    chunk_use_end(run->ing->cs, &run->use);
     point_unref(run->base);
     point_unref(run->point);
     mutex_destroy(&run->lock);
@@ -381,6 +382,9 @@ ingest_run_start(struct ingest_run *run, struct ingest_start *out, struct varve_
     uint64_t stored = ingest_stored_bytes(run->ing->cs);
 
     memset(&start, 0, sizeof(start));
+    if (run->use.seq == 0) {
+        chunk_use_begin(run->ing->cs, &run->use); /* before the base is chosen */
+    }
     catalog_latest(run->ing->catalog, &run->info.vm, &base);
     start.run = run->info.id;
     start.vm = run->info.vm;

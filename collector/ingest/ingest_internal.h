@@ -8,6 +8,7 @@
 #include "ingest/range.h"
 #include "manifest/manifest.h"
 #include "os/thread.h"
+#include "store/chunk_collect.h"
 
 /*
  * Locks, in the order they are taken: ingest.lock, run.lock; disk.lock alone.  None is held while
@@ -66,6 +67,7 @@ struct ingest_run {
     bool connected;        /* the host is */
     uint64_t since_ns;     /* of the state that may time out: asked, lost, back, last word */
     uint64_t loss;         /* chunk_store_loss_count() at the start */
+    struct chunk_use use;  /* from the start until nobody can publish the run any more */
     uint64_t store_before; /* stored bytes at the start */
     struct point *base;    /* latest point at the start, or NULL; constant after the start */
     struct point *point;   /* published */

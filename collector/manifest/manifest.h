@@ -83,6 +83,9 @@ VARVE_CHECK enum varve_err manifest_diff(
     enum varve_err (*cb)(void *arg, uint64_t first, uint64_t count, struct varve_error *err),
     void *arg, struct varve_error *err);
 
+/* Level of the root for a disk of so many chunks. */
+unsigned manifest_root_level(uint64_t chunk_count);
+
 /* Pure functions on bytes, for tests and fuzzing. */
 struct manifest_node {
     unsigned level;

@@ -28,9 +28,6 @@ node_has(const struct manifest_node *n, unsigned child)
     return (n->present[child / 8] >> (child % 8) & 1) != 0;
 }
 
-/* Level of the root for a disk of so many chunks. */
-unsigned manifest_root_level(uint64_t chunk_count);
-
 /* How many children the node number `index` of `level` can have in a disk of chunk_count chunks. */
 unsigned manifest_node_width(uint64_t chunk_count, unsigned level, uint64_t index);
 

@@ -90,7 +90,7 @@ check_hash(const struct chunk_id *id, const void *buf, size_t len, struct varve_
     return VARVE_OK;
 }
 
-/* Reads what stands at place. */
+/* Reads what stands at place.  VARVE_ERR_NOT_FOUND: the pack is gone. */
 static enum varve_err
 get_place(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
           const struct record_name *name, const struct index_place *place, void *buf, size_t cap,
@@ -120,10 +120,6 @@ get_place(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
     if (rc == VARVE_OK) {
         rc = check_hash(id, buf, *len, err);
     }
-    if (rc == VARVE_ERR_NOT_FOUND) { /* the pack is gone */
-        err->code = VARVE_ERR_CORRUPT;
-        rc = VARVE_ERR_CORRUPT;
-    }
     return rc == VARVE_OK
                ? VARVE_OK
                : varve_error_prefix(err, "record at offset %u of '%s'", place->offset, object);
@@ -143,6 +139,7 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
     char text[CHUNK_ID_TEXT_SIZE];
     struct varve_error marking;
     struct index_place place;
+    struct index_place gone = {.offset = 0}; /* a place no record has */
     uint8_t found = 0;
     enum varve_err rc;
 
@@ -157,6 +154,15 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
                                    text);
         }
         rc = get_place(d, w, id, name, &place, buf, cap, len, err);
+        if (rc == VARVE_ERR_NOT_FOUND) {
+            if (i < GET_TRIES && (place.offset != gone.offset ||
+                                  memcmp(place.pack.bytes, gone.pack.bytes, PACK_ID_SIZE) != 0)) {
+                gone = place; /* a collection may have moved the record: ask once more */
+                continue;
+            }
+            err->code = VARVE_ERR_CORRUPT;
+            rc = VARVE_ERR_CORRUPT;
+        }
         if ((rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO) || place.damaged || i == GET_TRIES) {
             return rc;
         }

@@ -144,8 +144,8 @@ next_to_flush_locked(struct chunk_store *cs)
     return best;
 }
 
-static enum varve_err
-store_pack(struct chunk_store *cs, struct pack_builder *b, struct varve_error *err)
+enum varve_err
+chunk_store_put_pack(struct chunk_store *cs, struct pack_builder *b, struct varve_error *err)
 {
     char name[PACK_OBJECT_NAME_SIZE];
     struct index_pack info;
@@ -187,11 +187,12 @@ flush_loop(void *arg)
             continue;
         }
         p->state = OPEN_PACK_FLUSHING;
+        pack_born_locked(cs, &p->builder.header.id); /* before a collection can see it */
         if (p->failed) {
             rc = varve_error_set(&err, VARVE_ERR_INTERNAL, "a record could not be sealed");
         } else {
             mutex_unlock(&cs->lock);
-            rc = store_pack(cs, &p->builder, &err);
+            rc = chunk_store_put_pack(cs, &p->builder, &err);
             mutex_lock(&cs->lock);
         }
         if (rc != VARVE_OK) {

@@ -72,6 +72,7 @@ release(struct chunk_store *cs)
         thread_join(&cs->threads[i]);
     }
     free(cs->threads);
+    free(cs->births);
     index_close(cs->index);
     quarantine_release(cs);
     mutex_destroy(&cs->quarantine.lock);
@@ -108,6 +109,7 @@ chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
     }
     cs->store = store;
     cs->next_seq = 1;
+    cs->next_use = 1;
     mutex_init(&cs->lock);
     cond_init(&cs->changed);
     mutex_init(&cs->worker_lock);

@@ -27,6 +27,9 @@
  * and equal chunks of two domains are stored twice.  The default domain (id zero) is the store's own
  * keys, and is all there is in a store whose owner wants no more.  docs/design/domains.md says why.
  *
+ * What nobody needs any more is collected (chunk_collect.h): whoever relies on "have" holds a
+ * struct chunk_use from before it chooses a base until after its publish.
+ *
  * Threads: all calls may run at the same time, except open and close.
  */
 struct chunk_store;

@@ -5,6 +5,7 @@
 #include "crypto/aead.h"
 #include "index/index.h"
 #include "os/thread.h"
+#include "store/chunk_collect.h"
 #include "store/chunk_store.h"
 #include "store/pack.h"
 #include "store/store_config.h"
@@ -89,6 +90,12 @@ struct quarantine {
     uint64_t found; /* since this store was opened, known ones again too */
 };
 
+/* A pack that was stored while uses went on which began before. */
+struct pack_birth {
+    struct pack_id id;
+    uint64_t seq; /* the next use's number then */
+};
+
 struct chunk_store {
     struct store *store;
     struct index *index;
@@ -111,6 +118,13 @@ struct chunk_store {
     struct varve_error last_loss;
     unsigned slot_waiters;
     bool stop;
+    struct chunk_use *first_use; /* chunk_collect.h; ascending by number */
+    struct chunk_use *last_use;
+    uint64_t next_use;
+    struct pack_birth *births;
+    size_t birth_count;
+    size_t birth_cap;
+    bool births_lost;
 
     struct chunk_domain home;     /* the default domain */
     struct mutex domain_lock;     /* the list; a domain stays where it is once it is in it */
@@ -177,6 +191,11 @@ VARVE_CHECK enum varve_err pack_contents_load(struct chunk_store *cs, const stru
                                               struct varve_error *err);
 void pack_contents_release(struct pack_contents *l);
 
+/* Finishes the pack, stores it, and tells the index. */
+VARVE_CHECK enum varve_err chunk_store_put_pack(struct chunk_store *cs, struct pack_builder *b,
+                                                struct varve_error *err);
+/* The pack is about to be stored: chunk_store_pack_is_young() knows it from now on. */
+void pack_born_locked(struct chunk_store *cs, const struct pack_id *id);
 /* Makes the index list exactly the packs of the store. */
 VARVE_CHECK enum varve_err chunk_store_reconcile(struct chunk_store *cs, struct varve_error *err);
 

@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_GC_ACCOUNT_H
+#define VARVE_GC_ACCOUNT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "catalog/catalog.h"
+#include "os/thread.h"
+#include "store/chunk_collect.h"
+
+/*
+ * Reference counts, derived from the points (docs/format/store.md section 12).
+ *
+ * The count of a node is the number of its parents (points, nodes that have a count) that name it; the
+ * count of a chunk the number of leaves with a count that name it.  So a node is walked when its
+ * count becomes 1 and when it becomes 0, and never else: counting a point costs what is new in it,
+ * forgetting one what was only in it.
+ *
+ * Invariants:
+ *   1. A point's row exists from the transaction that queues its roots with +1 to the one that queues
+ *      them with -1.  Counts, rows and the queue change together, whatever ends the process.
+ *   2. The queue never holds both signs: it is emptied before the other sign is queued.
+ *   3. A node that cannot be read when it gets its first count is remembered as opaque: what is below it is
+ *      not counted, and nothing may be removed until it was read or its count is 0 again.
+ *   4. A node that cannot be read when it loses its last count leaves what is below it counted: space
+ *      that is not given back, never a chunk that is missing.
+ *
+ * Threads: one at a time.
+ */
+struct account;
+
+VARVE_CHECK enum varve_err account_open(struct account **out, struct chunk_store *cs,
+                                        struct varve_error *err);
+void account_close(struct account *a); /* NULL is fine */
+
+/* Both go on with what an earlier call left in the queue.  cancel may be NULL. */
+VARVE_CHECK enum varve_err account_add(struct account *a, const struct point *p,
+                                       struct cancel *cancel, struct collect_cost *cost,
+                                       struct varve_error *err);
+VARVE_CHECK enum varve_err account_drop(struct account *a, const struct guid *vm, uint64_t seq,
+                                        struct cancel *cancel, struct collect_cost *cost,
+                                        struct varve_error *err);
+/* Empties the queue and tries the opaque nodes once more. */
+VARVE_CHECK enum varve_err account_settle(struct account *a, struct cancel *cancel,
+                                          struct collect_cost *cost, struct varve_error *err);
+
+/* Every point that has a row, by vm and seq; false from cb ends it. */
+VARVE_CHECK enum varve_err account_list(struct account *a,
+                                        bool (*cb)(void *arg, const struct guid *vm, uint64_t seq),
+                                        void *arg, struct varve_error *err);
+
+/* How many opaque nodes there are; nothing may be removed while there is one. */
+size_t account_opaque(const struct account *a);
+
+/* ---- the full mark ---- */
+
+struct account_check {
+    uint64_t points;
+    uint64_t names;   /* reachable */
+    uint64_t missing; /* counted too low: what would be lost */
+    uint64_t extra;   /* counted too high: space that would not come back */
+};
+/*
+ * Walks every point and compares.  Reads every node once; needs some 40 bytes of memory for each
+ * reachable name.  Nothing may be published or removed meanwhile.
+ */
+VARVE_CHECK enum varve_err account_check(struct chunk_store *cs, struct point *const *points,
+                                         size_t count, struct account_check *out,
+                                         struct varve_error *err);
+
+#endif
