@@ -316,12 +316,16 @@ catalog_open(struct catalog **out, struct chunk_store *cs, struct varve_error *e
     }
     c->cs = cs;
     mutex_init(&c->lock);
+    mutex_init(&c->marks_lock);
     cond_init(&c->published);
     l = (struct loading){.c = c, .err = &reason, .rc = VARVE_OK};
     rc = store_list(chunk_store_objects(cs), POINT_PREFIX, load_one, &l, err);
     if (rc == VARVE_OK && l.rc != VARVE_OK) {
         *err = reason;
         rc = l.rc;
+    }
+    if (rc == VARVE_OK) {
+        rc = catalog_load_marks(c, err);
     }
     if (rc != VARVE_OK) {
         catalog_close(c);
@@ -340,18 +344,27 @@ catalog_close(struct catalog *c)
     for (size_t i = 0; i < c->count; i++) {
         point_unref(c->points[i]);
     }
+    for (size_t i = 0; i < c->gone_count; i++) {
+        point_unref(c->gone[i]);
+    }
+    for (size_t i = 0; i < c->mark_count; i++) {
+        mark_release(&c->marks[i]);
+    }
+    free(c->marks);
+    free(c->gone);
     free(c->points);
     free(c->vms);
     free(c->damaged);
     cond_destroy(&c->published);
+    mutex_destroy(&c->marks_lock);
     mutex_destroy(&c->lock);
     free(c);
 }
 
 /* ---- answers ---- */
 
-static int
-compare_newest_first(const void *a, const void *b)
+int
+catalog_newest_first(const void *a, const void *b)
 {
     const struct point *p = *(struct point *const *)a;
     const struct point *q = *(struct point *const *)b;
@@ -385,7 +398,7 @@ catalog_list(struct catalog *c, const struct guid *vm, struct point ***out, size
         return varve_error_nomem(err);
     }
     if (vm == NULL && n > 1) {
-        qsort(list, n, sizeof(*list), compare_newest_first);
+        qsort(list, n, sizeof(*list), catalog_newest_first);
     }
     *out = list;
     *count = n;
@@ -445,4 +458,85 @@ catalog_damaged(struct catalog *c, struct catalog_damage **out, size_t *count,
     }
     mutex_unlock(&c->lock);
     return list != NULL ? VARVE_OK : varve_error_nomem(err);
+}
+
+/* ---- for who counts, keeps and deletes ---- */
+
+enum varve_err
+catalog_list_gone(struct catalog *c, const struct guid *vm, struct point ***out, size_t *count,
+                  struct varve_error *err)
+{
+    struct point **list = NULL;
+    size_t n = 0;
+
+    mutex_lock(&c->lock);
+    list = calloc(c->gone_count + 1, sizeof(*list));
+    for (size_t i = 0; list != NULL && i < c->gone_count; i++) {
+        if (vm == NULL || guid_equal(&c->gone[i]->vm, vm)) {
+            list[n++] = c->gone[i];
+            point_ref(c->gone[i]);
+        }
+    }
+    mutex_unlock(&c->lock);
+    if (list == NULL) {
+        return varve_error_nomem(err);
+    }
+    if (n > 1) {
+        qsort(list, n, sizeof(*list), catalog_newest_first);
+    }
+    *out = list;
+    *count = n;
+    return VARVE_OK;
+}
+
+enum varve_err
+catalog_list_all(struct catalog *c, struct point ***out, size_t *count, size_t *unreadable,
+                 struct varve_error *err)
+{
+    struct point **list = NULL;
+    size_t n = 0;
+
+    mutex_lock(&c->lock);
+    list = calloc(c->count + c->gone_count + 1, sizeof(*list));
+    for (size_t i = 0; list != NULL && i < c->count + c->gone_count; i++) {
+        list[n] = i < c->count ? c->points[i] : c->gone[i - c->count];
+        point_ref(list[n++]);
+    }
+    *unreadable = c->damaged_count;
+    mutex_unlock(&c->lock);
+    if (list == NULL) {
+        return varve_error_nomem(err);
+    }
+    *out = list;
+    *count = n;
+    return VARVE_OK;
+}
+
+bool
+catalog_is_unreadable(struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    char name[STORE_NAME_MAX + 1];
+    bool found = false;
+
+    catalog_object_name(vm, seq, name);
+    mutex_lock(&c->lock);
+    for (size_t i = 0; !found && i < c->damaged_count; i++) {
+        found = strcmp(c->damaged[i].name, name) == 0;
+    }
+    mutex_unlock(&c->lock);
+    return found;
+}
+
+void
+catalog_on_publish(struct catalog *c, void (*cb)(void *arg, const struct point *p), void *arg)
+{
+    c->on_publish = cb;
+    c->on_publish_arg = arg;
+}
+
+void
+catalog_set_clock(struct catalog *c, int64_t (*now_us)(void *arg), void *arg)
+{
+    c->now_us = now_us;
+    c->now_arg = arg;
 }

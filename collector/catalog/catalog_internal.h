@@ -3,6 +3,7 @@
 #define VARVE_CATALOG_CATALOG_INTERNAL_H
 
 #include "catalog/catalog.h"
+#include "catalog/catalog_marks.h"
 #include "os/thread.h"
 
 /* A vm that has points, damaged ones included. */
@@ -14,6 +15,7 @@ struct catalog_vm {
 
 struct catalog {
     struct chunk_store *cs;
+    struct mutex marks_lock; /* a change of marks, objects included; taken before lock */
 
     struct mutex lock; /* everything below */
     struct cond published;
@@ -27,12 +29,27 @@ struct catalog {
     struct catalog_damage *damaged;
     size_t damaged_count;
     size_t damaged_cap;
+    struct point **gone; /* deleted, not purged; in no order */
+    size_t gone_count;
+    size_t gone_cap;
+    struct catalog_mark *marks; /* sorted by vm, then seq */
+    size_t mark_count;
+    size_t mark_cap;
+
+    /* Constant once points are published. */
+    void (*on_publish)(void *arg, const struct point *p);
+    void *on_publish_arg;
+    int64_t (*now_us)(void *arg);
+    void *now_arg;
 };
 
 /* The points of vm are points[*first, *first + *count). */
 void catalog_range_locked(struct catalog *c, const struct guid *vm, size_t *first, size_t *count);
 
 void catalog_object_name(const struct guid *vm, uint64_t seq, char out[STORE_NAME_MAX + 1]);
+/* After the points: reads every mark, moves deleted points aside. */
+VARVE_CHECK enum varve_err catalog_load_marks(struct catalog *c, struct varve_error *err);
+int catalog_newest_first(const void *a, const void *b); /* for qsort() of struct point * */
 /* Room for one point more, which catalog_insert_locked() then takes. */
 VARVE_CHECK enum varve_err catalog_reserve_locked(struct catalog *c, struct varve_error *err);
 /* Takes p. */

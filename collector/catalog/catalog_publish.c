@@ -132,7 +132,7 @@ put_point(struct catalog *c, struct point *p, struct point **light, struct varve
 
     buf_init(&record, POINT_RECORD_MAX);
     p->seq = next_seq(c, &p->vm);
-    p->published_at_us = time_now_us();
+    p->published_at_us = c->now_us != NULL ? c->now_us(c->now_arg) : time_now_us();
     catalog_object_name(&p->vm, p->seq, name);
     rc = chunk_store_domain(c->cs, &p->domain, &domain, err);
     if (rc == VARVE_OK) {
@@ -197,6 +197,9 @@ catalog_publish(struct catalog *c, struct point *p, uint64_t loss, struct point 
         for (int i = 0; rc == VARVE_ERR_EXISTS && i < SEQ_TRIES; i++) {
             rc = put_point(c, p, &light, err); /* an object that was not there at open */
         }
+    }
+    if (light != NULL && c->on_publish != NULL) {
+        c->on_publish(c->on_publish_arg, light); /* before anybody can find it, or delete it */
     }
     end_publish(c, &p->vm, light);
     return rc;

@@ -115,16 +115,16 @@ parse_prefix(const char *text, char out[GUID_TEXT_SIZE])
 }
 
 static enum varve_err
-find_prefix_locked(struct catalog *c, size_t first, size_t count, const char *prefix,
-                   struct point **out, struct varve_error *err)
+find_prefix(struct point **points, size_t count, const char *prefix, struct point **out,
+            struct varve_error *err)
 {
     char candidates[160] = "";
     char text[GUID_TEXT_SIZE];
     char one[80];
     unsigned found = 0;
 
-    for (size_t i = first; i < first + count; i++) {
-        struct point *p = c->points[i];
+    for (size_t i = 0; i < count; i++) {
+        struct point *p = points[i];
 
         guid_format(&p->id, text);
         if (strncmp(text, prefix, strlen(prefix)) != 0) {
@@ -184,7 +184,7 @@ select_locked(struct catalog *c, const char *vm_name, const char *what, struct p
             "NAME@latest, NAME@latest~1, NAME@ID",
             what, PREFIX_MIN);
     }
-    return find_prefix_locked(c, first, count, prefix, out, err);
+    return find_prefix(c->points + first, count, prefix, out, err);
 }
 
 enum varve_err
@@ -215,5 +215,30 @@ catalog_select(struct catalog *c, const char *selector, struct point **out, stru
     }
     mutex_unlock(&c->lock);
     free(vm_name);
+    return rc;
+}
+
+enum varve_err
+catalog_select_gone(struct catalog *c, const char *selector, struct point **out,
+                    struct varve_error *err)
+{
+    const char *at = strrchr(selector, '@');
+    char prefix[GUID_TEXT_SIZE];
+    struct point *p = NULL;
+    enum varve_err rc;
+
+    if (!parse_prefix(at == NULL ? selector : at + 1, prefix)) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "'%.60s' selects no deleted point: give at least %u characters of "
+                               "its id",
+                               selector, PREFIX_MIN);
+    }
+    mutex_lock(&c->lock);
+    rc = find_prefix(c->gone, c->gone_count, prefix, &p, err);
+    if (rc == VARVE_OK) {
+        point_ref(p);
+        *out = p;
+    }
+    mutex_unlock(&c->lock);
     return rc;
 }

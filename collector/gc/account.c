@@ -16,7 +16,8 @@
  * Numbers are big-endian, so that rows come in their order.  The queue is taken from its end: it then
  * never holds more than a path's siblings.
  */
-#define POINT_KEY   (1u + GUID_SIZE + 8u)
+#define GUID_BYTES  sizeof(struct guid)
+#define POINT_KEY   (1u + GUID_BYTES + 8u)
 #define TODO_KEY    9u
 #define OPAQUE_KEY  (1u + RECORD_NAME_SIZE)
 #define NODE_VALUE  (1u + CHUNK_ID_SIZE)
@@ -64,8 +65,8 @@ static void
 point_key(const struct guid *vm, uint64_t seq, uint8_t out[POINT_KEY])
 {
     out[0] = 'p';
-    memcpy(out + 1, vm->bytes, GUID_SIZE);
-    put_be64(out + 1 + GUID_SIZE, seq);
+    memcpy(out + 1, vm->bytes, GUID_BYTES);
+    put_be64(out + 1 + GUID_BYTES, seq);
 }
 
 static void
@@ -308,11 +309,16 @@ account_add(struct account *a, const struct point *p, struct cancel *cancel,
 {
     uint8_t key[POINT_KEY];
     uint8_t *value = NULL;
+    bool counted = false;
     size_t used = 0;
     enum varve_err rc;
 
+    point_key(&p->vm, p->seq, key);
     rc = drain(a, cancel, cost, err);
-    if (rc != VARVE_OK) {
+    if (rc == VARVE_OK) {
+        rc = index_row_scan(a->index, key, sizeof(key), false, note_found, &counted, err);
+    }
+    if (rc != VARVE_OK || counted) {
         return rc;
     }
     value = malloc(p->disk_count * NODE_VALUE + 1);
@@ -320,7 +326,6 @@ account_add(struct account *a, const struct point *p, struct cancel *cancel,
         return varve_error_nomem(err);
     }
     begin_change(a);
-    point_key(&p->vm, p->seq, key);
     for (size_t i = 0; i < p->disk_count; i++) {
         const struct manifest_root *root = &p->disks[i].root;
 
@@ -532,8 +537,8 @@ list_point(void *arg, const void *key, size_t key_len, const void *value, size_t
     if (key_len != POINT_KEY) {
         return true;
     }
-    memcpy(vm.bytes, k + 1, GUID_SIZE);
-    return l->cb(l->arg, &vm, get_be64(k + 1 + GUID_SIZE));
+    memcpy(vm.bytes, k + 1, GUID_BYTES);
+    return l->cb(l->arg, &vm, get_be64(k + 1 + GUID_BYTES));
 }
 
 enum varve_err

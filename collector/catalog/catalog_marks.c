@@ -1,0 +1,663 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "catalog/catalog_marks.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/log.h"
+#include "base/time.h"
+#include "catalog/catalog_internal.h"
+#include "crypto/identity.h"
+
+/*
+ * marks_lock is held over a whole change, objects included, so that a hold and a deletion of one
+ * point cannot pass each other; lock only while the tables are looked at.
+ */
+
+/* ---- the tables ---- */
+
+static int
+compare_marks(const struct catalog_mark *m, const struct guid *vm, uint64_t seq)
+{
+    int d = guid_compare(&m->vm, vm);
+
+    return d != 0 ? d : m->seq < seq ? -1 : m->seq > seq ? 1 : 0;
+}
+
+/* The first mark of the point, or of what comes behind it. */
+static size_t
+marks_at_locked(const struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    size_t lo = 0;
+    size_t hi = c->mark_count;
+
+    while (lo < hi) {
+        size_t mid = lo + (hi - lo) / 2;
+
+        if (compare_marks(&c->marks[mid], vm, seq) < 0) {
+            lo = mid + 1;
+        } else {
+            hi = mid;
+        }
+    }
+    return lo;
+}
+
+/* Takes m's strings on success. */
+static enum varve_err
+insert_mark(struct catalog *c, const struct catalog_mark *m, struct varve_error *err)
+{
+    enum varve_err rc = VARVE_OK;
+    size_t at;
+
+    mutex_lock(&c->lock);
+    if (c->mark_count == c->mark_cap) {
+        size_t cap = c->mark_cap == 0 ? 32 : c->mark_cap * 2;
+        struct catalog_mark *p = realloc(c->marks, cap * sizeof(*p));
+
+        if (p == NULL) {
+            rc = varve_error_nomem(err);
+        } else {
+            c->marks = p;
+            c->mark_cap = cap;
+        }
+    }
+    if (rc == VARVE_OK) {
+        at = marks_at_locked(c, &m->vm, m->seq);
+        memmove(&c->marks[at + 1], &c->marks[at], (c->mark_count - at) * sizeof(*m));
+        c->marks[at] = *m;
+        c->mark_count++;
+    }
+    mutex_unlock(&c->lock);
+    return rc;
+}
+
+static void
+forget_mark(struct catalog *c, const struct catalog_mark *m)
+{
+    mutex_lock(&c->lock);
+    for (size_t i = marks_at_locked(c, &m->vm, m->seq);
+         i < c->mark_count && compare_marks(&c->marks[i], &m->vm, m->seq) == 0; i++) {
+        if (c->marks[i].kind == m->kind && c->marks[i].tag == m->tag) {
+            mark_release(&c->marks[i]);
+            c->mark_count--;
+            memmove(&c->marks[i], &c->marks[i + 1], (c->mark_count - i) * sizeof(*m));
+            break;
+        }
+    }
+    mutex_unlock(&c->lock);
+}
+
+void
+catalog_marks_release(struct catalog_marks *m)
+{
+    for (size_t i = 0; i < m->count; i++) {
+        mark_release(&m->list[i]);
+    }
+    free(m->list);
+    memset(m, 0, sizeof(*m));
+}
+
+static bool
+copy_mark(struct catalog_marks *out, const struct catalog_mark *m)
+{
+    struct catalog_mark *to = &out->list[out->count];
+
+    *to = *m;
+    to->who = strdup(m->who == NULL ? "" : m->who);
+    to->why = strdup(m->why == NULL ? "" : m->why);
+    out->count++;
+    switch (m->kind) {
+    case MARK_GONE:
+        out->gone = true;
+        out->gone_until_us = m->until_us;
+        break;
+    case MARK_HOLD:
+        out->held = true;
+        break;
+    case MARK_LOCK:
+        if (m->until_us > out->locked_until_us) {
+            out->locked_until_us = m->until_us;
+        }
+        break;
+    }
+    return to->who != NULL && to->why != NULL;
+}
+
+enum varve_err
+catalog_marks_get(struct catalog *c, const struct point *p, struct catalog_marks *out,
+                  struct varve_error *err)
+{
+    struct catalog_marks m = {.count = 0};
+    bool whole = true;
+    size_t first;
+    size_t n = 0;
+
+    mutex_lock(&c->lock);
+    first = marks_at_locked(c, &p->vm, p->seq);
+    while (first + n < c->mark_count && compare_marks(&c->marks[first + n], &p->vm, p->seq) == 0) {
+        n++;
+    }
+    m.list = calloc(n + 1, sizeof(*m.list));
+    for (size_t i = 0; whole && m.list != NULL && i < n; i++) {
+        whole = copy_mark(&m, &c->marks[first + i]);
+    }
+    mutex_unlock(&c->lock);
+    if (m.list == NULL || !whole) {
+        catalog_marks_release(&m);
+        return varve_error_nomem(err);
+    }
+    *out = m;
+    return VARVE_OK;
+}
+
+/* ---- objects ---- */
+
+static enum varve_err
+put_mark(struct catalog *c, const struct point *p, struct catalog_mark *m, const char *who,
+         const char *why, struct varve_error *err)
+{
+    char name[STORE_NAME_MAX + 1];
+    struct store_part part;
+    uint8_t *sealed = NULL;
+    size_t sealed_len = 0;
+    struct buf record;
+    enum varve_err rc;
+
+    buf_init(&record, MARK_RECORD_MAX);
+    m->vm = p->vm;
+    m->seq = p->seq;
+    m->point = p->id;
+    m->who = strdup(who);
+    m->why = strdup(why);
+    mark_object_name(m, name);
+    rc = m->who == NULL || m->why == NULL ? varve_error_nomem(err) : mark_encode(m, &record, err);
+    if (rc == VARVE_OK) {
+        rc = chunk_store_seal_record(c->cs, name, record.data, record.len, &sealed, &sealed_len,
+                                     err);
+    }
+    if (rc == VARVE_OK) {
+        part = (struct store_part){.data = sealed, .len = sealed_len};
+        rc = store_put(chunk_store_objects(c->cs), name, &part, 1, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = insert_mark(c, m, err);
+    }
+    if (rc != VARVE_OK) {
+        mark_release(m);
+    }
+    free(sealed);
+    buf_release(&record);
+    return rc;
+}
+
+static enum varve_err
+remove_mark(struct catalog *c, const struct catalog_mark *m, struct varve_error *err)
+{
+    char name[STORE_NAME_MAX + 1];
+    enum varve_err rc;
+
+    mark_object_name(m, name);
+    rc = store_remove(chunk_store_objects(c->cs), name, err);
+    if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {
+        forget_mark(c, m);
+        rc = VARVE_OK;
+    }
+    return rc;
+}
+
+/* Removes all marks of one kind.  *count: how many there were. */
+static enum varve_err
+remove_marks(struct catalog *c, const struct point *p, enum mark_kind kind, size_t *count,
+             struct varve_error *err)
+{
+    struct catalog_marks marks = {.count = 0};
+    enum varve_err rc = catalog_marks_get(c, p, &marks, err);
+
+    *count = 0;
+    for (size_t i = 0; rc == VARVE_OK && i < marks.count; i++) {
+        if (marks.list[i].kind == kind) {
+            rc = remove_mark(c, &marks.list[i], err);
+            (*count)++;
+        }
+    }
+    catalog_marks_release(&marks);
+    return rc;
+}
+
+/* ---- what forbids ---- */
+
+static enum varve_err
+check_removable(struct catalog *c, const struct point *p, int64_t now_us,
+                struct catalog_marks *marks, struct varve_error *err)
+{
+    char until[TIME_TEXT_SIZE];
+    enum varve_err rc = catalog_marks_get(c, p, marks, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    for (size_t i = 0; i < marks->count; i++) {
+        if (marks->list[i].kind == MARK_HOLD) {
+            return varve_error_set(err, VARVE_ERR_DENIED,
+                                   "the point is held ('%.80s'%s%.40s): release it first",
+                                   marks->list[i].why, marks->list[i].who[0] != '\0' ? ", by " : "",
+                                   marks->list[i].who);
+        }
+    }
+    if (marks->locked_until_us > now_us) {
+        time_format(marks->locked_until_us, until);
+        return varve_error_set(err, VARVE_ERR_DENIED,
+                               "the point is locked until %s: nobody can delete it before", until);
+    }
+    return VARVE_OK;
+}
+
+/* ---- moving points ---- */
+
+/* Takes the point out of the list it is in; NULL: it is in none.  The reference moves. */
+static struct point *
+take_point(struct catalog *c, const struct point *p, bool gone)
+{
+    struct point **list;
+    struct point *found = NULL;
+    size_t *count;
+
+    mutex_lock(&c->lock);
+    list = gone ? c->gone : c->points;
+    count = gone ? &c->gone_count : &c->count;
+    for (size_t i = 0; i < *count; i++) {
+        if (list[i]->seq == p->seq && guid_equal(&list[i]->vm, &p->vm)) {
+            found = list[i];
+            (*count)--;
+            memmove(&list[i], &list[i + 1], (*count - i) * sizeof(struct point *));
+            break;
+        }
+    }
+    mutex_unlock(&c->lock);
+    return found;
+}
+
+static enum varve_err
+gone_reserve(struct catalog *c, struct varve_error *err)
+{
+    enum varve_err rc = VARVE_OK;
+
+    mutex_lock(&c->lock);
+    if (c->gone_count == c->gone_cap) {
+        size_t cap = c->gone_cap == 0 ? 32 : c->gone_cap * 2;
+        struct point **list = realloc(c->gone, cap * sizeof(struct point *));
+
+        if (list == NULL) {
+            rc = varve_error_nomem(err);
+        } else {
+            c->gone = list;
+            c->gone_cap = cap;
+        }
+    }
+    mutex_unlock(&c->lock);
+    return rc;
+}
+
+/* Room was made by gone_reserve(), and marks_lock has been held since. */
+static void
+move_to_gone(struct catalog *c, const struct point *p)
+{
+    struct point *taken = take_point(c, p, false);
+
+    if (taken != NULL) {
+        mutex_lock(&c->lock);
+        c->gone[c->gone_count++] = taken;
+        mutex_unlock(&c->lock);
+    }
+}
+
+enum varve_err
+catalog_delete(struct catalog *c, const struct point *p, int64_t now_us, int64_t until_us,
+               const char *who, const char *why, struct varve_error *err)
+{
+    struct catalog_mark mark = {.kind = MARK_GONE, .made_at_us = now_us, .until_us = until_us};
+    struct catalog_marks marks = {.count = 0};
+    enum varve_err rc;
+
+    mutex_lock(&c->marks_lock);
+    rc = check_removable(c, p, now_us, &marks, err);
+    if (rc == VARVE_OK && marks.gone) {
+        rc = varve_error_set(err, VARVE_ERR_EXISTS, "the point is deleted already");
+    }
+    if (rc == VARVE_OK) {
+        rc = gone_reserve(c, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = put_mark(c, p, &mark, who, why, err);
+    }
+    if (rc == VARVE_OK) {
+        move_to_gone(c, p);
+    }
+    mutex_unlock(&c->marks_lock);
+    catalog_marks_release(&marks);
+    return rc;
+}
+
+enum varve_err
+catalog_undelete(struct catalog *c, const struct point *p, struct varve_error *err)
+{
+    struct point *back = NULL;
+    bool reserved = false;
+    size_t count = 0;
+    enum varve_err rc;
+
+    mutex_lock(&c->marks_lock);
+    mutex_lock(&c->lock);
+    rc = catalog_reserve_locked(c, err);
+    reserved = rc == VARVE_OK;
+    mutex_unlock(&c->lock);
+    if (rc == VARVE_OK) {
+        rc = remove_marks(c, p, MARK_GONE, &count, err);
+    }
+    if (rc == VARVE_OK && count == 0) {
+        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the point is not deleted");
+    }
+    if (rc == VARVE_OK) {
+        back = take_point(c, p, true);
+    }
+    mutex_lock(&c->lock);
+    if (back != NULL) {
+        catalog_insert_locked(c, back);
+    } else if (reserved) {
+        c->reserved--;
+    }
+    mutex_unlock(&c->lock);
+    mutex_unlock(&c->marks_lock);
+    return rc;
+}
+
+enum varve_err
+catalog_hold(struct catalog *c, const struct point *p, int64_t now_us, const char *who,
+             const char *why, struct varve_error *err)
+{
+    struct catalog_mark mark = {.kind = MARK_HOLD, .made_at_us = now_us};
+    struct catalog_marks marks = {.count = 0};
+    enum varve_err rc;
+
+    crypto_random(&mark.tag, sizeof(mark.tag));
+    mutex_lock(&c->marks_lock);
+    rc = catalog_marks_get(c, p, &marks, err);
+    if (rc == VARVE_OK && marks.gone) {
+        rc = varve_error_set(err, VARVE_ERR_DENIED, "the point is deleted: undelete it first");
+    }
+    if (rc == VARVE_OK) {
+        rc = put_mark(c, p, &mark, who, why, err);
+    }
+    mutex_unlock(&c->marks_lock);
+    catalog_marks_release(&marks);
+    return rc;
+}
+
+enum varve_err
+catalog_release_holds(struct catalog *c, const struct point *p, size_t *released,
+                      struct varve_error *err)
+{
+    enum varve_err rc;
+
+    mutex_lock(&c->marks_lock);
+    rc = remove_marks(c, p, MARK_HOLD, released, err);
+    mutex_unlock(&c->marks_lock);
+    return rc;
+}
+
+enum varve_err
+catalog_lock(struct catalog *c, const struct point *p, int64_t now_us, int64_t until_us,
+             const char *who, const char *why, struct varve_error *err)
+{
+    struct catalog_mark mark = {.kind = MARK_LOCK, .made_at_us = now_us};
+    struct catalog_marks marks = {.count = 0};
+    char text[TIME_TEXT_SIZE];
+    enum varve_err rc;
+
+    /* The name says the moment in seconds; a part of one counts as a whole. */
+    mark.tag = (uint64_t)(until_us > 0 ? until_us / 1000000 + (until_us % 1000000 != 0) : 0);
+    mark.until_us = (int64_t)(mark.tag * 1000000u);
+    mutex_lock(&c->marks_lock);
+    rc = catalog_marks_get(c, p, &marks, err);
+    if (rc == VARVE_OK && marks.gone) {
+        rc = varve_error_set(err, VARVE_ERR_DENIED, "the point is deleted: undelete it first");
+    }
+    if (rc == VARVE_OK && (mark.until_us <= now_us || mark.until_us <= marks.locked_until_us)) {
+        time_format(marks.locked_until_us, text);
+        rc = marks.locked_until_us >= mark.until_us
+                 ? varve_error_set(err, VARVE_ERR_INVALID,
+                                   "the point is locked until %s already, and a lock is never "
+                                   "shortened",
+                                   text)
+                 : varve_error_set(err, VARVE_ERR_INVALID, "a lock until a moment that has passed");
+    }
+    if (rc == VARVE_OK) {
+        rc = put_mark(c, p, &mark, who, why, err);
+    }
+    mutex_unlock(&c->marks_lock);
+    catalog_marks_release(&marks);
+    return rc;
+}
+
+enum varve_err
+catalog_purge(struct catalog *c, const struct point *p, int64_t now_us, struct varve_error *err)
+{
+    struct catalog_marks marks = {.count = 0};
+    char name[STORE_NAME_MAX + 1];
+    struct varve_error ignored;
+    enum varve_err rc;
+
+    mutex_lock(&c->marks_lock);
+    rc = check_removable(c, p, now_us, &marks, err);
+    if (rc == VARVE_OK && !marks.gone) {
+        rc = varve_error_set(err, VARVE_ERR_DENIED, "the point is not deleted");
+    } else if (rc == VARVE_OK && marks.gone_until_us > now_us) {
+        rc = varve_error_set(err, VARVE_ERR_BUSY, "the point can still be undeleted");
+    }
+    if (rc == VARVE_OK) {
+        catalog_object_name(&p->vm, p->seq, name);
+        rc = store_remove(chunk_store_objects(c->cs), name, err);
+        rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+    }
+    if (rc == VARVE_OK) {
+        point_unref(take_point(c, p, true));
+        for (size_t i = 0; i < marks.count; i++) {
+            if (remove_mark(c, &marks.list[i], &ignored) != VARVE_OK) {
+                log_warn("catalog", "a mark of a deleted point stays until the next start: %s",
+                         ignored.msg);
+            }
+        }
+    }
+    mutex_unlock(&c->marks_lock);
+    catalog_marks_release(&marks);
+    return rc;
+}
+
+/* ---- reading them at open ---- */
+
+struct mark_names {
+    struct catalog_mark *list;
+    size_t count;
+    size_t cap;
+    bool nomem;
+};
+
+static bool
+note_name(void *arg, const char *name, uint64_t size)
+{
+    struct mark_names *n = arg;
+    struct catalog_mark m;
+
+    (void)size;
+    if (!mark_object_name_parse(&m, name)) {
+        return true;
+    }
+    if (n->count == n->cap) {
+        size_t cap = n->cap == 0 ? 64 : n->cap * 2;
+        struct catalog_mark *p = realloc(n->list, cap * sizeof(*p));
+
+        if (p == NULL) {
+            n->nomem = true;
+            return false;
+        }
+        n->list = p;
+        n->cap = cap;
+    }
+    n->list[n->count++] = m;
+    return true;
+}
+
+static enum varve_err
+read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct varve_error *err)
+{
+    struct store *store = chunk_store_objects(c->cs);
+    uint8_t sealed[MARK_RECORD_MAX + 1024];
+    struct catalog_mark said = {.kind = MARK_GONE};
+    uint8_t *plain = NULL;
+    uint64_t size = 0;
+    size_t len = 0;
+    enum varve_err rc = store_size(store, name, &size, err);
+
+    if (rc == VARVE_OK && size > sizeof(sealed)) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no mark", size);
+    }
+    if (rc == VARVE_OK) {
+        rc = store_get(store, name, 0, sealed, (size_t)size, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = mark_decode(&said, plain, len, err);
+    }
+    free(plain);
+    if (rc == VARVE_OK && said.kind != m->kind) {
+        mark_release(&said);
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the mark is of another kind");
+    }
+    if (rc == VARVE_OK) {
+        said.vm = m->vm;
+        said.seq = m->seq;
+        said.tag = m->tag;
+        *m = said;
+    }
+    return rc;
+}
+
+/* Of a point that is there. */
+static enum varve_err
+adopt_mark(struct catalog *c, struct catalog_mark *m, const char *name, const struct point *p,
+           struct varve_error *err)
+{
+    struct varve_error why;
+    enum varve_err rc = read_mark(c, m, name, &why);
+
+    if (rc == VARVE_ERR_NOMEM) {
+        *err = why;
+        return rc;
+    }
+    if (rc == VARVE_OK && m->kind != MARK_LOCK && !guid_equal(&m->point, &p->id)) {
+        mark_release(m);
+        rc = varve_error_set(&why, VARVE_ERR_CORRUPT, "the mark is of another point");
+    }
+    if (rc != VARVE_OK) {
+        log_error("catalog", "a mark cannot be read, its point is held object=%s reason=%s", name,
+                  why.msg);
+        m->until_us = m->kind == MARK_LOCK ? (int64_t)(m->tag * 1000000u) : 0;
+        m->kind = m->kind == MARK_LOCK ? MARK_LOCK : MARK_HOLD;
+        m->who = strdup("");
+        m->why = strdup("its mark cannot be read");
+        if (m->who == NULL || m->why == NULL) {
+            mark_release(m);
+            return varve_error_nomem(err);
+        }
+    }
+    rc = insert_mark(c, m, err);
+    if (rc != VARVE_OK) {
+        mark_release(m);
+        return rc;
+    }
+    if (m->kind == MARK_GONE) {
+        rc = gone_reserve(c, err);
+        if (rc == VARVE_OK) {
+            move_to_gone(c, p);
+        }
+    }
+    return rc;
+}
+
+static struct point *
+find_point_locked(struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    size_t first;
+    size_t count;
+
+    catalog_range_locked(c, vm, &first, &count);
+    for (size_t i = first; i < first + count; i++) {
+        if (c->points[i]->seq == seq) {
+            return c->points[i];
+        }
+    }
+    return NULL;
+}
+
+static enum varve_err
+look_at_mark(struct catalog *c, struct catalog_mark *m, struct varve_error *err)
+{
+    char name[STORE_NAME_MAX + 1];
+    struct catalog_vm *row = NULL;
+    struct point *p = NULL;
+    struct varve_error why;
+
+    mark_object_name(m, name);
+    mutex_lock(&c->lock);
+    p = find_point_locked(c, &m->vm, m->seq);
+    for (size_t i = 0; p == NULL && i < c->gone_count; i++) {
+        if (c->gone[i]->seq == m->seq && guid_equal(&c->gone[i]->vm, &m->vm)) {
+            p = c->gone[i];
+        }
+    }
+    if (p == NULL) { /* its number must not be given again while the mark is there */
+        row = catalog_vm_locked(c, &m->vm);
+        if (row != NULL && row->last_seq < m->seq) {
+            row->last_seq = m->seq;
+        }
+    }
+    mutex_unlock(&c->lock);
+    if (p != NULL) {
+        return adopt_mark(c, m, name, p, err);
+    }
+    if (row == NULL) {
+        return varve_error_nomem(err);
+    }
+    if (!catalog_is_unreadable(c, &m->vm, m->seq) &&
+        store_remove(chunk_store_objects(c->cs), name, &why) != VARVE_OK) {
+        log_warn("catalog", "a mark without a point could not be removed object=%s reason=%s", name,
+                 why.msg);
+    }
+    return VARVE_OK;
+}
+
+enum varve_err
+catalog_load_marks(struct catalog *c, struct varve_error *err)
+{
+    static const char *const prefixes[] = {"hold/", "lock/", "gone/"};
+    struct mark_names names = {.count = 0};
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        rc = store_list(chunk_store_objects(c->cs), prefixes[i], note_name, &names, err);
+    }
+    if (rc == VARVE_OK && names.nomem) {
+        rc = varve_error_nomem(err);
+    }
+    for (size_t i = 0; rc == VARVE_OK && i < names.count; i++) {
+        rc = look_at_mark(c, &names.list[i], err);
+    }
+    free(names.list);
+    return rc;
+}

@@ -1,0 +1,412 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "gc/gc_internal.h"
+
+/* One collection: count, look, condemn, move, remove. */
+
+#define MOVE_PERCENT 50u
+#define MOVE_BATCH   (64ull << 20) /* bytes copied before what they came from is removed */
+#define SPACE_LEFT   (4ull << 20)  /* never copied into */
+
+struct pack_list {
+    struct index_pack *packs;
+    size_t count;
+    size_t cap;
+    bool nomem;
+};
+
+struct collection {
+    struct gc *gc;
+    const struct gc_options *options;
+    struct gc_result *r;
+    struct pack_list dead;
+    struct pack_list sparse; /* live_bytes is exact */
+};
+
+static bool
+add_pack(void *arg, const struct index_pack *pack)
+{
+    struct pack_list *l = arg;
+
+    if (l->count == l->cap) {
+        size_t cap = l->cap == 0 ? 64 : l->cap * 2;
+        struct index_pack *p = realloc(l->packs, cap * sizeof(*p));
+
+        if (p == NULL) {
+            l->nomem = true;
+            return false;
+        }
+        l->packs = p;
+        l->cap = cap;
+    }
+    l->packs[l->count++] = *pack;
+    return true;
+}
+
+static enum varve_err
+list_marked(struct collection *c, struct pack_list *out, struct varve_error *err)
+{
+    enum varve_err rc = index_list_marked(chunk_store_index(c->gc->cs), add_pack, out, err);
+
+    c->r->cost.operations += 2 * out->count;
+    return rc == VARVE_OK && out->nomem ? varve_error_nomem(err) : rc;
+}
+
+static enum varve_err
+mark(struct collection *c, const struct index_pack *pack, uint64_t live, bool candidate,
+     bool condemned, struct varve_error *err)
+{
+    struct index_pack m = *pack;
+
+    m.live_bytes = live;
+    m.candidate = candidate;
+    m.condemned = condemned;
+    c->r->cost.operations += 2;
+    return index_mark_pack(chunk_store_index(c->gc->cs), &m, err);
+}
+
+/* Between two packs: says where it stands, keeps to its rate, stops when told to. */
+static enum varve_err
+breathe(struct collection *c, uint64_t bytes, struct varve_error *err)
+{
+    const struct gc_options *o = c->options;
+    bool stop = false;
+
+    if (o->progress != NULL) {
+        o->progress(o->arg, c->r);
+    }
+    if (o->cancel != NULL) {
+        uint64_t ms = o->bytes_per_second > 0 ? bytes * 1000 / o->bytes_per_second : 0;
+
+        stop = ms > 0 ? cancel_wait(o->cancel, ms > 60000 ? 60000 : (uint32_t)ms)
+                      : cancel_is_set(o->cancel);
+    }
+    return stop ? varve_error_set(err, VARVE_ERR_CANCELLED, "stopped; the next collection goes on")
+                : VARVE_OK;
+}
+
+static uint64_t
+moved_bytes(const struct collect_cost *cost)
+{
+    return cost->bytes_read + cost->bytes_written;
+}
+
+/* ---- looking ---- */
+
+/* A pack whose footer cannot be read cannot be judged: it stays, and scrubbing names it. */
+static enum varve_err
+look_at(struct collection *c, const struct index_pack *pack, struct pack_look *look, bool *usable,
+        struct varve_error *err)
+{
+    char name[PACK_OBJECT_NAME_SIZE];
+    enum varve_err rc = pack_look_at(c->gc->cs, pack, look, &c->r->cost, err);
+
+    c->r->packs_looked_at++;
+    *usable = rc == VARVE_OK;
+    if (rc == VARVE_ERR_NOT_FOUND) { /* a crash came between the object and its names */
+        rc = index_drop_packs(chunk_store_index(c->gc->cs), &pack->id, 1, err);
+    } else if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_UNSUPPORTED) {
+        pack_object_name(&pack->id, name);
+        log_warn("gc", "'%s' cannot be looked at and stays: %s", name, err->msg);
+        rc = mark(c, pack, pack->live_bytes, false, false, err);
+    }
+    return rc;
+}
+
+/* Against the bytes of all its records: the frame of a small pack must not make it look empty. */
+static bool
+is_sparse(const struct collection *c, uint64_t live, const struct index_pack *pack)
+{
+    unsigned percent = c->options->move_percent == 0 ? MOVE_PERCENT : c->options->move_percent;
+    uint64_t frame = PACK_HEADER_SIZE + pack_footer_size(pack->records) + PACK_TAIL_SIZE;
+    uint64_t size = pack->size > frame ? pack->size - frame : 0;
+
+    return live < size / 100 * percent + size % 100 * percent / 100;
+}
+
+static enum varve_err
+judge(struct collection *c, const struct index_pack *pack, struct varve_error *err)
+{
+    struct pack_look look;
+    struct index_pack exact = *pack;
+    bool usable = false;
+    enum varve_err rc;
+
+    if (!is_sparse(c, pack->live_bytes, pack)) {
+        return mark(c, pack, pack->live_bytes, false, false, err);
+    }
+    rc = look_at(c, pack, &look, &usable, err);
+    if (rc != VARVE_OK || !usable) {
+        return rc;
+    }
+    exact.live_bytes = look.live_bytes;
+    if (look.live_count == 0) {
+        rc = add_pack(&c->dead, &exact) ? VARVE_OK : varve_error_nomem(err);
+    } else if (is_sparse(c, look.live_bytes, pack)) {
+        rc = add_pack(&c->sparse, &exact) ? VARVE_OK : varve_error_nomem(err);
+    } else {
+        rc = mark(c, pack, look.live_bytes, false, false, err);
+    }
+    pack_look_release(&look);
+    return rc;
+}
+
+/* ---- removing ---- */
+
+static enum varve_err
+remove_one(struct collection *c, const struct index_pack *pack, struct varve_error *err)
+{
+    struct pack_look look;
+    bool usable = false;
+    enum varve_err rc = look_at(c, pack, &look, &usable, err);
+
+    if (rc != VARVE_OK || !usable) {
+        return rc;
+    }
+    if (look.live_count > 0) { /* somebody has published meanwhile */
+        rc = mark(c, pack, look.live_bytes, true, false, err);
+    } else {
+        rc = chunk_store_remove_pack(c->gc->cs, &look, &c->r->cost, err);
+        if (rc == VARVE_OK) {
+            c->r->packs_removed++;
+            c->r->bytes_freed += pack->size;
+        }
+    }
+    pack_look_release(&look);
+    return rc;
+}
+
+/* Removes what is condemned, if nobody is left who may have been told that it is there. */
+static enum varve_err
+remove_condemned(struct collection *c, struct varve_error *err)
+{
+    struct pack_list marked = {.count = 0};
+    bool wait = chunk_use_is_before(c->gc->cs, c->gc->safe_use);
+    enum varve_err rc = VARVE_OK;
+
+    c->r->packs_waiting = 0;
+    if (!wait) { /* points of runs that ended after they were last counted */
+        rc = gc_account_turn(c->gc, c->options->cancel, &c->r->points_counted, &c->r->cost, err);
+        gc_note_blocked(c->gc, c->r);
+    }
+    if (rc == VARVE_OK && c->r->blocked.code == VARVE_OK) {
+        rc = list_marked(c, &marked, err);
+    }
+    for (size_t i = 0; rc == VARVE_OK && i < marked.count; i++) {
+        if (!marked.packs[i].condemned) {
+            continue;
+        }
+        if (wait) {
+            c->r->packs_waiting++;
+            continue;
+        }
+        rc = remove_one(c, &marked.packs[i], err);
+        if (rc == VARVE_OK) {
+            rc = breathe(c, 0, err);
+        }
+    }
+    free(marked.packs);
+    return rc;
+}
+
+static enum varve_err
+condemn(struct collection *c, const struct index_pack *packs, size_t count, struct varve_error *err)
+{
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        rc = mark(c, &packs[i], packs[i].live_bytes, packs[i].candidate, true, err);
+    }
+    c->gc->safe_use = chunk_use_next(c->gc->cs); /* also when only some were condemned */
+    return rc;
+}
+
+/* ---- moving what is left ---- */
+
+/* How many of the packs from `from` on are moved next: one kind, as much as there is room for. */
+static enum varve_err
+choose_batch(struct collection *c, size_t from, size_t *count, struct varve_error *err)
+{
+    const struct pack_list *l = &c->sparse;
+    uint64_t room = 0;
+    uint64_t sum = 0;
+    enum varve_err rc = store_free_bytes(chunk_store_objects(c->gc->cs), &room, err);
+
+    *count = 0;
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    room = room > SPACE_LEFT ? room - SPACE_LEFT : 0;
+    if (c->r->packs_waiting > 0) {
+        room /= 4; /* what was moved is not given back yet */
+    }
+    while (from + *count < l->count && l->packs[from + *count].kind == l->packs[from].kind) {
+        /* A new pack costs its frame, too. */
+        sum += l->packs[from + *count].live_bytes + 64 * (uint64_t)l->packs[from + *count].records +
+               4096;
+        if (sum > room || (sum > MOVE_BATCH && *count > 0)) {
+            break;
+        }
+        (*count)++;
+    }
+    c->r->no_space = c->r->no_space || *count == 0;
+    return VARVE_OK;
+}
+
+static enum varve_err
+move_one(struct collection *c, struct pack_copier *copier, const struct index_pack *pack,
+         struct varve_error *err)
+{
+    struct pack_look look;
+    bool usable = false;
+    size_t failed = 0;
+    enum varve_err rc = look_at(c, pack, &look, &usable, err);
+
+    if (rc != VARVE_OK || !usable) {
+        return rc;
+    }
+    rc = pack_copier_add(copier, &look, &failed, err);
+    if (rc == VARVE_OK && failed > 0) { /* it stays, and is not tried again for nothing */
+        rc = mark(c, pack, look.live_bytes, false, false, err);
+    } else if (rc == VARVE_OK) {
+        c->r->packs_moved++;
+        c->r->bytes_copied += look.live_bytes;
+    }
+    pack_look_release(&look);
+    return rc;
+}
+
+static enum varve_err
+move_batch(struct collection *c, const struct index_pack *packs, size_t count,
+           struct varve_error *err)
+{
+    struct pack_copier *copier = NULL;
+    struct varve_error ignored;
+    enum varve_err rc;
+
+    rc = pack_copier_new(&copier, c->gc->cs, packs[0].kind, &c->r->cost, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    rc = condemn(c, packs, count, err);
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        uint64_t before = moved_bytes(&c->r->cost);
+
+        rc = move_one(c, copier, &packs[i], err);
+        if (rc == VARVE_OK) {
+            rc = breathe(c, moved_bytes(&c->r->cost) - before, err);
+        }
+    }
+    if (rc == VARVE_OK) {
+        rc = pack_copier_flush(copier, err);
+    }
+    for (size_t i = 0; rc != VARVE_OK && i < count; i++) {
+        /* What was copied is copied; the rest is an ordinary pack again. */
+        if (mark(c, &packs[i], packs[i].live_bytes, true, false, &ignored) != VARVE_OK) {
+            log_warn("gc", "a pack stays condemned until the next collection: %s", ignored.msg);
+        }
+    }
+    pack_copier_free(copier);
+    return rc;
+}
+
+static int
+compare_kinds(const void *a, const void *b)
+{
+    const struct index_pack *p = a;
+    const struct index_pack *q = b;
+
+    return p->kind != q->kind              ? (int)p->kind - (int)q->kind
+           : p->live_bytes < q->live_bytes ? -1
+           : p->live_bytes > q->live_bytes ? 1
+                                           : 0;
+}
+
+static enum varve_err
+move_sparse(struct collection *c, struct varve_error *err)
+{
+    size_t count = 0;
+    enum varve_err rc = VARVE_OK;
+
+    if (c->sparse.count > 1) { /* the emptiest first */
+        qsort(c->sparse.packs, c->sparse.count, sizeof(c->sparse.packs[0]), compare_kinds);
+    }
+    for (size_t at = 0; rc == VARVE_OK && at < c->sparse.count; at += count) {
+        rc = choose_batch(c, at, &count, err);
+        if (rc != VARVE_OK || count == 0) {
+            break;
+        }
+        rc = move_batch(c, &c->sparse.packs[at], count, err);
+        if (rc == VARVE_ERR_NOSPACE) {
+            c->r->no_space = true;
+            return VARVE_OK;
+        }
+        if (rc == VARVE_OK) {
+            rc = remove_condemned(c, err);
+        }
+    }
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static enum varve_err
+judge_candidates(struct collection *c, struct varve_error *err)
+{
+    struct pack_list marked = {.count = 0};
+    enum varve_err rc = list_marked(c, &marked, err);
+
+    for (size_t i = 0; rc == VARVE_OK && i < marked.count; i++) {
+        if (marked.packs[i].condemned) {
+            continue;
+        }
+        if (chunk_store_pack_is_young(c->gc->cs, &marked.packs[i].id)) {
+            c->r->packs_young++;
+            continue;
+        }
+        rc = judge(c, &marked.packs[i], err);
+        if (rc == VARVE_OK) {
+            rc = breathe(c, 0, err);
+        }
+    }
+    free(marked.packs);
+    return rc;
+}
+
+enum varve_err
+gc_collect_turn(struct gc *gc, const struct gc_options *options, struct gc_result *r,
+                struct varve_error *err)
+{
+    struct collection c = {.gc = gc, .options = options, .r = r};
+    enum varve_err rc = VARVE_OK;
+
+    if (!options->keep_points) {
+        rc = gc_purge_turn(gc, options->now_us, options->cancel, &r->points_removed, &r->cost, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = gc_account_turn(gc, options->cancel, &r->points_counted, &r->cost, err);
+    }
+    gc_note_blocked(gc, r);
+    if (rc == VARVE_OK && r->blocked.code == VARVE_OK) {
+        rc = remove_condemned(&c, err); /* of an earlier collection */
+    }
+    if (rc == VARVE_OK && r->blocked.code == VARVE_OK) {
+        rc = judge_candidates(&c, err);
+    }
+    if (rc == VARVE_OK && c.dead.count > 0) {
+        rc = condemn(&c, c.dead.packs, c.dead.count, err);
+        if (rc == VARVE_OK) {
+            rc = remove_condemned(&c, err); /* first: this makes the room that moving needs */
+        }
+    }
+    if (rc == VARVE_OK && r->blocked.code == VARVE_OK) {
+        rc = move_sparse(&c, err);
+    }
+    free(c.dead.packs);
+    free(c.sparse.packs);
+    return rc;
+}
