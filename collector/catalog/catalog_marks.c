@@ -161,6 +161,7 @@ put_mark(struct catalog *c, const struct point *p, struct catalog_mark *m, const
          const char *why, struct varve_error *err)
 {
     char name[STORE_NAME_MAX + 1];
+    struct chunk_domain *domain = NULL;
     struct store_part part;
     uint8_t *sealed = NULL;
     size_t sealed_len = 0;
@@ -176,7 +177,10 @@ put_mark(struct catalog *c, const struct point *p, struct catalog_mark *m, const
     mark_object_name(m, name);
     rc = m->who == NULL || m->why == NULL ? varve_error_nomem(err) : mark_encode(m, &record, err);
     if (rc == VARVE_OK) {
-        rc = chunk_store_seal_record(c->cs, name, record.data, record.len, &sealed, &sealed_len,
+        rc = chunk_store_domain(c->cs, &p->domain, &domain, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = chunk_store_seal_record(domain, name, record.data, record.len, &sealed, &sealed_len,
                                      err);
     }
     if (rc == VARVE_OK) {
@@ -529,7 +533,7 @@ read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct va
         rc = store_get(store, name, 0, sealed, (size_t)size, err);
     }
     if (rc == VARVE_OK) {
-        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, err);
+        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, NULL, err);
     }
     if (rc == VARVE_OK) {
         rc = mark_decode(&said, plain, len, err);

@@ -11,7 +11,7 @@
 
 /*
  * What is said about points after they were published, as create-only objects of the store
- * (docs/format/store.md section 11), so that a collector that lost its state knows it too:
+ * (docs/format/store.md section 12), so that a collector that lost its state knows it too:
  *
  *   gone   the point is deleted and may be undeleted until a moment; it is not listed any more.
  *   hold   the point may not be deleted until this hold is released; several may be on one point.

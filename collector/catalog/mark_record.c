@@ -9,7 +9,7 @@
 #include "catalog/catalog_internal.h"
 #include "catalog/catalog_marks.h"
 
-/* Names and bytes of marks: docs/format/store.md section 11. */
+/* Names and bytes of marks: docs/format/store.md section 12. */
 
 #define MARK_MAGIC "VMK1"
 #define MARK_HEAD  44u

@@ -10,9 +10,10 @@
 #include "manifest/manifest.h"
 
 /*
- * Rows: "p" vm seq -> the roots of the point, each level 1, name 32.
- *       "t" number -> sign 1 (0 or 1), level 1, name 32: a node whose count is to change.
- *       "o" keyed name -> level 1, name 32: opaque.
+ * Rows: "p" vm seq -> the roots of the point, each as a node.
+ *       "t" number -> sign 1 (0 or 1), node: one whose count is to change.
+ *       "o" keyed name -> node: opaque.
+ * A node: level 1, domain 16, name 32.
  * Numbers are big-endian, so that rows come in their order.  The queue is taken from its end: it then
  * never holds more than a path's siblings.
  */
@@ -20,18 +21,24 @@
 #define POINT_KEY   (1u + GUID_BYTES + 8u)
 #define TODO_KEY    9u
 #define OPAQUE_KEY  (1u + RECORD_NAME_SIZE)
-#define NODE_VALUE  (1u + CHUNK_ID_SIZE)
+#define NODE_VALUE  (1u + GUID_BYTES + CHUNK_ID_SIZE)
 #define TODO_VALUE  (1u + NODE_VALUE)
 #define BATCH       32u
 #define ROWS_MAX    (BATCH * (MANIFEST_FANOUT + 3u))
 #define DELTAS_MAX  (BATCH * (MANIFEST_FANOUT + 1u))
 #define RECORD_COST (PACK_RECORD_HEADER + AEAD_TAG_SIZE) /* beside the bytes of a node */
 
+/* What a node's row says. */
+struct node_ref {
+    uint8_t level;
+    struct chunk_domain *domain;
+    struct chunk_id id;
+};
+
 struct task {
     uint8_t key[TODO_KEY];
     bool add;
-    uint8_t level;
-    struct chunk_id id;
+    struct node_ref ref;
     struct record_name name;
     uint32_t count; /* now */
     bool opaque;    /* it is known as one */
@@ -57,9 +64,32 @@ struct account {
     struct index_row rows[ROWS_MAX];
     struct row_room rooms[ROWS_MAX];
     struct index_change change;
+    struct varve_error trouble; /* of a row that was read */
 };
 
 /* ---- rows ---- */
+
+static void
+node_encode(uint8_t out[NODE_VALUE], const struct node_ref *ref)
+{
+    out[0] = ref->level;
+    memcpy(out + 1, chunk_domain_id(ref->domain)->bytes, GUID_BYTES);
+    memcpy(out + 1 + GUID_BYTES, ref->id.bytes, CHUNK_ID_SIZE);
+}
+
+static enum varve_err
+node_decode(struct account *a, struct node_ref *out, const uint8_t *in, struct varve_error *err)
+{
+    struct guid domain;
+
+    if (in[0] >= MANIFEST_LEVELS_MAX) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "a row of the index of level %u", in[0]);
+    }
+    out->level = in[0];
+    memcpy(domain.bytes, in + 1, GUID_BYTES);
+    memcpy(out->id.bytes, in + 1 + GUID_BYTES, CHUNK_ID_SIZE);
+    return chunk_store_domain(a->cs, &domain, &out->domain, err);
+}
 
 static void
 point_key(const struct guid *vm, uint64_t seq, uint8_t out[POINT_KEY])
@@ -93,15 +123,14 @@ add_row(struct account *a, const void *key, size_t key_len, const void *value, s
 }
 
 static void
-add_task_row(struct account *a, bool add, uint8_t level, const struct chunk_id *id)
+add_task_row(struct account *a, bool add, const struct node_ref *ref)
 {
     uint8_t key[TODO_KEY] = {'t'};
     uint8_t value[TODO_VALUE];
 
     put_be64(key + 1, a->next_todo++);
     value[0] = add ? 1 : 0;
-    value[1] = level;
-    memcpy(value + 2, id->bytes, CHUNK_ID_SIZE);
+    node_encode(value + 1, ref);
     add_row(a, key, sizeof(key), value, sizeof(value), false);
 }
 
@@ -112,8 +141,7 @@ add_opaque_row(struct account *a, const struct task *t, bool remove)
     uint8_t value[NODE_VALUE];
 
     memcpy(key + 1, t->name.bytes, RECORD_NAME_SIZE);
-    value[0] = t->level;
-    memcpy(value + 1, t->id.bytes, CHUNK_ID_SIZE);
+    node_encode(value, &t->ref);
     add_row(a, key, sizeof(key), value, remove ? 0 : sizeof(value), remove);
 }
 
@@ -144,17 +172,18 @@ take_task(void *arg, const void *key, size_t key_len, const void *value, size_t 
     struct task *t = &a->tasks[a->task_count];
     const uint8_t *v = value;
 
-    if (key_len != TODO_KEY || value_len != TODO_VALUE || v[1] >= MANIFEST_LEVELS_MAX) {
+    if (key_len != TODO_KEY || value_len != TODO_VALUE) {
         return true; /* nobody writes such a row */
     }
     memset(t, 0, offsetof(struct task, node));
     memcpy(t->key, key, TODO_KEY);
     t->add = v[0] != 0;
-    t->level = v[1];
-    memcpy(t->id.bytes, v + 2, CHUNK_ID_SIZE);
-    chunk_store_name(a->cs, &t->id, &t->name);
+    if (node_decode(a, &t->ref, v + 1, &a->trouble) != VARVE_OK) {
+        return false;
+    }
+    chunk_store_name(t->ref.domain, &t->ref.id, &t->name);
     for (size_t i = 0; i < a->task_count; i++) {
-        if (chunk_id_equal(&a->tasks[i].id, &t->id)) {
+        if (memcmp(&a->tasks[i].name, &t->name, sizeof(t->name)) == 0) {
             return false; /* its turn is in the next batch, when the count has changed */
         }
     }
@@ -182,15 +211,15 @@ is_damage(enum varve_err rc)
 }
 
 static enum varve_err
-load_node(struct account *a, struct task *t, struct collect_cost *cost, struct varve_error *err)
+load_node(struct task *t, struct collect_cost *cost, struct varve_error *err)
 {
     uint8_t bytes[MANIFEST_NODE_MAX];
     size_t len = 0;
-    enum varve_err rc = chunk_store_get(a->cs, &t->id, bytes, sizeof(bytes), &len, err);
+    enum varve_err rc = chunk_store_get(t->ref.domain, &t->ref.id, bytes, sizeof(bytes), &len, err);
 
     if (rc == VARVE_OK) {
         cost->bytes_read += len + RECORD_COST;
-        rc = manifest_node_decode(&t->node, bytes, len, t->level, err);
+        rc = manifest_node_decode(&t->node, bytes, len, t->ref.level, err);
     }
     return rc;
 }
@@ -214,7 +243,7 @@ prepare_task(struct account *a, struct task *t, struct collect_cost *cost, struc
             return rc;
         }
     }
-    rc = load_node(a, t, cost, err);
+    rc = load_node(t, cost, err);
     if (is_damage(rc)) {
         log_error("gc",
                   t->add ? "a manifest node cannot be read, nothing is collected until it is whole "
@@ -231,16 +260,18 @@ prepare_task(struct account *a, struct task *t, struct collect_cost *cost, struc
 static void
 queue_children(struct account *a, const struct task *t)
 {
+    struct node_ref child = {.level = (uint8_t)(t->ref.level - 1), .domain = t->ref.domain};
     struct record_name name;
 
     for (unsigned i = 0; i < MANIFEST_FANOUT; i++) {
-        if (chunk_id_is_hole(&t->node.child[i])) {
+        child.id = t->node.child[i];
+        if (chunk_id_is_hole(&child.id)) {
             continue;
         }
-        if (t->level > 0) {
-            add_task_row(a, t->add, (uint8_t)(t->level - 1), &t->node.child[i]);
+        if (t->ref.level > 0) {
+            add_task_row(a, t->add, &child);
         } else {
-            chunk_store_name(a->cs, &t->node.child[i], &name);
+            chunk_store_name(child.domain, &child.id, &name);
             add_delta(a, &name, CHUNK_DATA, t->add);
         }
     }
@@ -255,7 +286,12 @@ step(struct account *a, bool *any, struct collect_cost *cost, struct varve_error
     enum varve_err rc;
 
     a->task_count = 0;
+    a->trouble.code = VARVE_OK;
     rc = index_row_scan(a->index, "t", 1, true, take_task, a, err);
+    if (rc == VARVE_OK && a->trouble.code != VARVE_OK) {
+        *err = a->trouble;
+        rc = err->code;
+    }
     *any = a->task_count > 0;
     cost->operations += a->task_count;
     begin_change(a);
@@ -309,6 +345,7 @@ account_add(struct account *a, const struct point *p, struct cancel *cancel,
 {
     uint8_t key[POINT_KEY];
     uint8_t *value = NULL;
+    struct node_ref ref = {.level = 0};
     bool counted = false;
     size_t used = 0;
     enum varve_err rc;
@@ -317,6 +354,9 @@ account_add(struct account *a, const struct point *p, struct cancel *cancel,
     rc = drain(a, cancel, cost, err);
     if (rc == VARVE_OK) {
         rc = index_row_scan(a->index, key, sizeof(key), false, note_found, &counted, err);
+    }
+    if (rc == VARVE_OK && !counted) {
+        rc = chunk_store_domain(a->cs, &p->domain, &ref.domain, err);
     }
     if (rc != VARVE_OK || counted) {
         return rc;
@@ -332,9 +372,10 @@ account_add(struct account *a, const struct point *p, struct cancel *cancel,
         if (chunk_id_is_hole(&root->id)) {
             continue;
         }
-        value[used] = (uint8_t)manifest_root_level(root->chunk_count);
-        memcpy(value + used + 1, root->id.bytes, CHUNK_ID_SIZE);
-        add_task_row(a, true, value[used], &root->id);
+        ref.level = (uint8_t)manifest_root_level(root->chunk_count);
+        ref.id = root->id;
+        node_encode(value + used, &ref);
+        add_task_row(a, true, &ref);
         used += NODE_VALUE;
     }
     a->rows[a->change.row_count++] =
@@ -385,10 +426,13 @@ account_drop(struct account *a, const struct guid *vm, uint64_t seq, struct canc
     begin_change(a);
     add_row(a, key, sizeof(key), NULL, 0, true);
     for (size_t at = 0; at + NODE_VALUE <= roots.len; at += NODE_VALUE) {
-        struct chunk_id id;
+        struct node_ref ref;
 
-        memcpy(id.bytes, roots.bytes + at + 1, CHUNK_ID_SIZE);
-        add_task_row(a, false, roots.bytes[at], &id);
+        rc = node_decode(a, &ref, roots.bytes + at, err);
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        add_task_row(a, false, &ref);
     }
     rc = apply(a, cost, err);
     return rc == VARVE_OK ? drain(a, cancel, cost, err) : rc;
@@ -409,17 +453,19 @@ take_opaque(void *arg, const void *key, size_t key_len, const void *value, size_
     const uint8_t *v = value;
 
     (void)key;
-    if (key_len != OPAQUE_KEY || value_len != NODE_VALUE || v[0] >= MANIFEST_LEVELS_MAX) {
+    if (key_len != OPAQUE_KEY || value_len != NODE_VALUE) {
         return true;
     }
     if (l->tasks != NULL) {
         struct task *t = &l->tasks[l->count];
+        struct varve_error ignored;
 
         memset(t, 0, offsetof(struct task, node));
         t->add = true;
-        t->level = v[0];
-        memcpy(t->id.bytes, v + 1, CHUNK_ID_SIZE);
-        chunk_store_name(l->a->cs, &t->id, &t->name);
+        if (node_decode(l->a, &t->ref, v, &ignored) != VARVE_OK) {
+            return true; /* its domain's key is gone: it stays opaque */
+        }
+        chunk_store_name(t->ref.domain, &t->ref.id, &t->name);
     }
     l->count++;
     return l->tasks == NULL || l->count < BATCH;
@@ -434,7 +480,7 @@ retry_opaque(struct account *a, struct collect_cost *cost, struct varve_error *e
     enum varve_err rc = index_row_scan(a->index, "o", 1, false, take_opaque, &list, err);
 
     for (size_t i = 0; rc == VARVE_OK && i < list.count; i++) {
-        rc = load_node(a, &a->tasks[i], cost, &why);
+        rc = load_node(&a->tasks[i], cost, &why);
         if (is_damage(rc)) {
             rc = VARVE_OK;
             continue;

@@ -12,7 +12,7 @@
 #include "store/chunk_collect.h"
 
 /*
- * Reference counts, derived from the points (docs/format/store.md section 12).
+ * Reference counts, derived from the points (docs/format/store.md section 13).
  *
  * The count of a node is the number of its parents (points, nodes that have a count) that name it; the
  * count of a chunk the number of leaves with a count that name it.  So a node is walked when its

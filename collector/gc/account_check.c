@@ -26,6 +26,7 @@ struct table {
 
 struct mark {
     struct chunk_store *cs;
+    struct chunk_domain *domain; /* of the point being walked */
     struct table tables[CHUNK_NODE + 1];
     struct account_check *out;
 };
@@ -81,7 +82,7 @@ mark_name(struct mark *m, enum chunk_kind kind, const struct chunk_id *id, bool 
     if (rc != VARVE_OK) {
         return rc;
     }
-    chunk_store_name(m->cs, id, &name);
+    chunk_store_name(m->domain, id, &name);
     s = table_find(t, name.bytes);
     *first = s->want == 0;
     if (*first) {
@@ -109,7 +110,7 @@ mark_node(struct mark *m, const struct chunk_id *id, unsigned level, struct varv
     if (node == NULL) {
         return varve_error_nomem(err);
     }
-    rc = chunk_store_get(m->cs, id, bytes, sizeof(bytes), &len, err);
+    rc = chunk_store_get(m->domain, id, bytes, sizeof(bytes), &len, err);
     if (rc == VARVE_OK) {
         rc = manifest_node_decode(node, bytes, len, level, err);
     }
@@ -169,6 +170,7 @@ account_check(struct chunk_store *cs, struct point *const *points, size_t count,
     m.tables[CHUNK_DATA].key_len = INDEX_REF_CHUNK_KEY;
     m.tables[CHUNK_NODE].key_len = RECORD_NAME_SIZE;
     for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        rc = chunk_store_domain(cs, &points[i]->domain, &m.domain, err);
         for (size_t d = 0; rc == VARVE_OK && d < points[i]->disk_count; d++) {
             const struct manifest_root *root = &points[i]->disks[d].root;
 

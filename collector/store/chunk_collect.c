@@ -173,8 +173,7 @@ find_domain(struct chunk_store *cs, struct pack_look *look, struct varve_error *
     if (rc == VARVE_OK) {
         rc = pack_header_decode(&header, bytes, err);
     }
-    if (rc == VARVE_OK &&
-        chunk_store_domain(cs, &header.domain, &look->domain, err) != VARVE_OK) {
+    if (rc == VARVE_OK && chunk_store_domain(cs, &header.domain, &look->domain, err) != VARVE_OK) {
         rc = varve_error_set(err, VARVE_ERR_UNSUPPORTED, "the key of its domain is not there");
     }
     return rc;

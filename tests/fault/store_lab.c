@@ -110,12 +110,14 @@ lab_open(struct lab *l, struct fs *fs, const char *folder, const char *index_pat
     if (rc != VARVE_OK) {
         return rc;
     }
-    return catalog_open(&l->catalog, l->cs, err);
+    rc = catalog_open(&l->catalog, l->cs, err);
+    return rc == VARVE_OK ? gc_open(&l->gc, l->cs, l->catalog, err) : rc;
 }
 
 void
 lab_close(struct lab *l)
 {
+    gc_close(l->gc);
     catalog_close(l->catalog);
     chunk_store_close(l->cs);
     if (l->store != l->dir) {
@@ -134,6 +136,8 @@ lab_run_begin(struct lab *l, struct lab_run *r, unsigned vm, unsigned number,
     memset(r, 0, sizeof(*r));
     r->vm = vm;
     r->number = number;
+    r->cs = l->cs;
+    chunk_use_begin(l->cs, &r->use);
     r->loss = chunk_store_loss_count(l->cs);
     catalog_latest(l->catalog, &id, &r->base);
     return manifest_builder_new(&r->builder, chunk_store_default(l->cs), disk_chunks(number),
@@ -235,6 +239,9 @@ lab_run_end(struct lab_run *r)
 {
     manifest_builder_free(r->builder);
     point_unref(r->base);
+    if (r->cs != NULL) {
+        chunk_use_end(r->cs, &r->use);
+    }
     memset(r, 0, sizeof(*r));
 }
 

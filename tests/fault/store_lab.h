@@ -6,6 +6,7 @@
 #include <stdint.h>
 
 #include "catalog/catalog.h"
+#include "gc/gc.h"
 #include "os/file.h"
 
 /*
@@ -23,6 +24,7 @@ struct lab {
     struct store *store; /* what the chunk store uses: dir, or a wrapper of it */
     struct chunk_store *cs;
     struct catalog *catalog;
+    struct gc *gc;
 };
 
 /* wrap NULL: none.  index_path NULL: index in memory. */
@@ -38,6 +40,8 @@ struct lab_run {
     uint64_t next; /* chunk */
     struct point *base;
     struct manifest_builder *builder;
+    struct chunk_store *cs;
+    struct chunk_use use; /* until lab_run_end() */
 };
 
 enum varve_err lab_run_begin(struct lab *l, struct lab_run *r, unsigned vm, unsigned number,
