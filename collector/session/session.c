@@ -295,6 +295,15 @@ wait_unused(struct session *s)
     mutex_unlock(&s->lock);
 }
 
+/* The session ends because of what the peer said, not because of how the connection is. */
+static bool
+is_verdict(enum varve_err why)
+{
+    return why == VARVE_ERR_PROTOCOL || why == VARVE_ERR_LIMIT || why == VARVE_ERR_DENIED ||
+           why == VARVE_ERR_UNSUPPORTED || why == VARVE_ERR_INVALID || why == VARVE_ERR_NOT_FOUND ||
+           why == VARVE_ERR_EXISTS;
+}
+
 /* Nothing of the session goes on behind this. */
 static void
 settle(struct session *s, enum varve_err why)
@@ -303,6 +312,9 @@ settle(struct session *s, enum varve_err why)
     s->gone = true;
     cond_broadcast(&s->changed);
     mutex_unlock(&s->lock);
+    if (is_verdict(why)) {
+        channel_linger(s->ch); /* the answer that says why is heard */
+    }
     if (why != VARVE_ERR_CLOSED) {
         channel_abort(s->ch); /* whoever is sending stops */
     }

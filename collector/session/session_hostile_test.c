@@ -477,6 +477,51 @@ a_request_without_an_id_ends_the_session(void **state)
     identity_free(id);
 }
 
+/* The answer must not be lost in the reset that unread bytes would cause. */
+static void
+who_breaks_the_rules_hears_why_even_while_it_sends_on(void **state)
+{
+    enum { LONG = 5000, FLOOD = 64, FLOOD_BYTES = 256 * 1024 };
+
+    struct stage *st = *state;
+    uint8_t *bulk = calloc(1, FLOOD_BYTES);
+    char *text = calloc(1, LONG + 1);
+    struct identity *id = NULL;
+
+    (void)stage_host(st, "node-1", &id);
+    memset(text, 'x', LONG);
+    for (int i = 0; i < 10; i++) {
+        Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+        Varve__V1__Inventory body = VARVE__V1__INVENTORY__INIT;
+        enum varve_err rc = VARVE_OK;
+        struct envelope_in in;
+        uint64_t wrong = 0;
+        struct peer p;
+
+        peer_agent(&p, st, id);
+        body.provider = text;
+        head.body_case = VARVE__V1__ENVELOPE__BODY_INVENTORY;
+        head.inventory = &body;
+        assert_ok(peer_send(&p, &head, NULL, 0, &wrong), &err);
+        for (int n = 0; n < FLOOD && rc == VARVE_OK; n++) {
+            Varve__V1__Envelope more = VARVE__V1__ENVELOPE__INIT;
+            Varve__V1__Offer offer = VARVE__V1__OFFER__INIT;
+
+            more.body_case = VARVE__V1__ENVELOPE__BODY_OFFER;
+            more.offer = &offer;
+            rc = peer_send(&p, &more, bulk, FLOOD_BYTES, NULL);
+        }
+        assert_err(peer_answer(&p, wrong, &in), VARVE_ERR_PROTOCOL, &err);
+        assert_non_null(strstr(err.msg, "'provider' has 5000 bytes"));
+        assert_int_equal(peer_ending(&p), VARVE_ERR_CLOSED);
+        peer_close(&p);
+    }
+    assert_serves(st);
+    identity_free(id);
+    free(text);
+    free(bulk);
+}
+
 static void
 an_answer_that_nobody_asked_for_ends_the_session(void **state)
 {
@@ -647,6 +692,7 @@ main(void)
         cmocka_unit_test(bytes_beyond_the_credit_end_the_session),
         STAGE_CASE(many_small_puts_only_make_the_session_wait),
         STAGE_CASE(a_request_without_an_id_ends_the_session),
+        STAGE_CASE(who_breaks_the_rules_hears_why_even_while_it_sends_on),
         STAGE_CASE(an_answer_that_nobody_asked_for_ends_the_session),
         STAGE_CASE(bytes_that_are_no_envelope_end_the_session),
         STAGE_CASE(a_flood_of_failing_requests_is_ended),

@@ -68,8 +68,8 @@ channel_new(struct channel **out, struct stream *stream, struct aead *send,
  * After our end the peer's is waited for, for a moment: a connection closed with unread bytes in it
  * is reset, and the reset may overtake our end on some systems.
  */
-static void
-end_and_linger(struct channel *ch)
+void
+channel_linger(struct channel *ch)
 {
     uint64_t deadline = time_mono_ns() + (uint64_t)ch->tuning.linger_ms * 1000000u;
     struct varve_error err;
@@ -120,7 +120,7 @@ channel_close(struct channel *ch)
     ch->closing = true;
     mutex_unlock(&ch->lock);
     if (ch->tick != NULL) {
-        end_and_linger(ch);
+        channel_linger(ch);
     }
     /* A ping under way ends with the connection; both callbacks are over when the stops return. */
     stream_shut(ch->stream);

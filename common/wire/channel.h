@@ -58,6 +58,12 @@ void channel_abort(struct channel *ch);
 /* From any thread: tells the peer that this is the end; nothing can be sent after it.  A peer that
  * keeps to the protocol ends too, and so channel_recv() returns soon. */
 void channel_end(struct channel *ch);
+/*
+ * By the thread that receives: tells the peer that this is the end, then throws away what still comes until
+ * the peer has ended too, for at most 2 s.  So what was sent last is heard also by a peer that is still
+ * sending: closing over unread bytes would reset the connection and take it along.
+ */
+void channel_linger(struct channel *ch);
 
 /*
  * The parts (16384 at most) go out as one message; returns when the bytes are with the operating
