@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "ingest/ingest.h"
+#include "jobs/tenants.h"
 #include "os/path.h"
 #include "sched/sched.h"
 #include "state/state.h"
@@ -199,14 +200,22 @@ static enum varve_err
 open_service(struct parts *p, const struct collector_conf *conf,
              const uint8_t operator_key[IDENTITY_KEY_SIZE], struct varve_error *err)
 {
-    const struct ingest_options ingest = {.grace_ms = (uint32_t)conf->run_grace,
-                                          .silence_ms = (uint32_t)conf->run_silence};
-    const struct sched_options sched = {.runs = (unsigned)conf->runs,
-                                        .runs_per_host = (unsigned)conf->runs_per_host};
+    struct ingest_options ingest = {.grace_ms = (uint32_t)conf->run_grace,
+                                    .silence_ms = (uint32_t)conf->run_silence};
+    struct sched_options sched = {.runs = (unsigned)conf->runs,
+                                  .runs_per_host = (unsigned)conf->runs_per_host};
     struct sched_port port;
     enum varve_err rc;
 
-    rc = ingest_new(&p->c.ingest, p->c.chunks, p->c.catalog, &ingest, err);
+    rc = tenants_adopt(p->c.state, p->c.chunks, err);
+    if (rc == VARVE_OK) {
+        rc = quotas_new(&p->c.quotas, p->c.state, p->c.catalog, err);
+    }
+    if (rc == VARVE_OK) {
+        ingest.quotas = p->c.quotas;
+        sched.quotas = p->c.quotas;
+        rc = ingest_new(&p->c.ingest, p->c.chunks, p->c.catalog, &ingest, err);
+    }
     if (rc == VARVE_OK) {
         rc = registry_new(&p->c.registry, &p->c, p->own, operator_key, err);
     }
@@ -280,6 +289,7 @@ parts_close(struct parts *p)
     sched_free(p->c.sched);
     registry_free(p->c.registry);
     ingest_free(p->c.ingest);
+    quotas_free(p->c.quotas);
     catalog_close(p->c.catalog);
     chunk_store_close(p->c.chunks);
     store_close(p->objects);

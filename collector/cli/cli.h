@@ -22,7 +22,7 @@ struct interrupt;
 struct session;
 struct cli_command;
 
-#define CLI_OPTIONS_MAX 6u
+#define CLI_OPTIONS_MAX 8u
 #define CLI_ACCESS_PATH "/var/lib/varve/operator.access"
 
 /* What surrounds an invocation; a test brings its own. */
@@ -102,7 +102,14 @@ void cli_print_error(const struct cli *cli, const struct varve_error *error);
 
 enum varve_err cmd_host_invite(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_host_list(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_host_move(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_host_revoke(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_tenant_add(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_tenant_list(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_tenant_show(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_tenant_remove(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_quota_set(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_quota_show(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_vm_list(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_vm_show(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_backup_run(struct cli *cli, struct varve_error *err);

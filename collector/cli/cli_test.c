@@ -96,9 +96,9 @@ hosts_come_as_a_table_or_as_lines(void **state)
 {
     (void)state;
     expect(&honest, "varve host list", 0,
-           "HOST  ID        STATE      ADDRESS  LAST SEEN  SOFTWARE  PROVIDER\n"
-           "web   3f2a91c4  connected  -        -          -         -\n"
-           "db    772a91c4  enrolled   -        -          -         -\n",
+           "HOST  ID        STATE      ADDRESS  LAST SEEN  SOFTWARE  PROVIDER  TENANT\n"
+           "web   3f2a91c4  connected  -        -          -         -         -\n"
+           "db    772a91c4  enrolled   -        -          -         -         -\n",
            "");
     expect(&honest, "varve host invite a --ttl 2h --json", 0,
            "{\"name\":\"a\",\"token\":\"varve1.TOKEN\",\"expires_at\":\"1970-01-01T02:00:00.000000Z"

@@ -68,12 +68,14 @@ cmd_host_invite(struct cli *cli, struct varve_error *err)
     Varve__V1__HostInvite invite = VARVE__V1__HOST_INVITE__INIT;
     const char *ttl = cli_value(cli, "--ttl");
     const char *address = cli_value(cli, "--address");
+    const char *tenant = cli_value(cli, "--tenant");
     struct session *s = NULL;
     struct envelope_in in;
     enum varve_err rc = VARVE_OK;
 
     invite.name = cli->args[0];
     invite.address = (char *)(uintptr_t)(address == NULL ? "" : address); /* only read */
+    invite.tenant = (char *)(uintptr_t)(tenant == NULL ? "" : tenant);
     if (ttl != NULL) {
         rc = parse_ttl(ttl, &invite.ttl_seconds, err);
     }
@@ -108,14 +110,15 @@ add_host_row(struct print_table *t, const Varve__V1__HostInfo *h)
     print_table_cell(t, seen);
     print_table_cell(t, h->software);
     print_table_cell(t, h->provider);
+    print_table_cell(t, h->tenant);
 }
 
 /* A list comes in one reply or in several; each line of JSON is printed as it comes. */
 enum varve_err
 cmd_host_list(struct cli *cli, struct varve_error *err)
 {
-    static const char *const headers[] = {"HOST",      "ID",       "STATE",   "ADDRESS",
-                                          "LAST SEEN", "SOFTWARE", "PROVIDER"};
+    static const char *const headers[] = {"HOST",      "ID",       "STATE",    "ADDRESS",
+                                          "LAST SEEN", "SOFTWARE", "PROVIDER", "TENANT"};
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__HostList list = VARVE__V1__HOST_LIST__INIT;
     struct print_table *table = NULL;

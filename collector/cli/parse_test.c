@@ -62,7 +62,7 @@ what_is_wrong_is_named_with_the_way_out(void **state)
         {"stauts", "unknown command 'stauts': did you mean 'status'? See 'varve help'"},
         {"vm lst", "unknown command 'vm lst': did you mean 'vm list'? See 'varve help'"},
         {"point frobnicate", "unknown command 'point frobnicate': see 'varve help'"},
-        {"host", "'host' needs a second word: host invite, host list, host revoke"},
+        {"host", "'host' needs a second word: host invite, host list, host revoke, host move"},
         {"status --frob", "unknown option '--frob': see 'varve help status'"},
         {"--jsno status", "unknown option '--jsno': did you mean '--json'? See 'varve help'"},
         {"restore --fromat raw a b",

@@ -177,6 +177,7 @@ json_host(const Varve__V1__HostInfo *h)
     put(&o, "last_seen", json_time(h->last_seen_us));
     put(&o, "invite_expires_at", json_time(h->invite_expires_us));
     put(&o, "public_key", json_hex(&h->public_key));
+    put(&o, "tenant", json_text(h->tenant));
     return end(&o);
 }
 
@@ -209,6 +210,9 @@ json_vm(const Varve__V1__VmInfo *v)
     put(&o, "host_connected", json_boolean(v->host_connected));
     put(&o, "points", json_bytes(v->points));
     put(&o, "latest_point_at", json_time(v->latest_point_us));
+    put(&o, "tenant", json_text(v->tenant));
+    put(&o, "native_id",
+        json_id(v->native_id.len > 0 || v->vm == NULL ? &v->native_id : &v->vm->id));
     if (v->vm != NULL) {
         put(&o, "state", json_text(v->vm->state));
         put(&o, "generation", json_bytes(v->vm->generation));

@@ -136,7 +136,7 @@ a_host_is_one_line(void **state)
             "{\"id\":\"3f2a91c4-0102-4304-8506-0708090a0b0c\",\"name\":\"a \\\"b\\\"\","
             "\"state\":\"web\",\"connected\":true,\"address\":\"\",\"software\":\"\","
             "\"system\":\"\",\"provider\":\"\",\"enrolled_at\":\"2025-11-22T10:15:30.123456Z\","
-            "\"last_seen\":null,\"invite_expires_at\":null,\"public_key\":null}\n");
+            "\"last_seen\":null,\"invite_expires_at\":null,\"public_key\":null,\"tenant\":\"\"}\n");
 }
 
 static void
@@ -163,7 +163,8 @@ a_vm_is_one_line_with_its_disks(void **state)
     line_is(json_vm(&v),
             "{\"id\":\"3f2a91c4-0102-4304-8506-0708090a0b0c\","
             "\"name\":\"web\xef\xbf\xbd[2J\xef\xbf\xbd\",\"host_id\":null,\"host_name\":\"web\","
-            "\"host_connected\":true,\"points\":3,\"latest_point_at\":null,\"state\":\"\","
+            "\"host_connected\":true,\"points\":3,\"latest_point_at\":null,\"tenant\":\"\","
+            "\"native_id\":\"3f2a91c4-0102-4304-8506-0708090a0b0c\",\"state\":\"\","
             "\"generation\":2,\"capture\":\"\",\"source\":\"\",\"reason\":\"\",\"disks\":["
             "{\"id\":null,\"name\":\"web\",\"path\":\"\",\"size\":10737418240,\"format\":\"\","
             "\"logical_sector\":0,\"tracked\":true,\"problem\":\"\"}]}\n");

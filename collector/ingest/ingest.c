@@ -33,6 +33,7 @@ ingest_new(struct ingest **out, struct chunk_store *cs, struct catalog *catalog,
     cond_init(&ing->changed);
     ing->cs = cs;
     ing->catalog = catalog;
+    ing->options.quotas = options->quotas;
     ing->options.grace_ms = or_default(options->grace_ms, DEFAULT_GRACE_MS);
     ing->options.silence_ms = or_default(options->silence_ms, DEFAULT_SILENCE_MS);
     ing->options.answer_ms = or_default(options->answer_ms, DEFAULT_ANSWER_MS);
@@ -117,6 +118,7 @@ ingest_run_new(struct ingest *ing, const struct ingest_request *request, struct 
     run->connected = true;
     run->info.id = request->run;
     run->info.vm = request->vm;
+    run->host_vm = guid_is_zero(&request->host_vm) ? request->vm : request->host_vm;
     run->info.host = request->host;
     run->info.phase = RUN_WAITING;
     run->info.started_at_us = time_now_us();
@@ -187,6 +189,7 @@ ingest_run_unref(struct ingest_run *run)
         ingest_disk_free(run->disks[i]);
     }
     chunk_use_end(run->ing->cs, &run->use);
+    quota_run_close(run->quota);
     point_unref(run->base);
     point_unref(run->point);
     mutex_destroy(&run->lock);
@@ -276,6 +279,8 @@ ingest_find(struct ingest *ing, const struct guid *host, const struct guid *run,
 void
 ingest_finish_locked(struct ingest_run *run, enum run_phase phase)
 {
+    quota_run_close(run->quota);
+    run->quota = NULL;
     run->info.phase = phase;
     run->info.ended_at_us = time_now_us();
 }
@@ -373,6 +378,51 @@ ingest_run_fail(struct ingest_run *run, const struct varve_error *error, bool fi
     }
 }
 
+static enum varve_err
+open_quota(struct ingest_run *run, struct varve_error *err)
+{
+    const struct quota_subject who = {.host = run->info.host,
+                                      .tenant = *chunk_domain_id(run->domain),
+                                      .vm = run->info.vm,
+                                      .host_name = run->host_name,
+                                      .tenant_name = chunk_domain_name(run->domain)};
+    struct quota_run *opened = NULL;
+    enum varve_err rc;
+
+    if (run->ing->options.quotas == NULL) {
+        return VARVE_OK;
+    }
+    rc = quotas_run_open(run->ing->options.quotas, &who, &opened, err);
+    if (rc == VARVE_OK) {
+        mutex_lock(&run->lock);
+        run->quota = opened;
+        mutex_unlock(&run->lock);
+    }
+    return rc;
+}
+
+enum varve_err
+ingest_quota(struct ingest_run *run, uint64_t logical, uint64_t packed, struct varve_error *err)
+{
+    enum varve_err rc = VARVE_OK;
+
+    mutex_lock(&run->lock);
+    if (run->quota != NULL && logical > 0) {
+        rc = quota_run_disk(run->quota, logical, err);
+    }
+    if (run->quota != NULL && packed > 0 && rc == VARVE_OK) {
+        rc = quota_run_take(run->quota, packed, err);
+    }
+    mutex_unlock(&run->lock);
+    return rc;
+}
+
+const struct guid *
+ingest_run_domain(const struct ingest_run *run)
+{
+    return chunk_domain_id(run->domain);
+}
+
 enum varve_err
 ingest_run_start(struct ingest_run *run, struct ingest_start *out, struct varve_error *err)
 {
@@ -380,14 +430,20 @@ ingest_run_start(struct ingest_run *run, struct ingest_start *out, struct varve_
     struct point *base = NULL;
     uint64_t loss = chunk_store_loss_count(run->ing->cs);
     uint64_t stored = ingest_stored_bytes(run->ing->cs);
+    enum varve_err rc;
 
+    rc = open_quota(run, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
     memset(&start, 0, sizeof(start));
     if (run->use.seq == 0) {
         chunk_use_begin(run->ing->cs, &run->use); /* before the base is chosen */
     }
     catalog_latest(run->ing->catalog, &run->info.vm, &base);
     start.run = run->info.id;
-    start.vm = run->info.vm;
+    start.vm = run->host_vm;
+    start.domain = *chunk_domain_id(run->domain);
     start.full = run->full;
     start.reference_point = "";
     if (base != NULL) {

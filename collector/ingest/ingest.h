@@ -10,6 +10,7 @@
 #include "base/guid.h"
 #include "catalog/catalog.h"
 #include "hash/chunk_id.h"
+#include "ingest/quota.h"
 #include "state/run_info.h"
 #include "store/chunk_store.h"
 
@@ -51,10 +52,11 @@ struct ingest_run;
 #define INGEST_DISK_SIZE_MAX    (64ull << 40) /* VHDX's limit */
 
 struct ingest_options {
-    uint32_t grace_ms;   /* a lost host may come back within this; 0: 10 minutes */
-    uint32_t silence_ms; /* a connected host must speak of its run within this; 0: 10 minutes */
-    uint32_t answer_ms;  /* ... must answer StartRun, or join after a reconnect; 0: 60 s */
-    uint32_t clean_ms;   /* ... may be away after its run was decided; 0: 30 s */
+    uint32_t grace_ms;     /* a lost host may come back within this; 0: 10 minutes */
+    uint32_t silence_ms;   /* a connected host must speak of its run within this; 0: 10 minutes */
+    uint32_t answer_ms;    /* ... must answer StartRun, or join after a reconnect; 0: 60 s */
+    uint32_t clean_ms;     /* ... may be away after its run was decided; 0: 30 s */
+    struct quotas *quotas; /* NULL: none */
 };
 
 VARVE_CHECK enum varve_err ingest_new(struct ingest **out, struct chunk_store *cs,
@@ -68,6 +70,7 @@ void ingest_free(struct ingest *ing);
 struct ingest_request {
     struct guid run;
     struct guid vm;
+    struct guid host_vm; /* what the host calls it; zero: as we do */
     struct guid host;
     struct guid domain; /* where its chunks are kept and looked for */
     const char *vm_name;
@@ -83,6 +86,8 @@ void ingest_run_unref(struct ingest_run *run); /* NULL is fine */
 void ingest_run_info(struct ingest_run *run, struct run_info *out);
 /* Nobody has called ingest_run_start() yet, and it has not failed. */
 bool ingest_run_is_queued(struct ingest_run *run);
+/* Of the run's tenant. */
+const struct guid *ingest_run_domain(const struct ingest_run *run);
 
 /* What the agent is asked. */
 struct ingest_base_disk {
@@ -92,7 +97,8 @@ struct ingest_base_disk {
 };
 struct ingest_start {
     struct guid run;
-    struct guid vm;
+    struct guid vm;     /* as the host calls it */
+    struct guid domain; /* of the tenant that the host must be of */
     bool full;
     struct ingest_base_disk *disks; /* free(); strings live as long as the run */
     size_t disk_count;

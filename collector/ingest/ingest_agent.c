@@ -195,8 +195,7 @@ ingest_end(struct ingest *ing, const struct guid *host, const struct guid *run_i
     mutex_lock(&run->lock);
     if (run->point != NULL && error == NULL) {
         if (!run_phase_is_final(run->info.phase)) {
-            run->info.phase = RUN_DONE;
-            run->info.ended_at_us = time_now_us();
+            ingest_finish_locked(run, RUN_DONE);
         }
         mutex_unlock(&run->lock);
     } else {

@@ -202,6 +202,9 @@ note_published(struct ingest_run *run, struct point *p)
     run->info.stored_bytes = stored > run->store_before ? stored - run->store_before : 0;
     run->info.phase = RUN_CLEAN;
     run->since_ns = time_mono_ns();
+    if (run->quota != NULL) {
+        quota_run_published(run->quota);
+    }
     mutex_unlock(&run->lock);
     ingest_note_change(run->ing);
 }

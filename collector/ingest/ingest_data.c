@@ -308,6 +308,9 @@ ingest_put_accept(struct ingest_run *run, struct ingest_put *put, struct varve_e
                              INGEST_PUT_BYTES_MAX);
     }
     if (rc == VARVE_OK) {
+        rc = ingest_quota(run, 0, put->bulk_len, err);
+    }
+    if (rc == VARVE_OK) {
         mutex_lock(&d->lock);
         rc = accept_locked(d, put, err);
         mutex_unlock(&d->lock);

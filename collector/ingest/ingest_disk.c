@@ -178,6 +178,10 @@ ingest_disk_begin(struct ingest_run *run, const struct ingest_disk_params *p,
     }
     d = run->disks[p->disk];
     if (d == NULL) {
+        rc = ingest_quota(run, p->size, 0, err);
+        if (rc != VARVE_OK) {
+            return ingest_leave(run, rc, err);
+        }
         rc = make_disk(run, p, base, &d, err);
         if (rc != VARVE_OK) {
             (void)varve_error_prefix(err, "disk '%.64s'", p->name);

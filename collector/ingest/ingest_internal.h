@@ -11,8 +11,9 @@
 #include "store/chunk_collect.h"
 
 /*
- * Locks, in the order they are taken: ingest.lock, run.lock; disk.lock alone.  None is held while
- * the store, the catalog or the manifest is called, except disk.lock, whose builder writes nodes.
+ * Locks, in the order they are taken: ingest.lock, run.lock, those of quota.c; disk.lock alone.  None is held
+ * while the store, the catalog or the manifest is called, except disk.lock, whose builder writes nodes, and
+ * run.lock, under which quotas are looked at.
  */
 struct ingest {
     struct mutex lock; /* runs, changes */
@@ -63,6 +64,8 @@ struct ingest_run {
     char *host_name;
     bool full;                   /* constant */
     struct chunk_domain *domain; /* constant */
+    struct guid host_vm;         /* constant */
+    struct quota_run *quota;     /* NULL: not begun, or there are no quotas */
     enum ingest_stage stage;
     bool connected;        /* the host is */
     uint64_t since_ns;     /* of the state that may time out: asked, lost, back, last word */
@@ -76,6 +79,10 @@ struct ingest_run {
     atomic_size_t ranges; /* pending, over all disks */
     atomic_size_t names;
 };
+
+/* A disk of so many bytes more, so many packed bytes more: VARVE_ERR_LIMIT when a quota says no. */
+VARVE_CHECK enum varve_err ingest_quota(struct ingest_run *run, uint64_t logical, uint64_t packed,
+                                        struct varve_error *err);
 
 void ingest_finish_locked(struct ingest_run *run, enum run_phase phase);
 /* The first error stays.  Returns true when it changed something. */

@@ -356,13 +356,15 @@ void
 assert_point_holds(struct fixture *f, const struct point *p, size_t disk, const struct image *im)
 {
     const struct point_disk *d = &p->disks[disk];
+    struct chunk_domain *domain = NULL;
     struct manifest_reader *r = NULL;
     uint8_t *buf = malloc(CHUNK);
 
     assert_non_null(buf);
+    assert_ok(chunk_store_domain(f->cs, &p->domain, &domain, &err), &err);
     assert_true(d->size == im->size);
     assert_true(d->root.chunk_count == chunks_of(im));
-    assert_ok(manifest_reader_new(&r, chunk_store_default(f->cs), &d->root, &err), &err);
+    assert_ok(manifest_reader_new(&r, domain, &d->root, &err), &err);
     for (uint64_t c = 0; c < chunks_of(im); c++) {
         struct chunk_id id;
         size_t len = 0;
@@ -372,7 +374,7 @@ assert_point_holds(struct fixture *f, const struct point *p, size_t disk, const 
             assert_true(codec_is_zero(im->data + c * CHUNK, chunk_len(im, c)));
             continue;
         }
-        assert_ok(chunk_store_get(chunk_store_default(f->cs), &id, buf, CHUNK, &len, &err), &err);
+        assert_ok(chunk_store_get(domain, &id, buf, CHUNK, &len, &err), &err);
         assert_int_equal(len, chunk_len(im, c));
         assert_memory_equal(buf, im->data + c * CHUNK, len);
     }

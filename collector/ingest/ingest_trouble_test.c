@@ -109,7 +109,7 @@ static void
 use_options(struct fixture *f, uint32_t grace, uint32_t silence, uint32_t answer, uint32_t clean)
 {
     close_all(f);
-    f->options = (struct ingest_options){grace, silence, answer, clean};
+    f->options = (struct ingest_options){grace, silence, answer, clean, NULL};
     open_all(f);
 }
 

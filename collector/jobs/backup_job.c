@@ -88,10 +88,11 @@ start_row(struct job_run *to, const struct backup_job_options *o, const struct v
     crypto_random(random, sizeof(random));
     guid_from_random(&request.run, random);
     request.vm = row->vm.id;
+    request.host_vm = row->vm.native;
     request.host = row->host;
     request.vm_name = row->vm.name;
     request.host_name = row->host_name;
-    memset(&request.domain, 0, sizeof(request.domain));
+    request.domain = row->tenant;
     request.full = o->full;
     rc = check_row(row, &err);
     if (rc == VARVE_OK) {

@@ -129,6 +129,47 @@ start_run(struct sched *s, struct ingest_run *run, const struct run_info *info)
     }
 }
 
+static bool
+has_room(const struct sched *s, const struct ingest_run *run, const struct run_info *info)
+{
+    return s->options.quotas == NULL ||
+           quotas_room_for_run(s->options.quotas, &info->host, ingest_run_domain(run));
+}
+
+/*
+ * The next to start: of the tenant that has the fewest going on, then first come first served; count
+ * when there is none.  So many runs of one tenant do not keep the others waiting.
+ */
+static size_t
+choose_next(const struct sched *s, struct ingest_run **runs, const struct run_info *infos,
+            size_t count)
+{
+    size_t best = count;
+    size_t best_open = SIZE_MAX;
+
+    for (size_t i = 0; i < count; i++) {
+        size_t open = 0;
+        unsigned of_host = 0;
+
+        if (run_phase_is_final(infos[i].phase) || !ingest_run_is_queued(runs[i])) {
+            continue;
+        }
+        for (size_t k = 0; k < count; k++) {
+            if (run_phase_is_final(infos[k].phase) || ingest_run_is_queued(runs[k])) {
+                continue;
+            }
+            of_host += guid_equal(&infos[k].host, &infos[i].host) ? 1 : 0;
+            open += guid_equal(ingest_run_domain(runs[k]), ingest_run_domain(runs[i])) ? 1 : 0;
+        }
+        if (of_host < s->options.runs_per_host && open < best_open &&
+            has_room(s, runs[i], &infos[i])) {
+            best = i;
+            best_open = open;
+        }
+    }
+    return best;
+}
+
 static void
 look_at_runs(struct sched *s)
 {
@@ -153,22 +194,15 @@ look_at_runs(struct sched *s)
             active++;
         }
     }
-    for (size_t i = 0; i < count && active < s->options.runs; i++) {
-        unsigned of_host = 0;
+    while (active < s->options.runs) {
+        size_t next = choose_next(s, runs, infos, count);
 
-        if (run_phase_is_final(infos[i].phase) || !ingest_run_is_queued(runs[i])) {
-            continue;
+        if (next == count) {
+            break;
         }
-        for (size_t k = 0; k < count; k++) {
-            if (guid_equal(&infos[k].host, &infos[i].host) && !run_phase_is_final(infos[k].phase) &&
-                !ingest_run_is_queued(runs[k])) {
-                of_host++;
-            }
-        }
-        if (of_host < s->options.runs_per_host) {
-            start_run(s, runs[i], &infos[i]);
-            active++;
-        }
+        start_run(s, runs[next], &infos[next]);
+        ingest_run_info(runs[next], &infos[next]); /* it may have failed at once */
+        active++;
     }
 out:
     free(infos);

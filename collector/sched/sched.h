@@ -11,7 +11,8 @@
 #include "state/state.h"
 
 /*
- * What runs when: starts waiting runs as hosts and limits allow, first come first served per host;
+ * What runs when: starts waiting runs as hosts and limits allow, in turn among tenants, first come first
+ * served within one;
  * ends those whose time is up; writes the history.  One thread of its own.
  *
  * Threads: any.
@@ -19,6 +20,7 @@
 struct sched;
 
 struct sched_options {
+    struct quotas *quotas;  /* NULL: none */
     unsigned runs_per_host; /* 0: 2 */
     unsigned runs;          /* 0: 8 */
 };

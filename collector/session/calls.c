@@ -43,6 +43,11 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
     Varve__V1__BaseDisk **list = NULL;
     enum varve_err rc;
 
+    if (!guid_equal(&start->domain, &s->host.tenant)) {
+        return varve_error_set(err, VARVE_ERR_CANCELLED,
+                               "host '%s' was given to another tenant meanwhile: run again",
+                               s->host.name);
+    }
     disks = calloc(start->disk_count + 1, sizeof(*disks));
     list = calloc(start->disk_count + 1, sizeof(Varve__V1__BaseDisk *));
     if (disks == NULL || list == NULL) {

@@ -48,11 +48,13 @@ invite(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
     uint32_t ttl = m->ttl_seconds != 0 ? m->ttl_seconds : INVITE_DEFAULT_S;
     struct access_token token;
     char text[ACCESS_TOKEN_SIZE];
+    struct tenant tenant;
     struct guid host;
     int64_t now = time_now_us();
     enum varve_err rc;
 
     (void)slot;
+    memset(&tenant, 0, sizeof(tenant));
     if (ttl < INVITE_MIN_S || ttl > INVITE_MAX_S) {
         return varve_error_set(err, VARVE_ERR_INVALID,
                                "an invitation lives %u s at least and %u days at most",
@@ -74,9 +76,15 @@ invite(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
     crypto_random(token.secret.secret, sizeof(token.secret.secret));
     token.expires_s = (uint64_t)now / 1000000 + ttl;
     rc = access_token_format(&token, text, err);
+    if (rc == VARVE_OK && m->tenant[0] != '\0') {
+        rc = state_tenant_select(c->state, m->tenant, &tenant, err);
+    }
     if (rc == VARVE_OK) {
         rc = state_host_invite(c->state, m->name, now, now + (int64_t)ttl * 1000000,
                                token.secret.id, token.secret.secret, &host, err);
+    }
+    if (rc == VARVE_OK) { /* before anybody has the token */
+        rc = state_host_set_tenant(c->state, &host, &tenant.id, err);
     }
     if (rc == VARVE_OK) {
         log_info("session", "invited host='%s' for %" PRIu32 " s", m->name, ttl);
@@ -86,6 +94,7 @@ invite(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
         reply.host_invite_reply = &body;
         rc = op_reply(sink, &reply, NULL, 0, false, err);
     }
+    tenant_release(&tenant);
     memset(&token, 0, sizeof(token));
     memset(text, 0, sizeof(text));
     return rc;
@@ -115,7 +124,8 @@ list(const struct collector *c, void *slot, const Varve__V1__Envelope *head, str
         for (body.n_hosts = 0; body.n_hosts < OP_LIST_PART && done < count; done++) {
             Varve__V1__HostInfo *info = &infos[body.n_hosts];
 
-            op_host_info(info, &hosts[done], registry_host_connected(c->registry, &hosts[done].id));
+            op_host_info(info, &hosts[done], op_tenant_name(c, &hosts[done].tenant),
+                         registry_host_connected(c->registry, &hosts[done].id));
             infos_list[body.n_hosts++] = info;
         }
         body.hosts = infos_list;
@@ -151,7 +161,7 @@ revoke(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
         log_warn("session", "revoked host='%s'", h.name);
         h.state = HOST_REVOKED;
         h.invite_expires_us = 0;
-        op_host_info(&info, &h, false);
+        op_host_info(&info, &h, op_tenant_name(c, &h.tenant), false);
         body.host = &info;
         reply.body_case = VARVE__V1__ENVELOPE__BODY_HOST_REVOKE_REPLY;
         reply.host_revoke_reply = &body;

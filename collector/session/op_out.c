@@ -14,7 +14,7 @@ set_bytes(ProtobufCBinaryData *to, const void *bytes, size_t len)
 }
 
 void
-op_host_info(Varve__V1__HostInfo *out, struct host *h, bool connected)
+op_host_info(Varve__V1__HostInfo *out, struct host *h, const char *tenant, bool connected)
 {
     varve__v1__host_info__init(out);
     set_bytes(&out->id, h->id.bytes, sizeof(h->id.bytes));
@@ -31,6 +31,20 @@ op_host_info(Varve__V1__HostInfo *out, struct host *h, bool connected)
         set_bytes(&out->public_key, h->public_key, sizeof(h->public_key));
     }
     out->invite_expires_us = h->invite_expires_us;
+    out->tenant = (char *)(uintptr_t)tenant;
+}
+
+const char *
+op_tenant_name(const struct collector *c, const struct guid *tenant)
+{
+    struct chunk_domain *d = NULL;
+    struct varve_error err;
+
+    if (guid_is_zero(tenant)) {
+        return TENANT_DEFAULT_NAME;
+    }
+    return chunk_store_domain(c->chunks, tenant, &d, &err) == VARVE_OK ? chunk_domain_name(d)
+                                                                       : "(removed)";
 }
 
 void

@@ -5,11 +5,16 @@
 #include "envelope.pb-c.h"
 #include "state/state.h"
 
+struct collector;
+
 /*
  * Plain structs as messages for the operator.  The messages borrow: they are sent before what they
  * were made from goes.
  */
-void op_host_info(Varve__V1__HostInfo *out, struct host *h, bool connected);
+void op_host_info(Varve__V1__HostInfo *out, struct host *h, const char *tenant, bool connected);
+
+/* For people; lives as long as the store is open. */
+const char *op_tenant_name(const struct collector *c, const struct guid *tenant);
 
 /* Room for the parts of one RunInfo. */
 struct op_run {
@@ -27,5 +32,6 @@ extern const struct op_module op_vms_module;
 extern const struct op_module op_points_module;
 extern const struct op_module op_backup_module;
 extern const struct op_module op_status_module;
+extern const struct op_module op_tenants_module;
 
 #endif

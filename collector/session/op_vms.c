@@ -76,6 +76,11 @@ fill_vm(struct vm_message *out, const struct collector *c, struct vm_row *row,
     out->info.host_id.len = sizeof(row->host.bytes);
     out->info.host_name = row->host_name;
     out->info.host_connected = row->connected;
+    out->info.tenant = (char *)(uintptr_t)op_tenant_name(c, &row->tenant);
+    if (!guid_equal(&vm->native, &vm->id)) {
+        out->info.native_id.data = vm->native.bytes;
+        out->info.native_id.len = sizeof(vm->native.bytes);
+    }
     rc = catalog_list(c->catalog, &vm->id, &points, &count, err);
     if (rc != VARVE_OK) {
         release_vm(out);

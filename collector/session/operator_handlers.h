@@ -30,6 +30,7 @@ struct collector {
     struct catalog *catalog;
     struct state *state;       /* state/state.h */
     struct ingest *ingest;     /* ingest/ingest.h */
+    struct quotas *quotas;     /* ingest/quota.h */
     struct sched *sched;       /* sched/sched.h */
     struct registry *registry; /* session/registry.h: who is connected */
     const struct collector_options *options;
@@ -91,7 +92,7 @@ struct op_module {
  * session/ owns hosts, vms, backup, points and status; restore and verify come from
  * restore/ and jobs/verify_job.
  */
-#define OP_MODULES_MAX 8u
+#define OP_MODULES_MAX 16u
 extern const struct op_module *const op_modules[];
 extern const size_t op_module_count;
 

@@ -40,6 +40,9 @@ stage_open(struct stage *st)
     assert_ok(state_open(&st->c.state, fs_system(), st->paths[0], &err), &err);
     assert_ok(chunk_store_open(&st->c.chunks, st->store, fs_system(), &options, &err), &err);
     assert_ok(catalog_open(&st->c.catalog, st->c.chunks, &err), &err);
+    assert_ok(quotas_new(&st->c.quotas, st->c.state, st->c.catalog, &err), &err);
+    st->ingest.quotas = st->c.quotas;
+    st->sched.quotas = st->c.quotas;
     assert_ok(ingest_new(&st->c.ingest, st->c.chunks, st->c.catalog, &st->ingest, &err), &err);
     st->options.store = "mem";
     st->options.key_path = st->paths[1];
@@ -62,6 +65,7 @@ stage_close(struct stage *st)
     sched_free(st->c.sched);
     registry_free(st->c.registry);
     ingest_free(st->c.ingest);
+    quotas_free(st->c.quotas);
     catalog_close(st->c.catalog);
     chunk_store_close(st->c.chunks);
     state_close(st->c.state);

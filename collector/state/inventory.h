@@ -29,6 +29,7 @@ struct inv_disk {
 
 struct inv_vm {
     struct guid id;
+    struct guid native; /* what the host's hypervisor calls it; set in what state_vm_list() gives */
     char *name;
     unsigned generation;
     char *state;

@@ -7,44 +7,6 @@
 
 #include "state/state_internal.h"
 
-/* "VRVS": tells our file from any other SQLite file. */
-#define STATE_APPLICATION_ID 0x56525653
-#define STATE_SCHEMA_VERSION 1
-
-static const char schema_1[] =
-    "CREATE TABLE hosts ("
-    " id BLOB PRIMARY KEY, name TEXT NOT NULL, state INTEGER NOT NULL, public_key BLOB,"
-    " address TEXT NOT NULL DEFAULT '', software TEXT NOT NULL DEFAULT '',"
-    " system TEXT NOT NULL DEFAULT '', provider TEXT NOT NULL DEFAULT '',"
-    " enrolled_at INTEGER NOT NULL DEFAULT 0, last_seen INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
-    /* A name or a key means one host; those of revoked hosts may be used again. */
-    "CREATE UNIQUE INDEX hosts_name ON hosts(name COLLATE NOCASE) WHERE state <> 3;"
-    "CREATE UNIQUE INDEX hosts_key ON hosts(public_key)"
-    " WHERE state <> 3 AND public_key IS NOT NULL;"
-    "CREATE TABLE invitations ("
-    " secret_id BLOB PRIMARY KEY, secret BLOB NOT NULL, host_id BLOB NOT NULL UNIQUE,"
-    " expires_at INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE vms ("
-    " id BLOB NOT NULL, host_id BLOB NOT NULL, present INTEGER NOT NULL,"
-    " claimed_at INTEGER NOT NULL, name TEXT NOT NULL, generation INTEGER NOT NULL,"
-    " state TEXT NOT NULL, capture TEXT NOT NULL, source TEXT NOT NULL, reason TEXT NOT NULL,"
-    " PRIMARY KEY (id, host_id)) WITHOUT ROWID;"
-    "CREATE TABLE vm_disks ("
-    " vm_id BLOB NOT NULL, host_id BLOB NOT NULL, pos INTEGER NOT NULL, id BLOB NOT NULL,"
-    " name TEXT NOT NULL, path TEXT NOT NULL, size INTEGER NOT NULL, format TEXT NOT NULL,"
-    " logical_sector INTEGER NOT NULL, tracked INTEGER NOT NULL, problem TEXT NOT NULL,"
-    " PRIMARY KEY (vm_id, host_id, pos)) WITHOUT ROWID;"
-    "CREATE TABLE runs ("
-    " id BLOB PRIMARY KEY, vm_id BLOB NOT NULL, host_id BLOB NOT NULL, vm_name TEXT NOT NULL,"
-    " host_name TEXT NOT NULL, phase INTEGER NOT NULL, incremental INTEGER NOT NULL,"
-    " planned_bytes INTEGER NOT NULL, read_bytes INTEGER NOT NULL, sent_bytes INTEGER NOT NULL,"
-    " new_bytes INTEGER NOT NULL, tracked_bytes INTEGER NOT NULL, stored_bytes INTEGER NOT NULL,"
-    " started_at INTEGER NOT NULL, ended_at INTEGER NOT NULL, point_id BLOB NOT NULL,"
-    " point_seq INTEGER NOT NULL, error_code INTEGER NOT NULL, error_source INTEGER NOT NULL,"
-    " error_native INTEGER NOT NULL, error_text TEXT NOT NULL, warnings TEXT NOT NULL)"
-    " WITHOUT ROWID;"
-    "CREATE INDEX runs_started ON runs(started_at);";
-
 enum varve_err
 state_db_error(struct state *st, struct varve_error *err, const char *what)
 {
@@ -194,12 +156,31 @@ state_column_bytes(struct state *st, sqlite3_stmt *q, int i, void *out, size_t l
 }
 
 enum varve_err
+state_column_guid(struct state *st, sqlite3_stmt *q, int i, struct guid *out,
+                  struct varve_error *err)
+{
+    memset(out, 0, sizeof(*out));
+    return sqlite3_column_type(q, i) == SQLITE_NULL
+               ? VARVE_OK
+               : state_column_bytes(st, q, i, out->bytes, sizeof(out->bytes), err);
+}
+
+enum varve_err
 state_column_text(sqlite3_stmt *q, int i, char **out, struct varve_error *err)
 {
     const char *p = (const char *)sqlite3_column_text(q, i);
 
     *out = strdup(p == NULL ? "" : p);
     return *out == NULL ? varve_error_nomem(err) : VARVE_OK;
+}
+
+bool
+state_name_valid(const char *name)
+{
+    size_t len = strlen(name);
+
+    return len >= 1 && len <= STATE_NAME_MAX && name[0] != '-' && name[0] != '.' &&
+           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
 }
 
 bool
@@ -228,23 +209,6 @@ state_guid_has_prefix(const struct guid *g, const char *text)
     return true;
 }
 
-static enum varve_err
-pragma_int(struct state *st, const char *sql, int *out, struct varve_error *err)
-{
-    sqlite3_stmt *q = NULL;
-    bool row = false;
-    enum varve_err rc = state_prepare(st, &q, sql, err);
-
-    if (rc == VARVE_OK) {
-        rc = state_step(st, q, &row, err);
-    }
-    if (rc == VARVE_OK) {
-        *out = row ? sqlite3_column_int(q, 0) : 0;
-    }
-    (void)sqlite3_finalize(q);
-    return rc;
-}
-
 /* The whole file is read once at start: it is small, and damage is better found now. */
 static enum varve_err
 check_whole(struct state *st, struct varve_error *err)
@@ -268,45 +232,6 @@ check_whole(struct state *st, struct varve_error *err)
     }
     (void)sqlite3_finalize(q);
     return rc;
-}
-
-static enum varve_err
-prepare_schema(struct state *st, struct varve_error *err)
-{
-    int application = 0;
-    int version = 0;
-    enum varve_err rc;
-
-    rc = pragma_int(st, "PRAGMA application_id", &application, err);
-    if (rc == VARVE_OK) {
-        rc = pragma_int(st, "PRAGMA user_version", &version, err);
-    }
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    if (application == 0 && version == 0) {
-        rc = state_begin(st, err);
-        if (rc != VARVE_OK) {
-            return rc;
-        }
-        rc = state_exec(st, schema_1, err);
-        if (rc == VARVE_OK) {
-            rc = state_exec(st, "PRAGMA application_id = 0x56525653; PRAGMA user_version = 1", err);
-        }
-        return state_end(st, rc, err);
-    }
-    if (application != STATE_APPLICATION_ID) {
-        return varve_error_set(err, VARVE_ERR_INVALID,
-                               "'%s' is a database of another program; choose another state folder",
-                               st->path);
-    }
-    if (version != STATE_SCHEMA_VERSION) {
-        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
-                               "state file '%s' has version %d, this program knows %d; use the "
-                               "version of varve-collector that wrote it, or a newer one",
-                               st->path, version, STATE_SCHEMA_VERSION);
-    }
-    return VARVE_OK;
 }
 
 enum varve_err
@@ -347,7 +272,7 @@ state_open(struct state **out, struct fs *fs, const char *path, struct varve_err
         rc = check_whole(st, err);
     }
     if (rc == VARVE_OK) {
-        rc = prepare_schema(st, err);
+        rc = state_prepare_schema(st, err);
     }
     if (rc == VARVE_ERR_BUSY) {
         rc = varve_error_set(err, VARVE_ERR_BUSY,

@@ -44,6 +44,7 @@ enum host_state { HOST_INVITED = 1, HOST_ENROLLED = 2, HOST_REVOKED = 3 }; /* nu
 
 struct host {
     struct guid id;
+    struct guid tenant; /* zero: the default */
     char *name;
     enum host_state state;
     uint8_t public_key[STATE_KEY_SIZE]; /* zero until enrolled */
@@ -104,16 +105,97 @@ VARVE_CHECK enum varve_err state_host_seen(struct state *st, const struct guid *
 /* Wipes invitations that have expired and hosts that never were more than that. */
 VARVE_CHECK enum varve_err state_expire(struct state *st, int64_t now_us, struct varve_error *err);
 
+/* ---- tenants ---- */
+
+/*
+ * Those whose backups must not learn of each other.  A tenant's id is that of its dedup domain
+ * (store/chunk_store.h); a host belongs to one, its vms follow it.  The default tenant has the id zero
+ * and the name "default", and is always there.
+ */
+#define TENANT_DEFAULT_NAME "default"
+
+struct tenant {
+    struct guid id;
+    char *name;
+    int64_t created_at_us;
+};
+
+void tenant_release(struct tenant *t);
+void tenant_list_free(struct tenant *tenants, size_t count);
+
+/* VARVE_ERR_EXISTS: the name or the id is taken. */
+VARVE_CHECK enum varve_err state_tenant_add(struct state *st, const struct guid *id,
+                                            const char *name, int64_t now_us,
+                                            struct varve_error *err);
+/* By name, any case.  VARVE_ERR_NOT_FOUND. */
+VARVE_CHECK enum varve_err state_tenant_select(struct state *st, const char *name,
+                                               struct tenant *out, struct varve_error *err);
+/* By name; the default first. */
+VARVE_CHECK enum varve_err state_tenant_list(struct state *st, struct tenant **out, size_t *count,
+                                             struct varve_error *err);
+/* VARVE_ERR_BUSY: it has hosts that are not revoked. */
+VARVE_CHECK enum varve_err state_tenant_remove(struct state *st, const struct guid *id,
+                                               struct varve_error *err);
+/*
+ * The host belongs to the tenant from now on.  Its vms are forgotten: as vms of another tenant they have other
+ * ids and begin with their first point.  The caller ends the host's session and runs.
+ */
+VARVE_CHECK enum varve_err state_host_set_tenant(struct state *st, const struct guid *host,
+                                                 const struct guid *tenant,
+                                                 struct varve_error *err);
+
+/*
+ * The id under which the collector knows a vm.  In the default tenant it is the one that the host's
+ * hypervisor gave; in another one it is derived from that and the tenant, as a GUID of version 8, so that one
+ * tenant's host cannot name another's vm whatever ids it claims.
+ */
+void state_vm_id(const struct guid *tenant, const struct guid *native, struct guid *out);
+/* Is it one that only state_vm_id() makes? */
+bool state_vm_id_is_derived(const struct guid *id);
+
+/* ---- quotas ---- */
+
+/* On disk; 0: no limit. */
+enum quota_scope { QUOTA_HOST = 1, QUOTA_TENANT = 2 };
+struct quota {
+    enum quota_scope scope;
+    struct guid id;   /* of the host or the tenant */
+    uint64_t logical; /* bytes: virtual sizes of the disks of protected vms */
+    uint64_t stored;  /* bytes: packed, brought and kept */
+    uint64_t daily;   /* bytes: packed, sent in one UTC day of the collector */
+    uint64_t vms;     /* protected */
+    uint64_t runs;    /* at a time */
+};
+/* What a host has brought as one of a tenant's. */
+struct quota_usage {
+    struct guid host;
+    struct guid tenant;
+    uint64_t stored;
+    int64_t day; /* since 1970 */
+    uint64_t taken;
+};
+/* All zero: the row goes. */
+VARVE_CHECK enum varve_err state_quota_put(struct state *st, const struct quota *q,
+                                           struct varve_error *err);
+VARVE_CHECK enum varve_err state_quota_list(struct state *st, struct quota **out, size_t *count,
+                                            struct varve_error *err);
+VARVE_CHECK enum varve_err state_usage_put(struct state *st, const struct quota_usage *u,
+                                           struct varve_error *err);
+VARVE_CHECK enum varve_err state_usage_list(struct state *st, struct quota_usage **out,
+                                            size_t *count, struct varve_error *err);
+
 /* ---- vms ---- */
 
-/* The host's whole list replaces the last one. */
+/* The host's whole list, with the ids of its hypervisor, replaces the last one.  A vm that cannot be kept
+ * apart from another tenant's is left out and logged. */
 VARVE_CHECK enum varve_err state_inventory_set(struct state *st, const struct guid *host,
                                                const struct inventory *inv, int64_t now_us,
                                                struct varve_error *err);
 
 struct vm_row {
-    struct inv_vm vm;
+    struct inv_vm vm; /* id: the collector's; native: the host's */
     struct guid host;
+    struct guid tenant; /* the host's */
     char *host_name;
     bool present;   /* in the last inventory of that host */
     bool connected; /* what the callback of state_vm_list() said */

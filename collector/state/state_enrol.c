@@ -7,15 +7,6 @@
 
 /* How a host comes in: an invitation, spent once or expired. */
 
-static bool
-is_host_name(const char *name)
-{
-    size_t len = strlen(name);
-
-    return len >= 1 && len <= STATE_NAME_MAX && name[0] != '-' && name[0] != '.' &&
-           strspn(name, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._-") == len;
-}
-
 static enum varve_err
 find_live_name_locked(struct state *st, const char *name, struct host *out, bool *found,
                       struct varve_error *err)
@@ -39,7 +30,7 @@ state_host_invite(struct state *st, const char *name, int64_t now_us, int64_t ex
     enum varve_err rc;
 
     memset(&old, 0, sizeof(old));
-    if (!is_host_name(name)) {
+    if (!state_name_valid(name)) {
         return varve_error_set(err, VARVE_ERR_INVALID,
                                "'%.64s' cannot name a host; use 1 to %u letters, digits, '.', '_' "
                                "or '-', beginning with a letter or digit",

@@ -68,6 +68,9 @@ read_host(struct state *st, sqlite3_stmt *q, struct host *out, struct varve_erro
     if (rc == VARVE_OK) {
         rc = state_column_text(q, 7, &h.provider, err);
     }
+    if (rc == VARVE_OK) {
+        rc = state_column_guid(st, q, 11, &h.tenant, err);
+    }
     if (rc != VARVE_OK) {
         host_release(&h);
         return rc;

@@ -36,6 +36,9 @@ VARVE_CHECK enum varve_err state_end(struct state *st, enum varve_err rc, struct
 /* Secrets were wiped: cuts the log that still has them. */
 VARVE_CHECK enum varve_err state_cut_log(struct state *st, struct varve_error *err);
 
+/* Makes the tables, or brings those of an older version up to date. */
+VARVE_CHECK enum varve_err state_prepare_schema(struct state *st, struct varve_error *err);
+
 /* Values borrowed until the statement is reset; a failing bind shows at the step. */
 void state_bind_guid(sqlite3_stmt *q, int i, const struct guid *g);
 void state_bind_text(sqlite3_stmt *q, int i, const char *text);
@@ -48,7 +51,7 @@ VARVE_CHECK enum varve_err state_column_text(sqlite3_stmt *q, int i, char **out,
 
 #define HOST_COLUMNS                                                                               \
     "h.id, h.name, h.state, h.public_key, h.address, h.software, h.system, h.provider,"            \
-    " h.enrolled_at, h.last_seen, COALESCE(i.expires_at, 0)"                                       \
+    " h.enrolled_at, h.last_seen, COALESCE(i.expires_at, 0), h.tenant"                             \
     " FROM hosts h LEFT JOIN invitations i ON i.host_id = h.id "
 /* The first host that `sql` gives, a SELECT of HOST_COLUMNS with one parameter. */
 VARVE_CHECK enum varve_err state_one_host(struct state *st, const char *sql, const void *key,
@@ -57,6 +60,12 @@ VARVE_CHECK enum varve_err state_one_host(struct state *st, const char *sql, con
 /* A change with one parameter. */
 VARVE_CHECK enum varve_err state_change_by_blob(struct state *st, const char *sql, const void *key,
                                                 size_t key_len, struct varve_error *err);
+
+/* A GUID, zero where the column is NULL. */
+VARVE_CHECK enum varve_err state_column_guid(struct state *st, sqlite3_stmt *q, int i,
+                                             struct guid *out, struct varve_error *err);
+/* Can it name a host or a tenant? */
+bool state_name_valid(const char *name);
 
 /* Text compared as people do: ASCII letters in any case. */
 bool state_text_same(const char *a, const char *b);

@@ -3,17 +3,18 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/log.h"
 #include "state/state.h"
 #include "state/state_internal.h"
 
 static enum varve_err
-put_disk_locked(struct state *st, sqlite3_stmt *q, const struct guid *host, const struct inv_vm *vm,
-                size_t pos, struct varve_error *err)
+put_disk_locked(struct state *st, sqlite3_stmt *q, const struct guid *host, const struct guid *id,
+                const struct inv_vm *vm, size_t pos, struct varve_error *err)
 {
     const struct inv_disk *d = &vm->disks[pos];
     enum varve_err rc;
 
-    state_bind_guid(q, 1, &vm->id);
+    state_bind_guid(q, 1, id);
     state_bind_guid(q, 2, host);
     (void)sqlite3_bind_int64(q, 3, (sqlite3_int64)pos);
     state_bind_guid(q, 4, &d->id);
@@ -30,12 +31,12 @@ put_disk_locked(struct state *st, sqlite3_stmt *q, const struct guid *host, cons
 }
 
 static enum varve_err
-put_vm_locked(struct state *st, sqlite3_stmt *q, const struct guid *host, const struct inv_vm *vm,
-              int64_t now_us, struct varve_error *err)
+put_vm_locked(struct state *st, sqlite3_stmt *q, const struct guid *host, const struct guid *id,
+              const struct inv_vm *vm, int64_t now_us, struct varve_error *err)
 {
     enum varve_err rc;
 
-    state_bind_guid(q, 1, &vm->id);
+    state_bind_guid(q, 1, id);
     state_bind_guid(q, 2, host);
     (void)sqlite3_bind_int64(q, 3, now_us);
     state_bind_text(q, 4, vm->name);
@@ -44,6 +45,7 @@ put_vm_locked(struct state *st, sqlite3_stmt *q, const struct guid *host, const 
     state_bind_text(q, 7, vm->capture);
     state_bind_text(q, 8, vm->source);
     state_bind_text(q, 9, vm->reason);
+    state_bind_guid(q, 10, &vm->id);
     rc = state_run(st, q, err);
     (void)sqlite3_reset(q);
     return rc;
@@ -67,12 +69,46 @@ change_for_host_locked(struct state *st, const char *sql, const struct guid *hos
     return rc;
 }
 
+static enum varve_err
+tenant_of_host_locked(struct state *st, const struct guid *host, struct guid *out,
+                      struct varve_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    bool row = false;
+    enum varve_err rc = state_prepare(st, &q, "SELECT tenant FROM hosts WHERE id = ?1", err);
+
+    memset(out, 0, sizeof(*out));
+    if (rc == VARVE_OK) {
+        state_bind_guid(q, 1, host);
+        rc = state_step(st, q, &row, err);
+    }
+    if (rc == VARVE_OK && row) {
+        rc = state_column_guid(st, q, 0, out, err);
+    }
+    (void)sqlite3_finalize(q);
+    return rc;
+}
+
+static void
+leave_out(const struct inv_vm *vm)
+{
+    char id[GUID_TEXT_SIZE];
+
+    guid_format(&vm->id, id);
+    log_warn(
+        "state",
+        "vm '%s' is left out: its id %s is of the kind kept for vms of tenants; give its host a "
+        "tenant of its own with 'varve host move'",
+        vm->name, id);
+}
+
 enum varve_err
 state_inventory_set(struct state *st, const struct guid *host, const struct inventory *inv,
                     int64_t now_us, struct varve_error *err)
 {
     sqlite3_stmt *put_vm = NULL;
     sqlite3_stmt *put_disk = NULL;
+    struct guid tenant;
     enum varve_err rc;
 
     mutex_lock(&st->lock);
@@ -81,10 +117,13 @@ state_inventory_set(struct state *st, const struct guid *host, const struct inve
         mutex_unlock(&st->lock);
         return rc;
     }
+    rc = tenant_of_host_locked(st, host, &tenant, err);
     /* -1 marks what the new list has not named yet; a vm that is named again keeps the time since
      * when it is this host's. */
-    rc = change_for_host_locked(st, "UPDATE vms SET present = -present WHERE host_id = ?1", host,
-                                NULL, err);
+    if (rc == VARVE_OK) {
+        rc = change_for_host_locked(st, "UPDATE vms SET present = -present WHERE host_id = ?1",
+                                    host, NULL, err);
+    }
     if (rc == VARVE_OK) {
         rc = change_for_host_locked(st, "DELETE FROM vm_disks WHERE host_id = ?1", host, NULL, err);
     }
@@ -95,8 +134,8 @@ state_inventory_set(struct state *st, const struct guid *host, const struct inve
     if (rc == VARVE_OK) {
         rc = state_prepare(st, &put_vm,
                            "INSERT INTO vms (id, host_id, present, claimed_at, name, generation,"
-                           " state, capture, source, reason)"
-                           " VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9)"
+                           " state, capture, source, reason, native)"
+                           " VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
                            " ON CONFLICT (id, host_id) DO UPDATE SET"
                            " claimed_at = CASE present WHEN 0 THEN excluded.claimed_at"
                            " ELSE claimed_at END,"
@@ -113,9 +152,17 @@ state_inventory_set(struct state *st, const struct guid *host, const struct inve
                            err);
     }
     for (size_t i = 0; i < inv->vm_count && rc == VARVE_OK; i++) {
-        rc = put_vm_locked(st, put_vm, host, &inv->vms[i], now_us, err);
-        for (size_t d = 0; d < inv->vms[i].disk_count && rc == VARVE_OK; d++) {
-            rc = put_disk_locked(st, put_disk, host, &inv->vms[i], d, err);
+        const struct inv_vm *vm = &inv->vms[i];
+        struct guid id;
+
+        if (guid_is_zero(&tenant) && state_vm_id_is_derived(&vm->id)) {
+            leave_out(vm);
+            continue;
+        }
+        state_vm_id(&tenant, &vm->id, &id);
+        rc = put_vm_locked(st, put_vm, host, &id, vm, now_us, err);
+        for (size_t d = 0; d < vm->disk_count && rc == VARVE_OK; d++) {
+            rc = put_disk_locked(st, put_disk, host, &id, vm, d, err);
         }
     }
     if (rc == VARVE_OK) {
@@ -169,6 +216,12 @@ read_vm_row(struct state *st, sqlite3_stmt *q, struct vm_row *out, struct varve_
     }
     if (rc == VARVE_OK) {
         rc = state_column_text(q, 9, &r.host_name, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = state_column_guid(st, q, 10, &r.vm.native, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = state_column_guid(st, q, 11, &r.tenant, err);
     }
     if (rc != VARVE_OK) {
         inv_vm_release(&r.vm);
@@ -263,7 +316,7 @@ state_vm_list(struct state *st, bool (*connected)(void *arg, const struct guid *
     mutex_lock(&st->lock);
     rc = state_prepare(st, &q,
                        "SELECT v.id, v.host_id, v.present, v.name, v.generation, v.state,"
-                       " v.capture, v.source, v.reason, h.name"
+                       " v.capture, v.source, v.reason, h.name, v.native, h.tenant"
                        " FROM vms v JOIN hosts h ON h.id = v.host_id WHERE h.state = 2"
                        " ORDER BY v.id, v.present DESC, v.claimed_at, v.host_id",
                        err);

@@ -218,15 +218,22 @@ chunk_domains_load(struct chunk_store *cs, struct varve_error *err)
     return rc;
 }
 
+static void
+free_list(struct chunk_domain *d)
+{
+    while (d != NULL) {
+        struct chunk_domain *next = d->next;
+
+        domain_free(d);
+        d = next;
+    }
+}
+
 void
 chunk_domains_free(struct chunk_store *cs)
 {
-    while (cs->domains != NULL) {
-        struct chunk_domain *d = cs->domains;
-
-        cs->domains = d->next;
-        domain_free(d);
-    }
+    free_list(cs->domains);
+    free_list(cs->removed);
 }
 
 /* ---- making ---- */
@@ -286,6 +293,34 @@ chunk_store_make_domain(struct chunk_store *cs, const struct guid *id, const cha
         *out = d;
     }
     return rc;
+}
+
+enum varve_err
+chunk_store_remove_domain(struct chunk_store *cs, struct chunk_domain *d, struct varve_error *err)
+{
+    char name[DOMAIN_OBJECT_NAME];
+    enum varve_err rc;
+
+    if (d == &cs->home) {
+        return varve_error_set(err, VARVE_ERR_INVALID, "the default domain stays");
+    }
+    object_name(&d->id, name);
+    rc = store_remove(cs->store, name, err);
+    if (rc != VARVE_OK && rc != VARVE_ERR_NOT_FOUND) {
+        return varve_error_prefix(err, "removing domain '%s'", d->name);
+    }
+    mutex_lock(&cs->domain_lock);
+    for (struct chunk_domain **at = &cs->domains; *at != NULL; at = &(*at)->next) {
+        if (*at == d) {
+            *at = d->next;
+            d->next = cs->removed;
+            cs->removed = d;
+            cs->domain_count--;
+            break;
+        }
+    }
+    mutex_unlock(&cs->domain_lock);
+    return VARVE_OK;
 }
 
 /* ---- asking ---- */

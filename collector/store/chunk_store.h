@@ -84,6 +84,12 @@ VARVE_CHECK enum varve_err chunk_store_domain(struct chunk_store *cs, const stru
 VARVE_CHECK enum varve_err chunk_store_make_domain(struct chunk_store *cs, const struct guid *id,
                                                    const char *name, struct chunk_domain **out,
                                                    struct varve_error *err);
+/*
+ * Takes the domain's key out of the store, durably: nothing of it can be read any more.  Its packs are garbage
+ * from then on.  The caller sees to it that nothing of it is in use; *d stays valid memory until close.
+ */
+VARVE_CHECK enum varve_err chunk_store_remove_domain(struct chunk_store *cs, struct chunk_domain *d,
+                                                     struct varve_error *err);
 /* The domains but the default, until cb answers false.  cb makes no domain. */
 void chunk_store_each_domain(struct chunk_store *cs, bool (*cb)(void *arg, struct chunk_domain *d),
                              void *arg);

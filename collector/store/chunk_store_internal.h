@@ -129,6 +129,7 @@ struct chunk_store {
     struct chunk_domain home;     /* the default domain */
     struct mutex domain_lock;     /* the list; a domain stays where it is once it is in it */
     struct chunk_domain *domains; /* the others */
+    struct chunk_domain *removed; /* kept until close */
     size_t domain_count;
 
     struct mutex worker_lock;
