@@ -11,6 +11,7 @@
 #define BITMAP_SHARE 32u /* of the cache: one part of so many is for bitmaps */
 #define BLOCKS_A_RUN 64u /* most blocks one call of map looks at */
 #define BITMAP_BYTES 512u
+#define BITMAP_FIRST 32u
 
 enum varve_err
 vhdx_file_read(struct vhdx_layer *v, void *buf, size_t len, uint64_t off, struct varve_error *err)
@@ -58,6 +59,7 @@ bitmap_run(struct vhdx_layer *v, uint64_t block, uint64_t in_block, uint64_t max
     uint64_t sector = in_block >> v->sector_shift;
     uint64_t first = block % v->chunk_ratio * sectors_per_block + sector;
     uint64_t left = div_round_up_u64(in_block + max, v->base.info.logical_sector) - sector;
+    uint64_t most = BITMAP_FIRST * 8; /* bits looked at in one go: many runs are short */
     uint64_t bitmap = 0;
     uint64_t run = 0;
     enum varve_err rc;
@@ -73,7 +75,7 @@ bitmap_run(struct vhdx_layer *v, uint64_t block, uint64_t in_block, uint64_t max
     while (left > 0) {
         uint8_t bits[BITMAP_BYTES];
         uint64_t skip = first % 8;
-        uint64_t n = left < BITMAP_BYTES * 8 - skip ? left : BITMAP_BYTES * 8 - skip;
+        uint64_t n = left < most - skip ? left : most - skip;
         uint64_t got;
         bool value = false;
 
@@ -93,6 +95,7 @@ bitmap_run(struct vhdx_layer *v, uint64_t block, uint64_t in_block, uint64_t max
         }
         first += n;
         left -= n;
+        most = BITMAP_BYTES * 8;
     }
     *length = ((sector + run) << v->sector_shift) - in_block;
     if (*length > max) {
@@ -151,11 +154,17 @@ vhdx_map(struct layer *l, uint64_t off, uint64_t max, struct layer_run *out,
 
     count = count < in_chunk ? count : in_chunk;
     count = count < BLOCKS_A_RUN ? count : BLOCKS_A_RUN;
-    rc = vhdx_bat_get(v, block, (size_t)count, entries, err);
+    rc = vhdx_bat_get(v, block, 1, entries, err); /* the others only if its end is reached */
     for (i = 0; i < count && rc == VARVE_OK; i++) {
         struct layer_run run;
         uint64_t want = block_size - in_block < max ? block_size - in_block : max;
 
+        if (i == 1) {
+            rc = vhdx_bat_get(v, block + 1, (size_t)count - 1, entries + 1, err);
+            if (rc != VARVE_OK) {
+                break;
+            }
+        }
         rc = block_run(v, block + i, &entries[i], in_block, want, &run, err);
         if (rc != VARVE_OK) {
             break;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/endian.h"
+#include "vhdx/check_agree.h"
 #include "vhdx/image.h"
 #include "vhdx/vhd_gen.h"
 #include "vhdx/vhdx_edit.h"
@@ -269,6 +270,60 @@ a_parent_is_found_by_the_names_that_are_left(void **state)
     expect_level(l, names[2], 2);
 }
 
+/* The only locator of the child says this in this code; the name in the header is gone.  That the
+ * folder was not searched is seen by the check, which would call that repairable. */
+static void
+a_locator_of_any_platform_leads_to_the_parent(void **state)
+{
+    static const struct {
+        const char *code;
+        const char *text;
+        bool wide;
+        enum image_verdict verdict;
+    } cases[] = {
+        {"W2ru", ".\\base.vhd", true, IMAGE_CLEAN},
+        {"W2ku", "C:\\vm\\base.vhd", true, IMAGE_CLEAN},
+        {"W2ku", "C:\\vm\\other.vhd", true, IMAGE_REPAIRABLE},
+        {"Wi2r", ".\\base.vhd", false, IMAGE_CLEAN},
+        {"Wi2k", "C:\\vm\\base.vhd", false, IMAGE_CLEAN},
+        {"MacX", "file://./base.vhd", false, IMAGE_CLEAN}, /* as XenServer writes it */
+        {"MacX", "file://localhost/vm/b%61se.vhd", false, IMAGE_CLEAN},
+        {"MacX", "file:///vm/base.vhd", false, IMAGE_CLEAN},
+        {"MacX", "base.vhd", false, IMAGE_CLEAN},
+        {"MacX", "%", false, IMAGE_REPAIRABLE},
+        {"Mac ", "base.vhd", false, IMAGE_REPAIRABLE}, /* an alias of a Macintosh: not text */
+        {"Wi2x", "base.vhd", false, IMAGE_REPAIRABLE},
+    };
+    struct lab *l = *state;
+    uint8_t zeros[512] = {0};
+    size_t i;
+
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t entry[24] = {0};
+        size_t len = strlen(cases[i].text);
+        size_t k;
+
+        edit_copy(l->m, names[1], "d/odd.avhd");
+        for (k = 0; k < len; k++) {
+            uint8_t c[2] = {(uint8_t)cases[i].text[k], 0};
+
+            edit_put(l->m, "d/odd.avhd", 4096 + k * (cases[i].wide ? 2 : 1), c,
+                     cases[i].wide ? 2 : 1);
+        }
+        memcpy(entry, cases[i].code, 4);
+        put_be32(entry + 8, (uint32_t)(len * (cases[i].wide ? 2 : 1)));
+        put_be64(entry + 16, 4096);
+        edit_put(l->m, "d/odd.avhd", 512 + 64, zeros, 512);
+        edit_put(l->m, "d/odd.avhd", 512 + 576, zeros, 192);
+        edit_put(l->m, "d/odd.avhd", 512 + 576 + 24 * 3, entry, sizeof(entry));
+        edit_fix_checksums(l->m, "d/odd.avhd");
+        if (check_verdict(mem_fs_fs(l->m), "d/odd.avhd", 0) != cases[i].verdict) {
+            fail_msg("'%s' in %s", cases[i].text, cases[i].code);
+        }
+        expect_level(l, "d/odd.avhd", 1);
+    }
+}
+
 static void
 a_parent_of_another_id_is_refused(void **state)
 {
@@ -449,6 +504,7 @@ main(void)
         VHD_TEST(a_footer_of_511_bytes_is_enough),
         VHD_TEST(a_wrong_footer_checksum_is_taken_where_the_header_is_right),
         VHD_TEST(a_parent_is_found_by_the_names_that_are_left),
+        VHD_TEST(a_locator_of_any_platform_leads_to_the_parent),
         VHD_TEST(a_parent_of_another_id_is_refused),
         VHD_TEST(structures_that_cannot_be_are_refused),
         VHD_TEST(footers_that_cannot_be_are_refused),
