@@ -13,20 +13,27 @@
 
 /*
  * Reads virtual disk files: VHDX (dynamic, fixed, differencing, any legal block and sector size),
- * VHD (fixed, dynamic, differencing) and raw.  The file is never written: a dirty VHDX log is
- * replayed into memory.  Format sources: MS-VHDX v20240423; Microsoft VHD specification 1.0.
+ * VHD (fixed, dynamic, differencing), VHD Sets (.vhds: the file that the set names, as far as one
+ * public sample tells, see vhd_set.h; snapshots of a set are not found) and raw.  The file is never
+ * written: a dirty VHDX log is replayed into memory.  Format sources: MS-VHDX v20240423; Microsoft VHD
+ * specification 1.0.  What exactly is accepted: docs/format/vhdx.md.
  *
  * Hostile files get VARVE_ERR_CORRUPT naming structure and offset; nothing is allocated beyond the
  * limits below.  A differencing file opens its parents too (found by every locator key, checked by
- * linkage) unless IMAGE_NO_PARENT is given.
+ * linkage, in this folder or where the tree was moved) unless IMAGE_NO_PARENT is given.
  *
- * Threads: image_read() and image_map() from many threads at once on one image; open and close alone.
+ * Memory of one image, its parents included: IMAGE_BAT_CACHE for block tables and bitmaps (at least
+ * 80 KiB for each file), what its logs hold (IMAGE_LOG_MAX), and while a file is opened at most
+ * IMAGE_CHECK_CLAIMS (image_check.h).  Nothing grows with the virtual size.
+ *
+ * Threads: reading, mapping and locating from many threads at once on one image, without waiting for
+ * each other's I/O; open and close alone.
  */
 struct image;
 
 #define IMAGE_CHAIN_MAX 256u
-#define IMAGE_BAT_CACHE (8u * 1024 * 1024)  /* bytes of block table kept per file */
-#define IMAGE_LOG_MAX   (64u * 1024 * 1024) /* longest VHDX log region replayed */
+#define IMAGE_BAT_CACHE (8u * 1024 * 1024)  /* bytes of block tables kept per image */
+#define IMAGE_LOG_MAX   (64u * 1024 * 1024) /* longest VHDX log replayed, of all files together */
 
 enum image_format { IMAGE_RAW = 1, IMAGE_VHD = 2, IMAGE_VHDX = 3 };
 enum image_type { IMAGE_FIXED = 1, IMAGE_DYNAMIC = 2, IMAGE_DIFFERENCING = 3 };

@@ -24,6 +24,7 @@ struct walk {
     uint64_t count; /* MiB in it */
     bool stopped;   /* the callback has had enough */
     bool needs_bitmap;
+    uint64_t data_end; /* up to here the file is known to have no hole */
     struct table_counts counts;
 };
 
@@ -173,6 +174,28 @@ check_entries(struct walk *w, uint64_t index, size_t n, struct varve_error *err)
     return rc;
 }
 
+/* How many of n entries from index stand in a hole of the file: nothing is there to be read. */
+static uint64_t
+entries_in_hole(struct walk *w, uint64_t index, uint64_t n)
+{
+    struct vhdx_layer *v = w->v;
+    uint64_t off = vhdx_bat_entry_offset(v, index);
+    struct varve_error ignored;
+    bool hole = false;
+    uint64_t len = 0;
+
+    if (v->log.patch_count > 0 || w->needs_bitmap || off < w->data_end) {
+        return 0;
+    }
+    if (file_hole(v->base.f.file, off, n * VHDX_BAT_ENTRY_SIZE, &hole, &len, &ignored) !=
+            VARVE_OK ||
+        !hole) {
+        w->data_end = off + len;
+        return 0;
+    }
+    return len / VHDX_BAT_ENTRY_SIZE;
+}
+
 static enum varve_err
 check_window(struct walk *w, struct varve_error *err)
 {
@@ -183,10 +206,16 @@ check_window(struct walk *w, struct varve_error *err)
 
     claim_regions(w);
     w->needs_bitmap = false;
+    w->data_end = 0;
     while (index < entries && rc == VARVE_OK && !w->stopped) {
         uint64_t left = (entries - index) * VHDX_BAT_ENTRY_SIZE;
         size_t len = left < READ_A_GO ? (size_t)left : READ_A_GO;
+        uint64_t empty = entries_in_hole(w, index, entries - index);
 
+        if (empty > 0) {
+            index += empty;
+            continue;
+        }
         rc = vhdx_file_read(w->v, w->buf, len, vhdx_bat_entry_offset(v, index), err);
         if (rc == VARVE_OK && (w->needs_bitmap || !is_zero(w->buf, len))) {
             rc = check_entries(w, index, len / VHDX_BAT_ENTRY_SIZE, err);

@@ -397,6 +397,59 @@ a_tail_outside_the_run_is_refused(void **state)
     expect_refusal(l, VARVE_ERR_CORRUPT, "no whole sequence");
 }
 
+/* Entries that follow each other all around the ring: the walk ends where the numbers do. */
+static void
+a_ring_full_of_entries_has_one_head(void **state)
+{
+    struct lab *l = *state;
+    uint32_t i;
+
+    edit_log_open(l->m, FILE_A);
+    for (i = 0; i < RING / PAGE; i++) {
+        if (i % 16 == 15) {
+            add_zeros(l, DATA + (i % 64) * PAGE, PAGE);
+        }
+        (void)write_entry(l, (uint32_t)((i + 100) * PAGE % RING), 1000 + i, 100 * PAGE);
+    }
+    expect_truth(l, true);
+}
+
+/* Every entry claims that the next one is the oldest, or that it has the number of all others. */
+static void
+entries_that_point_at_each_other_are_refused(void **state)
+{
+    struct lab *l = *state;
+    uint32_t i;
+
+    edit_log_open(l->m, FILE_A);
+    for (i = 0; i < RING / PAGE; i++) {
+        (void)write_entry(l, i * PAGE, 7, (i + 1) % (RING / PAGE) * PAGE);
+    }
+    expect_refusal(l, VARVE_ERR_CORRUPT, "no whole sequence");
+    for (i = 0; i < RING / PAGE; i++) { /* descending numbers: nobody follows anybody */
+        (void)write_entry(l, i * PAGE, 1000 - i, (i + 1) % (RING / PAGE) * PAGE);
+    }
+    expect_refusal(l, VARVE_ERR_CORRUPT, "no whole sequence");
+}
+
+/* A number that has no successor. */
+static void
+the_largest_sequence_number_is_followed_by_nobody(void **state)
+{
+    struct lab *l = *state;
+    uint32_t at;
+
+    edit_log_open(l->m, FILE_A);
+    add_page(l, DATA + PAGE, 3);
+    at = write_entry(l, 0, UINT64_MAX - 1, 0);
+    add_page(l, DATA + 2 * PAGE, 4);
+    at = write_entry(l, at, UINT64_MAX, 0);
+    l->e.guid.bytes[0] ^= 1; /* of another log, so that sequence 0 is not the reason */
+    (void)write_entry(l, at, 1, 0);
+    l->e.guid.bytes[0] ^= 1;
+    expect_truth(l, true);
+}
+
 static void
 a_file_shorter_than_the_log_remembers_is_refused(void **state)
 {
@@ -562,6 +615,9 @@ main(void)
         LOG_TEST(the_log_may_make_the_file_longer),
         LOG_TEST(a_log_id_without_entries_is_refused),
         LOG_TEST(a_tail_outside_the_run_is_refused),
+        LOG_TEST(a_ring_full_of_entries_has_one_head),
+        LOG_TEST(entries_that_point_at_each_other_are_refused),
+        LOG_TEST(the_largest_sequence_number_is_followed_by_nobody),
         LOG_TEST(a_file_shorter_than_the_log_remembers_is_refused),
         LOG_TEST(entries_must_not_write_where_none_may),
         LOG_TEST(a_last_offset_past_any_file_is_refused),
