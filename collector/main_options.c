@@ -31,6 +31,11 @@ static const struct conf_option options[] = {
      .help =
          "The key of the store; made with the store. Without it no backup can be read. Default: "
          "store.key in the state folder."},
+    {.name = "store-passphrase-file",
+     .type = CONF_STRING,
+     .value = "FILE",
+     .at = offsetof(struct collector_conf, store_passphrase_file),
+     .help = "A file with a passphrase that opens the store, instead of its key file."},
     {.name = "listen",
      .type = CONF_STRING,
      .value = "URL[,URL...]",

@@ -13,6 +13,7 @@
 #include "os/path.h"
 #include "sched/sched.h"
 #include "state/state.h"
+#include "store/store_secret.h"
 #include "wire/access.h"
 
 #define SOCKET_NAME "collector.sock"
@@ -159,12 +160,19 @@ open_store(struct parts *p, const struct collector_conf *conf, struct varve_erro
 {
     struct chunk_store_options options = {.key_path = p->store_key,
                                           .chunk_size = (uint32_t)conf->chunk_size};
+    struct store_secret *secret = NULL;
     char *index = NULL;
     enum varve_err rc = path_join(&index, p->state_dir, "index", err);
 
+    if (rc == VARVE_OK && conf->store_passphrase_file != NULL) {
+        rc = store_secret_load(&secret, fs_system(), STORE_SECRET_PASSPHRASE,
+                               conf->store_passphrase_file, err);
+    }
     if (rc != VARVE_OK) {
+        free(index);
         return rc;
     }
+    options.secret = secret;
     options.index_path = index;
     rc = store_dir_open(&p->objects, fs_system(), p->store_path, err);
     if (rc == VARVE_OK) {
@@ -179,6 +187,7 @@ open_store(struct parts *p, const struct collector_conf *conf, struct varve_erro
     if (rc == VARVE_OK) {
         rc = catalog_open(&p->c.catalog, p->c.chunks, err);
     }
+    store_secret_free(secret);
     free(index);
     return rc;
 }

@@ -17,8 +17,9 @@
 struct collector_conf {
     char *state_dir;
     char *store;
-    char *store_key; /* NULL: <state-dir>/store.key */
-    char *listen;    /* URLs, commas between them */
+    char *store_key;             /* NULL: <state-dir>/store.key */
+    char *store_passphrase_file; /* NULL: the key file */
+    char *listen;                /* URLs, commas between them */
     int64_t workers;
     uint64_t credit;
     uint64_t run_grace;   /* ms */

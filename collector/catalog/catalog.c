@@ -9,12 +9,13 @@
 #include "base/checked.h"
 #include "base/log.h"
 #include "catalog/point_record.h"
+#include "store/chunk_record.h"
 
 #define POINT_PREFIX   "point/"
 #define SEQ_DIGITS     16
 #define POINT_NAME_LEN (sizeof(POINT_PREFIX) - 1 + GUID_TEXT_SIZE - 1 + 1 + SEQ_DIGITS)
-/* Sealing adds 52 bytes (docs/format/store.md section 7). */
-#define POINT_OBJECT_MAX (POINT_RECORD_MAX + 1024u)
+/* Sealing adds 52 or 68 bytes, and the record stands twice (docs/format/store.md section 7). */
+#define POINT_OBJECT_MAX (2 * (POINT_RECORD_MAX + 8192u))
 
 void
 catalog_object_name(const struct guid *vm, uint64_t seq, char out[STORE_NAME_MAX + 1])
@@ -216,7 +217,7 @@ read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t 
         rc = varve_error_nomem(err);
         goto out;
     }
-    rc = store_get(store, name, 0, sealed, (size_t)size, err);
+    rc = chunk_record_read(store, name, sealed, (size_t)size, err);
     if (rc == VARVE_OK) {
         rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, &domain, err);
     }

@@ -22,7 +22,7 @@ struct interrupt;
 struct session;
 struct cli_command;
 
-#define CLI_OPTIONS_MAX 8u
+#define CLI_OPTIONS_MAX 10u
 #define CLI_ACCESS_PATH "/var/lib/varve/operator.access"
 
 /* What surrounds an invocation; a test brings its own. */
@@ -120,6 +120,15 @@ enum varve_err cmd_verify(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_disk_check(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_disk_convert(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_disk_info(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_disk_restore(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_key_list(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_key_check(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_key_add(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_key_recovery(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_key_remove(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_store_scrub(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_store_rebuild(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_store_repair(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_status(struct cli *cli, struct varve_error *err);
 
 #endif

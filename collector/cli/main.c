@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "cli/cli.h"
 #include "cli/interrupt.h"
 
@@ -38,6 +39,7 @@ main(int argc, char **argv)
     bool watching;
     int code;
 
+    log_set_level(LOG_LEVEL_WARN); /* of what is done to a store's directory in this process */
     env.terminal = isatty(STDERR_FILENO) != 0;
     env.access = getenv("VARVE_ACCESS");
     env.interrupt = &w.interrupt;

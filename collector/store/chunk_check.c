@@ -212,7 +212,7 @@ chunk_store_check_pack(struct chunk_store *cs, const struct pack_id *id, uint64_
     }
     /* What no record shows: header, footer, tail, the gaps that must not be. */
     if (rc == VARVE_OK && c.bytes != NULL && out->damaged == 0 &&
-        pack_scrub(c.bytes, (size_t)size, id, &whole, &why) != VARVE_OK) {
+        pack_scrub(c.bytes, (size_t)size, id, &whole, NULL, NULL, &why) != VARVE_OK) {
         complain(&c, &why);
     }
 out:

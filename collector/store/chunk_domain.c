@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/utf8.h"
 #include "crypto/identity.h"
+#include "store/chunk_record.h"
 #include "store/chunk_store_internal.h"
 
 /*
@@ -18,7 +19,7 @@
 #define DOMAIN_PREFIX      "cfg/domain/"
 #define DOMAIN_MAGIC       "VDM1"
 #define DOMAIN_HEAD        (4u + STORE_KEY_SIZE + 2u)
-#define DOMAIN_OBJECT_MAX  4096u
+#define DOMAIN_OBJECT_MAX  16384u
 #define DOMAIN_OBJECT_NAME (sizeof(DOMAIN_PREFIX) - 1 + GUID_TEXT_SIZE)
 
 static void
@@ -166,7 +167,7 @@ load_object(struct chunk_store *cs, const char *name, uint64_t size, struct varv
     if (size > sizeof(sealed)) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "it is too large for a domain");
     }
-    rc = store_get(cs->store, name, 0, sealed, (size_t)size, err);
+    rc = chunk_record_read(cs->store, name, sealed, (size_t)size, err);
     if (rc == VARVE_OK) {
         rc = chunk_store_open_record(cs, name, sealed, (size_t)size, &plain, &len, &owner, err);
     }

@@ -7,12 +7,16 @@
 #include <sodium.h>
 
 #include "base/endian.h"
+#include "base/log.h"
 #include "crypto/identity.h"
 #include "hash/crc32c.h"
+#include "store/chunk_record.h"
+#include "store/twice.h"
 
 /* Sealed records: docs/format/store.md section 7. */
 #define RECORD_MAGIC      "VARVERC1"
 #define RECORD_VERSION    1u
+#define RECORD_TWICE      2u /* a version too: the object holds the record twice (twice.h) */
 #define RECORD_HEAD       32u
 #define RECORD_HAS_DOMAIN 1u /* incompatible feature: the head goes on with the domain's id */
 #define RECORD_HEAD_MAX   48u
@@ -62,12 +66,12 @@ chunk_store_seal_record(struct chunk_domain *d, const char *name, const void *da
     if (len > RECORD_MAX) {
         return varve_error_set(err, VARVE_ERR_LIMIT, "a record of %zu bytes is too large", len);
     }
-    rec = calloc(1, total);
+    rec = calloc(1, twice_size(total));
     if (rec == NULL) {
         return varve_error_nomem(err);
     }
     memcpy(rec, RECORD_MAGIC, 8);
-    put_le16(rec + 8, RECORD_VERSION);
+    put_le16(rec + 8, RECORD_TWICE);
     rec[10] = (uint8_t)d->cs->config.cipher;
     crypto_random(rec + 16, STORE_SALT_SIZE);
     if (!home) {
@@ -87,8 +91,9 @@ chunk_store_seal_record(struct chunk_domain *d, const char *name, const void *da
         goto out;
     }
     put_le32(rec + total - 4, crc32c(rec, total - 4));
+    memcpy(rec + twice_second(total), rec, total);
     *out = rec;
-    *out_len = total;
+    *out_len = twice_size(total);
     rec = NULL;
 out:
     aead_free(aead);
@@ -109,8 +114,8 @@ check_record(const uint8_t *rec, size_t len, size_t *head, struct varve_error *e
         return varve_error_set(err, VARVE_ERR_CORRUPT, "the record is damaged (checksum)");
     }
     features = get_le32(rec + 12);
-    if (get_le16(rec + 8) != RECORD_VERSION || rec[11] != 0 ||
-        (features & ~RECORD_HAS_DOMAIN) != 0 ||
+    if ((get_le16(rec + 8) != RECORD_VERSION && get_le16(rec + 8) != RECORD_TWICE) ||
+        rec[11] != 0 || (features & ~RECORD_HAS_DOMAIN) != 0 ||
         (rec[10] != AEAD_AES256GCM && rec[10] != AEAD_CHACHA20POLY1305) ||
         !aead_available((enum aead_cipher)rec[10])) {
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
@@ -123,6 +128,84 @@ check_record(const uint8_t *rec, size_t len, size_t *head, struct varve_error *e
         return varve_error_set(err, VARVE_ERR_CORRUPT, "no sealed record");
     }
     return VARVE_OK;
+}
+
+/* ---- the copy that is whole ---- */
+
+static bool
+copy_whole(const uint8_t *copy, size_t len)
+{
+    struct varve_error ignored;
+    size_t head = 0;
+
+    return len > 12 && get_le16(copy + 8) == RECORD_TWICE &&
+           check_record(copy, len, &head, &ignored) != VARVE_ERR_CORRUPT;
+}
+
+/* *rec and *len: the record, where the object holds it twice the first whole copy. */
+static void
+find_copy(const char *name, const uint8_t **rec, size_t *len)
+{
+    size_t one = twice_content(*len);
+    const uint8_t *second = *rec + twice_second(one);
+
+    if (one == 0) {
+        return;
+    }
+    if (copy_whole(*rec, one)) {
+        *len = one;
+    } else if (copy_whole(second, one)) {
+        log_error("store", "the first copy in '%s' is damaged, its second is used", name);
+        *rec = second;
+        *len = one;
+    }
+}
+
+enum varve_err
+chunk_record_scrub(const uint8_t *object, size_t len, struct varve_error *err)
+{
+    size_t one = twice_content(len);
+    bool first = one > 0 && copy_whole(object, one);
+    bool second = one > 0 && copy_whole(object + twice_second(one), one);
+    size_t head = 0;
+
+    if (!first && !second) {
+        return check_record(object, len, &head, err);
+    }
+    for (size_t i = one; i < twice_second(one); i++) {
+        if (object[i] != 0) {
+            return varve_error_set(err, VARVE_ERR_CORRUPT,
+                                   "damaged between the two copies of the record, which are whole");
+        }
+    }
+    if (!first || !second) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "the %s copy of the record is damaged, the other one is whole",
+                               first ? "second" : "first");
+    }
+    return VARVE_OK;
+}
+
+enum varve_err
+chunk_record_read(struct store *store, const char *name, uint8_t *buf, size_t len,
+                  struct varve_error *err)
+{
+    size_t one = twice_content(len);
+    struct varve_error ignored;
+    enum varve_err rc = store_get(store, name, 0, buf, len, err);
+
+    if (rc != VARVE_ERR_IO || one == 0) {
+        return rc;
+    }
+    memset(buf, 0, len); /* what cannot be read fails its checksum */
+    if (store_get(store, name, 0, buf, one, &ignored) == VARVE_OK) {
+        rc = VARVE_OK;
+    }
+    if (store_get(store, name, twice_second(one), buf + twice_second(one), one, &ignored) ==
+        VARVE_OK) {
+        rc = VARVE_OK;
+    }
+    return rc;
 }
 
 /* Whose record it is, as its head says; the tag proves it later. */
@@ -163,6 +246,7 @@ chunk_store_open_record(struct chunk_store *cs, const char *name, const void *da
     size_t head = 0;
     enum varve_err rc;
 
+    find_copy(name, &rec, &len);
     rc = check_record(rec, len, &head, err);
     if (rc == VARVE_OK) {
         rc = record_domain(cs, rec, head, &d, err);

@@ -160,6 +160,36 @@ key_ring_decode(struct key_ring *out, const uint8_t *data, size_t len, struct va
     return VARVE_OK;
 }
 
+enum varve_err
+key_ring_scrub(const uint8_t *object, size_t len, struct varve_error *err)
+{
+    size_t one = twice_content(len);
+    struct key_ring *ring = NULL;
+    enum varve_err rc;
+
+    if (one == 0 || one > KEY_RING_MAX) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "%zu bytes are no key object", len);
+    }
+    ring = malloc(sizeof(*ring));
+    if (ring == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = key_ring_decode(ring, object, one, err);
+    if (rc != VARVE_OK) {
+        rc = varve_error_prefix(err, "first copy");
+    } else if (memcmp(object, object + twice_second(one), one) != 0) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "second copy: it is not like the first");
+    }
+    for (size_t i = one; rc == VARVE_OK && i < twice_second(one); i++) {
+        if (object[i] != 0) {
+            rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                                 "damaged between the two copies, which are whole");
+        }
+    }
+    free(ring);
+    return rc;
+}
+
 /* ---- objects ---- */
 
 struct numbers {

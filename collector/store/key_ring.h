@@ -71,6 +71,10 @@ void key_ring_encode(const struct key_ring *r, const struct store_keys *keys,
 VARVE_CHECK enum varve_err key_ring_decode(struct key_ring *out, const uint8_t *data, size_t len,
                                            struct varve_error *err);
 
+/* A whole object, both copies; needs no key. */
+VARVE_CHECK enum varve_err key_ring_scrub(const uint8_t *object, size_t len,
+                                          struct varve_error *err);
+
 /*
  * The key object that counts.  *found false: there is none.  Objects exist, but none is whole:
  * VARVE_ERR_CORRUPT.  One of a newer format is VARVE_ERR_UNSUPPORTED even when older ones are there.

@@ -378,8 +378,8 @@ struct scrub {
     size_t whole;
     uint32_t seen;
     uint64_t end;
-    struct pack_entry bad; /* the first damaged record */
-    bool found_bad;
+    void (*bad)(void *arg, uint32_t offset, const struct varve_error *why);
+    void *arg;
 };
 
 static bool
@@ -392,9 +392,11 @@ scrub_record(void *arg, const struct pack_record *r)
     s->end = (uint64_t)r->entry.offset + PACK_RECORD_HEADER + r->entry.stored_len;
     if (crc32c(stored, r->entry.stored_len) == r->crc) {
         s->whole++;
-    } else if (!s->found_bad) {
-        s->found_bad = true;
-        s->bad = r->entry;
+    } else if (s->bad != NULL) {
+        struct varve_error why;
+
+        (void)varve_error_set(&why, VARVE_ERR_CORRUPT, "the stored bytes are damaged (checksum)");
+        s->bad(s->arg, r->entry.offset, &why);
     }
     return true;
 }
@@ -419,9 +421,10 @@ scrub_entry(void *arg, const struct pack_entry *e)
 
 enum varve_err
 pack_scrub(const uint8_t *pack, size_t len, const struct pack_id *id, size_t *records,
+           void (*bad)(void *arg, uint32_t offset, const struct varve_error *why), void *arg,
            struct varve_error *err)
 {
-    struct scrub s = {.pack = pack, .end = PACK_HEADER_SIZE};
+    struct scrub s = {.pack = pack, .end = PACK_HEADER_SIZE, .bad = bad, .arg = arg};
     struct scrub_footer f = {.pack = pack};
     struct pack_header header = {0};
     struct pack_tail tail = {0};
@@ -443,11 +446,6 @@ pack_scrub(const uint8_t *pack, size_t len, const struct pack_id *id, size_t *re
     if (rc != VARVE_OK) {
         return rc;
     }
-    if (s.found_bad) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT,
-                               "%" PRIu64 " of %u records are damaged, the first at offset %u",
-                               (uint64_t)s.seen - s.whole, s.seen, s.bad.offset);
-    }
     rc = pack_tail_decode(&tail, pack + len - PACK_TAIL_SIZE, len, err);
     if (rc != VARVE_OK) {
         return rc;
@@ -461,6 +459,10 @@ pack_scrub(const uint8_t *pack, size_t len, const struct pack_id *id, size_t *re
                             err);
     if (rc == VARVE_OK && f.differs) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "footer and records of the pack differ");
+    }
+    if (rc == VARVE_OK && s.whole != s.seen) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " of %u records are damaged",
+                             (uint64_t)s.seen - s.whole, s.seen);
     }
     return rc;
 }

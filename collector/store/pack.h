@@ -111,11 +111,14 @@ VARVE_CHECK enum varve_err pack_footer_decode(const struct pack_tail *tail, cons
 
 /*
  * A scrub of one whole pack in memory, without a key: header, every record's checksums, footer,
- * tail.  id NULL: any.  bad gets every damaged record or structure and may be NULL; the result is
- * VARVE_OK only when nothing was found.  *records: how many are whole.
+ * tail.  id NULL: any.  bad, which may be NULL, gets every record whose stored bytes are wrong; the result is
+ * VARVE_OK only when nothing was found, else an error that names the last thing.  *records: how many are
+ * whole.
  */
-VARVE_CHECK enum varve_err pack_scrub(const uint8_t *pack, size_t len, const struct pack_id *id,
-                                      size_t *records, struct varve_error *err);
+VARVE_CHECK enum varve_err
+pack_scrub(const uint8_t *pack, size_t len, const struct pack_id *id, size_t *records,
+           void (*bad)(void *arg, uint32_t offset, const struct varve_error *why), void *arg,
+           struct varve_error *err);
 
 /*
  * Finds records without footer: walks from the header as long as record headers are whole.  What

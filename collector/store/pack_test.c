@@ -161,13 +161,13 @@ a_scrub_notices_every_changed_byte(void **state)
     struct varve_error err;
     size_t records = 0;
 
-    assert_ok(pack_scrub(f->pack, f->len, &f->builder.header.id, &records, &err), &err);
+    assert_ok(pack_scrub(f->pack, f->len, &f->builder.header.id, &records, NULL, NULL, &err), &err);
     assert_int_equal(records, RECORDS);
     for (size_t i = 0; i < f->len; i++) {
         enum varve_err rc;
 
         f->pack[i] ^= 0x20;
-        rc = pack_scrub(f->pack, f->len, &f->builder.header.id, &records, &err);
+        rc = pack_scrub(f->pack, f->len, &f->builder.header.id, &records, NULL, NULL, &err);
         if (rc != VARVE_ERR_CORRUPT) {
             fail_msg("byte %zu: %s", i, varve_err_name(rc));
         }
@@ -186,7 +186,8 @@ a_cut_pack_is_refused_at_every_length(void **state)
         uint8_t *copy = malloc(len + 1); /* so that reading beyond is seen by tools */
 
         memcpy(copy, f->pack, len);
-        assert_err(pack_scrub(copy, len, NULL, &records, &err), VARVE_ERR_CORRUPT, &err);
+        assert_err(pack_scrub(copy, len, NULL, &records, NULL, NULL, &err), VARVE_ERR_CORRUPT,
+                   &err);
         free(copy);
     }
 }

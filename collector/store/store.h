@@ -60,6 +60,14 @@ struct store {
 /* The folder is made when it is not there.  One process at a time: a second is VARVE_ERR_BUSY. */
 VARVE_CHECK enum varve_err store_dir_open(struct store **out, struct fs *fs, const char *path,
                                           struct varve_error *err);
+/* For reading only: nothing is written, made, cleaned or locked, so that it also works on a file system that is
+ * mounted so, and beside a process that has the store open.  The folder must be there (VARVE_ERR_NOT_FOUND). */
+VARVE_CHECK enum varve_err store_dir_open_read(struct store **out, struct fs *fs, const char *path,
+                                               struct varve_error *err);
+/* For small changes beside a process that has the store open: no lock, no cleaning.  Whoever does this knows
+ * that nobody else writes the same objects. */
+VARVE_CHECK enum varve_err store_dir_open_shared(struct store **out, struct fs *fs,
+                                                 const char *path, struct varve_error *err);
 VARVE_CHECK enum varve_err store_mem_open(struct store **out, struct varve_error *err);
 void store_close(struct store *s); /* NULL is fine */
 

@@ -171,6 +171,10 @@ dir_put(struct store *s, const char *name, const struct store_part *parts, size_
     uint64_t tag = 0;
     enum varve_err rc;
 
+    if (d->read_only) {
+        return varve_error_set(err, VARVE_ERR_DENIED, "store '%s' is open for reading only",
+                               d->root);
+    }
     rc = make_parents(d, name, err);
     if (rc != VARVE_OK) {
         return rc;
@@ -253,10 +257,16 @@ static enum varve_err
 dir_remove(struct store *s, const char *name, struct varve_error *err)
 {
     struct store_dir *d = store_dir_of(s);
-    char *path = store_dir_path(d, name);
-    char *folder = store_dir_path(d, name);
+    char *path;
+    char *folder;
     enum varve_err rc;
 
+    if (d->read_only) {
+        return varve_error_set(err, VARVE_ERR_DENIED, "store '%s' is open for reading only",
+                               d->root);
+    }
+    path = store_dir_path(d, name);
+    folder = store_dir_path(d, name);
     if (path == NULL || folder == NULL) {
         rc = varve_error_nomem(err);
         goto out;
@@ -337,8 +347,35 @@ make_root(struct store_dir *d, struct varve_error *err)
     return rc;
 }
 
-enum varve_err
-store_dir_open(struct store **out, struct fs *fs, const char *path, struct varve_error *err)
+enum open_how {
+    OPEN_OWN,    /* made, locked, cleaned */
+    OPEN_SHARED, /* must be there; written to beside others */
+    OPEN_READ    /* must be there; left alone */
+};
+
+static enum varve_err
+take_root(struct store_dir *d, enum open_how how, struct varve_error *err)
+{
+    struct file_stat st;
+    enum varve_err rc;
+
+    if (how != OPEN_OWN) {
+        rc = fs_stat(d->fs, d->root, &st, err);
+        if (rc == VARVE_OK && !st.is_dir) {
+            rc = varve_error_set(err, VARVE_ERR_INVALID, "'%s' is no folder", d->root);
+        }
+        return rc;
+    }
+    rc = make_root(d, err);
+    if (rc == VARVE_OK && d->fs == fs_system()) {
+        rc = dir_lock_take(&d->lock_fd, d->root, err);
+    }
+    return rc == VARVE_OK ? store_dir_clean(d, "", err) : rc;
+}
+
+static enum varve_err
+open_dir(struct store **out, struct fs *fs, const char *path, enum open_how how,
+         struct varve_error *err)
 {
     struct store_dir *d = NULL;
     size_t len = strlen(path);
@@ -354,32 +391,37 @@ store_dir_open(struct store **out, struct fs *fs, const char *path, struct varve
     d->base.ops = &dir_ops;
     d->fs = fs;
     d->lock_fd = -1;
+    d->read_only = how == OPEN_READ;
     mutex_init(&d->dirs_lock);
     d->root = strndup(path, len);
     file_cache_init(&d->cache, fs, d->root);
     if (d->root == NULL) {
         rc = varve_error_nomem(err);
-        goto out;
+    } else {
+        rc = take_root(d, how, err);
     }
-    rc = make_root(d, err);
     if (rc != VARVE_OK) {
-        goto out;
-    }
-    if (fs == fs_system()) {
-        rc = dir_lock_take(&d->lock_fd, d->root, err);
-        if (rc != VARVE_OK) {
-            goto out;
-        }
-    }
-    rc = store_dir_clean(d, "", err);
-    if (rc != VARVE_OK) {
-        goto out;
+        dir_close(&d->base);
+        return varve_error_prefix(err, "opening store '%s'", path);
     }
     *out = &d->base;
-    d = NULL;
-out:
-    if (d != NULL) {
-        dir_close(&d->base);
-    }
-    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "opening store '%s'", path);
+    return VARVE_OK;
+}
+
+enum varve_err
+store_dir_open(struct store **out, struct fs *fs, const char *path, struct varve_error *err)
+{
+    return open_dir(out, fs, path, OPEN_OWN, err);
+}
+
+enum varve_err
+store_dir_open_shared(struct store **out, struct fs *fs, const char *path, struct varve_error *err)
+{
+    return open_dir(out, fs, path, OPEN_SHARED, err);
+}
+
+enum varve_err
+store_dir_open_read(struct store **out, struct fs *fs, const char *path, struct varve_error *err)
+{
+    return open_dir(out, fs, path, OPEN_READ, err);
 }

@@ -42,6 +42,7 @@ struct store_dir {
     struct store base;
     struct fs *fs;
     char *root;
+    bool read_only;
     int lock_fd; /* -1: another struct fs than the system's */
     struct file_cache cache;
 

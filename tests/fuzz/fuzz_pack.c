@@ -37,7 +37,7 @@ parse_all(const uint8_t *p, size_t size)
     struct varve_error err;
     size_t records = 0;
 
-    (void)!pack_scrub(p, size, NULL, &records, &err);
+    (void)!pack_scrub(p, size, NULL, &records, NULL, NULL, &err);
     (void)!pack_walk(p, size, take_record, &size, &err);
     (void)!store_config_decode(&config, p, size, &err);
     if (size >= PACK_HEADER_SIZE + PACK_TAIL_SIZE &&

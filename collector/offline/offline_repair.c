@@ -1,0 +1,359 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/guid.h"
+#include "base/log.h"
+#include "jobs/seen_set.h"
+#include "jobs/verify_internal.h"
+#include "offline/offline_internal.h"
+
+/*
+ * Every manifest of every point is walked; each name is read once.  What is missing or damaged is asked of the
+ * other store by its SHA-256, which chunk_store_get() checks there and chunk_store_put() here.  So the other
+ * store may be a copy of this one or another one that holds the same bytes under other keys.
+ *
+ * Damaged point objects come from the other store by their name, when they open with this store's keys: from a
+ * copy, that is.  The damaged object is kept aside under "lost/" until the whole one is durable.
+ */
+struct repair {
+    const struct offline_repair_options *o;
+    struct store *objects;
+    struct chunk_store *cs;
+    struct offline_store *from;
+    struct seen_set seen;
+    uint8_t *buf;
+    size_t cap;
+    struct offline_repair_result *out;
+};
+
+/* ---- names ---- */
+
+struct ask {
+    const struct chunk_id *id;
+    uint8_t *buf;
+    size_t cap;
+    size_t len;
+    bool found;
+};
+
+static bool
+ask_domain(void *arg, struct chunk_domain *d)
+{
+    struct ask *a = arg;
+    struct varve_error ignored;
+
+    a->found = chunk_store_get(d, a->id, a->buf, a->cap, &a->len, &ignored) == VARVE_OK;
+    return !a->found;
+}
+
+/* Reads a name here; where that fails, there, and stores it.  *len 0: nobody has it. */
+static enum varve_err
+have_name(struct repair *r, struct chunk_domain *d, enum chunk_kind kind, const struct chunk_id *id,
+          size_t *len, struct varve_error *err)
+{
+    struct ask ask = {.id = id, .buf = r->buf, .cap = r->cap};
+    enum varve_err rc = chunk_store_get(d, id, r->buf, r->cap, len, err);
+
+    r->out->names++;
+    if (rc == VARVE_OK) {
+        return rc;
+    }
+    if (rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO && rc != VARVE_ERR_NOT_FOUND) {
+        return rc;
+    }
+    *len = 0;
+    r->out->missing++;
+    if (ask_domain(&ask, chunk_store_default(r->from->chunks))) {
+        chunk_store_each_domain(r->from->chunks, ask_domain, &ask);
+    }
+    if (!ask.found) {
+        return VARVE_OK;
+    }
+    rc = chunk_store_put(d, kind, id, r->buf, ask.len, ask.len, err);
+    if (rc == VARVE_OK) {
+        *len = ask.len;
+        r->out->copied++;
+    }
+    return rc;
+}
+
+static void
+tell(struct repair *r)
+{
+    if (r->o->progress != NULL) {
+        r->o->progress(r->o->arg, r->out);
+    }
+}
+
+static enum varve_err
+walk(struct repair *r, struct chunk_domain *d, const struct chunk_id *id, unsigned level,
+     struct varve_error *err)
+{
+    struct manifest_node *node = NULL;
+    struct chunk_id key;
+    size_t len = 0;
+    enum varve_err rc;
+
+    chunk_domain_key(d, id, &key);
+    if (!seen_set_add(&r->seen, &key)) {
+        return VARVE_OK;
+    }
+    rc = have_name(r, d, CHUNK_NODE, id, &len, err);
+    if (rc != VARVE_OK || len == 0) {
+        return rc;
+    }
+    node = malloc(sizeof(*node));
+    if (node == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = manifest_node_decode(node, r->buf, len, level, err);
+    for (unsigned i = 0; rc == VARVE_OK && i < MANIFEST_FANOUT; i++) {
+        const struct chunk_id *child = &node->child[i];
+
+        if (chunk_id_is_hole(child)) {
+            continue;
+        }
+        if (level > 0) {
+            rc = walk(r, d, child, level - 1, err);
+            continue;
+        }
+        chunk_domain_key(d, child, &key);
+        if (seen_set_add(&r->seen, &key)) {
+            rc = have_name(r, d, CHUNK_DATA, child, &len, err);
+        }
+    }
+    free(node);
+    tell(r);
+    return rc;
+}
+
+static enum varve_err
+repair_points(struct repair *r, struct catalog *catalog, struct varve_error *err)
+{
+    struct point **points = NULL;
+    size_t count = 0;
+    enum varve_err rc = catalog_list(catalog, NULL, &points, &count, err);
+
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        struct chunk_domain *d = NULL;
+
+        rc = chunk_store_domain(r->cs, &points[i]->domain, &d, err);
+        for (size_t k = 0; rc == VARVE_OK && k < points[i]->disk_count; k++) {
+            const struct manifest_root *root = &points[i]->disks[k].root;
+
+            if (!chunk_id_is_hole(&root->id)) {
+                rc = walk(r, d, &root->id, verify_root_level(root->chunk_count), err);
+            }
+        }
+        r->out->points++;
+        tell(r);
+    }
+    catalog_list_free(points, count);
+    return rc == VARVE_OK ? chunk_store_barrier(r->cs, err) : rc;
+}
+
+/* ---- point objects ---- */
+
+static enum varve_err
+read_object(struct store *s, const char *name, uint8_t **out, size_t *len, struct varve_error *err)
+{
+    uint64_t size = 0;
+    enum varve_err rc = store_size(s, name, &size, err);
+
+    *out = NULL;
+    if (rc == VARVE_OK && size > STORE_OBJECT_MAX) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "'%s' is too large", name);
+    }
+    if (rc == VARVE_OK) {
+        *out = malloc((size_t)size + 1);
+        rc = *out == NULL ? varve_error_nomem(err) : VARVE_OK;
+    }
+    if (rc == VARVE_OK) {
+        rc = store_get(s, name, 0, *out, (size_t)size, err);
+        *len = (size_t)size;
+    }
+    return rc;
+}
+
+/* Puts what stands in the other store in the place of a damaged object. */
+static enum varve_err
+replace_object(struct repair *r, const char *name, const uint8_t *bytes, size_t len,
+               struct varve_error *err)
+{
+    const struct store_part part = {.data = bytes, .len = len};
+    char aside[STORE_NAME_MAX + 16];
+    enum varve_err rc;
+
+    (void)snprintf(aside, sizeof(aside), "lost/%s", name);
+    rc = store_put(r->objects, aside, &part, 1, err); /* the whole one, before the other goes */
+    if (rc == VARVE_ERR_EXISTS) {
+        rc = VARVE_OK;
+    }
+    if (rc == VARVE_OK) {
+        rc = store_remove(r->objects, name, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = store_put(r->objects, name, &part, 1, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = store_remove(r->objects, aside, err);
+    }
+    return rc;
+}
+
+struct aside {
+    char names[64][STORE_NAME_MAX + 1];
+    size_t count;
+};
+
+static bool
+note_aside(void *arg, const char *name, uint64_t size)
+{
+    struct aside *a = arg;
+
+    (void)size;
+    (void)snprintf(a->names[a->count++], sizeof(a->names[0]), "%s", name);
+    return a->count < sizeof(a->names) / sizeof(a->names[0]);
+}
+
+/* What a repair that was cut off left under lost/: whole objects whose place may be empty. */
+static enum varve_err
+finish_earlier(struct repair *r, struct varve_error *err)
+{
+    struct aside *a = calloc(1, sizeof(*a));
+    enum varve_err rc;
+
+    if (a == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = store_list(r->objects, "lost/", note_aside, a, err);
+    for (size_t i = 0; rc == VARVE_OK && i < a->count; i++) {
+        const char *name = a->names[i] + sizeof("lost/") - 1;
+        struct store_part part = {.len = 0};
+        uint8_t *bytes = NULL;
+
+        rc = read_object(r->objects, a->names[i], &bytes, &part.len, err);
+        if (rc == VARVE_OK) {
+            part.data = bytes;
+            rc = store_put(r->objects, name, &part, 1, err);
+            rc = rc == VARVE_ERR_EXISTS ? VARVE_OK : rc;
+        }
+        if (rc == VARVE_OK) {
+            rc = store_remove(r->objects, a->names[i], err);
+        }
+        free(bytes);
+    }
+    free(a);
+    return rc;
+}
+
+static enum varve_err
+repair_objects(struct repair *r, struct catalog *catalog, struct varve_error *err)
+{
+    struct catalog_damage *damaged = NULL;
+    size_t count = 0;
+    enum varve_err rc = catalog_damaged(catalog, &damaged, &count, err);
+
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        struct varve_error why;
+        uint8_t *bytes = NULL;
+        uint8_t *plain = NULL;
+        size_t len = 0;
+        size_t plain_len = 0;
+        enum varve_err one = read_object(r->from->objects, damaged[i].name, &bytes, &len, &why);
+
+        if (one == VARVE_OK) {
+            one = chunk_store_open_record(r->cs, damaged[i].name, bytes, len, &plain, &plain_len,
+                                          NULL, &why);
+        }
+        if (one == VARVE_OK) {
+            rc = replace_object(r, damaged[i].name, bytes, len, err);
+            r->out->points_copied += rc == VARVE_OK ? 1 : 0;
+        } else {
+            log_error("store", "'%s' is not in the other store either: %s", damaged[i].name,
+                      why.msg);
+            r->out->points_lost++;
+        }
+        free(plain);
+        free(bytes);
+    }
+    free(damaged);
+    return rc;
+}
+
+/* ---- all of it ---- */
+
+static enum varve_err
+run(struct repair *r, struct varve_error *err)
+{
+    struct catalog *catalog = NULL;
+    enum varve_err rc = finish_earlier(r, err);
+
+    if (rc == VARVE_OK) {
+        rc = catalog_open(&catalog, r->cs, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = repair_objects(r, catalog, err);
+    }
+    catalog_close(catalog);
+    catalog = NULL;
+    if (rc == VARVE_OK) {
+        rc = catalog_open(&catalog, r->cs, err); /* with the points that came back */
+    }
+    if (rc == VARVE_OK) {
+        rc = repair_points(r, catalog, err);
+    }
+    catalog_close(catalog);
+    return rc;
+}
+
+enum varve_err
+offline_repair(const struct offline_repair_options *options, struct offline_repair_result *out,
+               struct varve_error *err)
+{
+    struct repair r = {.o = options, .out = out};
+    struct chunk_store_options chunks = {
+        .put_threads = 2, .progress = options->store.progress, .progress_arg = options->store.arg};
+    struct store_secret *secret = NULL;
+    bool have_seen = false;
+    enum varve_err rc;
+
+    memset(out, 0, sizeof(*out));
+    rc = store_dir_open(&r.objects, options->store.fs, options->store.folder, err);
+    if (rc == VARVE_OK) {
+        rc = offline_load_secret(&secret, options->store.fs, &options->store.secret, err);
+    }
+    if (rc == VARVE_OK) {
+        uint32_t id = 0;
+
+        rc = offline_key_check(options->store.fs, options->store.folder, &options->store.secret,
+                               &id, err); /* an empty folder must not become a store here */
+    }
+    if (rc == VARVE_OK) {
+        rc = offline_store_open(&r.from, &options->from, err);
+    }
+    if (rc == VARVE_OK) {
+        chunks.secret = secret;
+        rc = chunk_store_open(&r.cs, r.objects, options->store.fs, &chunks, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = seen_set_init(&r.seen, 256u * 1024 * 1024, err);
+        have_seen = rc == VARVE_OK;
+    }
+    if (rc == VARVE_OK) {
+        r.cap = CHUNK_SIZE_MAX;
+        r.buf = malloc(r.cap);
+        rc = r.buf == NULL ? varve_error_nomem(err) : run(&r, err);
+    }
+    free(r.buf);
+    if (have_seen) {
+        seen_set_release(&r.seen);
+    }
+    chunk_store_close(r.cs);
+    offline_store_close(r.from);
+    store_secret_free(secret);
+    store_close(r.objects);
+    return rc;
+}

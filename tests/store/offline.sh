@@ -1,0 +1,89 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# offline.sh: what is done to a store's directory with no collector: wrong secrets, scrub, rebuild, repair from
+# a copy, and restores in between.
+set -euo pipefail
+varve=$VARVE_BUILD_DIR/bin/varve
+work=$(mktemp -d "${TMPDIR:-/tmp}/store-offline.XXXXXX")
+trap 'rm -rf "$work"' EXIT
+umask 077
+
+fail() {
+    echo "offline.sh: $*"
+    exit 1
+}
+expect() { # CODE COMMAND...
+    local want=$1 got=0
+    shift
+    "$@" >"$work/stdout" 2>"$work/stderr" || got=$?
+    [ "$got" -eq "$want" ] || {
+        cat "$work/stdout" "$work/stderr"
+        fail "'$*' ended with $got instead of $want"
+    }
+}
+flip() { # FILE OFFSET
+    local byte
+    byte=$(od -An -tu1 -j "$2" -N 1 "$1")
+    printf '%b' "\\x$(printf %02x $((byte ^ 16)))" | dd of="$1" bs=1 seek="$2" conv=notrunc status=none
+}
+restore() { # POINT TRUTH
+    rm -rf "$work/out"
+    expect 0 "$varve" disk restore --store "$work/s/store" --key "$key" --format raw "$1" "$work/out"
+    cmp "$work/out/disk.raw" "$work/s/truth/$2.raw" || fail "point $1 is not what was backed up"
+}
+
+"$VARVE_BUILD_DIR/tools/store_make" "$work/s" 3 6 150 42
+cp -a "$work/s/store" "$work/copy"
+key=$work/s/store.key
+store=$work/s/store
+
+# ---- secrets ----
+printf 'varve-store-key-1\n%064d\n' 7 >"$work/wrong.key"
+expect 5 "$varve" disk restore --store "$store" --key "$work/wrong.key" --list
+expect 5 "$varve" store rebuild --store "$store" --key "$work/wrong.key" --index "$work/s/index"
+[ -s "$work/s/index/index.mdb" ] || fail "a wrong key cost the index"
+expect 5 "$varve" key check --store "$store" --key "$work/wrong.key"
+expect 2 "$varve" key remove --store "$store" --key "$key" 1
+expect 3 "$varve" disk restore --store "$work/none" --key "$key" --list
+
+# ---- nothing wrong ----
+expect 0 "$varve" store scrub --store "$store"
+expect 0 "$varve" store rebuild --store "$store" --key "$key" --index "$work/s/index"
+restore made@latest 003
+
+# ---- a bit of each kind of object ----
+chunks=$(find "$store/pack" -type f -size +100k | head -n 1)
+flip "$chunks" 70000
+expect 8 "$varve" store scrub --store "$store"
+grep -q "${chunks#"$store"/}" "$work/stdout" || fail "scrub does not name the pack"
+nodes=$(find "$store/pack" -type f -size -100k | head -n 1)
+flip "$nodes" 200
+points=("$store"/point/*/*)
+for offset in 40 4140; do # both copies
+    flip "${points[1]}" "$offset"
+done
+flip "${points[2]}" 40 # the first one
+flip "$store/cfg/store" 70
+flip "$store"/cfg/keys/0000000000000001 300
+expect 8 "$varve" store scrub --store "$store"
+[ "$(sed 's/:.*//' "$work/stdout" | sort -u | grep -c /)" -eq 6 ] || {
+    cat "$work/stdout"
+    fail "scrub names other objects than the six that are damaged"
+}
+expect 8 "$varve" disk restore --store "$store" --key "$key" --list
+[ "$(wc -l <"$work/stdout")" -eq 3 ] || fail "two of three points are readable"
+
+# ---- healed from the copy ----
+rm "$(find "$store/pack" -type f -size +100k | tail -n 1)"
+expect 0 "$varve" store repair --store "$store" --key "$key" --from "$work/copy"
+expect 0 "$varve" store repair --store "$store" --key "$key" --from "$work/copy" --json
+grep -q '"missing":0' "$work/stdout" || fail "a second repair finds something to do"
+restore made@latest 003
+restore made@latest~1 002
+restore made@latest~2 001
+[ ! -e "$store/lost" ] || [ -z "$(find "$store/lost" -type f)" ] || fail "something is left aside"
+
+# ---- a store that is open belongs to whoever has it open ----
+mkdir "$work/empty"
+expect 3 "$varve" store scrub --store "$work/empty"
