@@ -332,7 +332,7 @@ a_damaged_point_is_reported_and_the_others_are_there(void **state)
     struct catalog_damage *damage = NULL;
     struct point **list = NULL;
     struct varve_error err;
-    uint8_t bytes[4096];
+    uint8_t bytes[16384];
     uint64_t size = 0;
     size_t count = 0;
     const char *second = "point/11ab0000-0000-0000-0000-000000000001/0000000000000002";

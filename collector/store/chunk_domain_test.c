@@ -7,6 +7,7 @@
 #include "crypto/identity.h"
 #include "os/file.h"
 #include "os/thread.h"
+#include "store/chunk_record.h"
 #include "store/chunk_store.h"
 #include "store/pack.h"
 #include "store/store_testing.h"
@@ -329,7 +330,7 @@ a_record_says_its_domain_and_the_tag_proves_it(void **state)
 
     assert_ok(chunk_store_seal_record(f->alpha, "point/a/1", "text", 4, &sealed, &sealed_len, &err),
               &err);
-    assert_int_equal(sealed_len, 4 + 68);
+    assert_int_equal(sealed_len, 4096 + 4 + 68); /* twice */
     assert_ok(
         chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, &d, &err),
         &err);
@@ -337,16 +338,32 @@ a_record_says_its_domain_and_the_tag_proves_it(void **state)
     assert_int_equal(len, 4);
     assert_memory_equal(plain, "text", 4);
     free(plain);
-    for (size_t i = 0; i < sealed_len; i++) {
+    for (size_t i = 0; i < 4096 + 4 + 68; i++) { /* one copy or the other is whole */
         sealed[i] ^= 1;
+        assert_ok(
+            chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, &d, &err),
+            &err);
+        assert_memory_equal(plain, "text", 4);
+        free(plain);
+        assert_err(chunk_record_scrub(sealed, sealed_len, &err), VARVE_ERR_CORRUPT, &err);
+        sealed[i] ^= 1;
+    }
+    for (size_t i = 0; i < 4 + 68; i++) {
+        sealed[i] ^= 1;
+        sealed[4096 + i] ^= 1;
         assert_err(
             chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, &d, &err),
             VARVE_ERR_CORRUPT, &err);
         sealed[i] ^= 1;
+        sealed[4096 + i] ^= 1;
     }
     for (size_t i = 0; i < sealed_len; i++) {
-        assert_err(chunk_store_open_record(f->cs, "point/a/1", sealed, i, &plain, &len, &d, &err),
-                   VARVE_ERR_CORRUPT, &err);
+        assert_err(chunk_record_scrub(sealed, i, &err), VARVE_ERR_CORRUPT, &err);
+        if (i != 4 + 68) { /* there the first copy stands alone, whole */
+            assert_err(
+                chunk_store_open_record(f->cs, "point/a/1", sealed, i, &plain, &len, &d, &err),
+                VARVE_ERR_CORRUPT, &err);
+        }
     }
     free(sealed);
 }

@@ -170,7 +170,12 @@ chunk_record_scrub(const uint8_t *object, size_t len, struct varve_error *err)
     size_t head = 0;
 
     if (!first && !second) {
-        return check_record(object, len, &head, err);
+        enum varve_err rc = check_record(object, len, &head, err);
+
+        if (rc == VARVE_OK && get_le16(object + 8) == RECORD_TWICE) {
+            rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the second copy of the record is gone");
+        }
+        return rc;
     }
     for (size_t i = one; i < twice_second(one); i++) {
         if (object[i] != 0) {

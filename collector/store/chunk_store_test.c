@@ -9,6 +9,7 @@
 #include "crypto/identity.h"
 #include "os/file.h"
 #include "os/thread.h"
+#include "store/chunk_record.h"
 #include "store/chunk_store.h"
 #include "store/pack.h"
 #include "store/store_fault.h"
@@ -578,7 +579,7 @@ a_sealed_record_opens_under_its_own_name_only(void **state)
     assert_ok(chunk_store_seal_record(chunk_store_default(f->cs), "point/a/1", "text", 4, &sealed,
                                       &sealed_len, &err),
               &err);
-    assert_int_equal(sealed_len, 4 + 52);
+    assert_int_equal(sealed_len, 4096 + 4 + 52); /* twice */
     assert_ok(
         chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, NULL, &err),
         &err);
@@ -588,16 +589,32 @@ a_sealed_record_opens_under_its_own_name_only(void **state)
     assert_err(
         chunk_store_open_record(f->cs, "point/a/2", sealed, sealed_len, &plain, &len, NULL, &err),
         VARVE_ERR_CORRUPT, &err);
-    for (size_t i = 0; i < sealed_len; i++) {
+    for (size_t i = 0; i < 4096 + 4 + 52; i++) { /* one copy or the other is whole */
         sealed[i] ^= 1;
+        assert_ok(chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len,
+                                          NULL, &err),
+                  &err);
+        assert_memory_equal(plain, "text", 4);
+        free(plain);
+        assert_err(chunk_record_scrub(sealed, sealed_len, &err), VARVE_ERR_CORRUPT, &err);
+        sealed[i] ^= 1;
+    }
+    for (size_t i = 0; i < 4 + 52; i++) {
+        sealed[i] ^= 1;
+        sealed[4096 + i] ^= 1;
         assert_err(chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len,
                                            NULL, &err),
                    VARVE_ERR_CORRUPT, &err);
         sealed[i] ^= 1;
+        sealed[4096 + i] ^= 1;
     }
     for (size_t i = 0; i < sealed_len; i++) {
-        assert_err(chunk_store_open_record(f->cs, "point/a/1", sealed, i, &plain, &len, NULL, &err),
-                   VARVE_ERR_CORRUPT, &err);
+        assert_err(chunk_record_scrub(sealed, i, &err), VARVE_ERR_CORRUPT, &err);
+        if (i != 4 + 52) { /* there the first copy stands alone, whole */
+            assert_err(
+                chunk_store_open_record(f->cs, "point/a/1", sealed, i, &plain, &len, NULL, &err),
+                VARVE_ERR_CORRUPT, &err);
+        }
     }
     free(sealed);
 }
