@@ -4,9 +4,9 @@
 
 #include <openssl/err.h>
 #include <openssl/evp.h>
-#include <sodium.h>
 
 #include "crypto/aead_internal.h"
+#include "crypto/secret_pool.h"
 
 /*
  * One context per direction, made at its first use: changing the direction of a context would cost
@@ -56,7 +56,7 @@ openssl_state_free(void *state)
         EVP_CIPHER_CTX_free(s->sealer);
         EVP_CIPHER_CTX_free(s->opener);
         EVP_CIPHER_free(s->cipher);
-        sodium_free(s); /* wipes */
+        secret_free(s, sizeof(*s));
     }
 }
 
@@ -70,12 +70,11 @@ openssl_state_new(void **state, enum aead_cipher cipher, struct varve_error *err
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED, "libcrypto has no cipher %d",
                                (int)cipher);
     }
-    s = sodium_malloc(sizeof(*s));
+    s = secret_alloc(sizeof(*s));
     if (s == NULL) {
         rc = varve_error_nomem(err);
         goto out;
     }
-    memset(s, 0, sizeof(*s));
     s->cipher = EVP_CIPHER_fetch(NULL, cipher_name(cipher), NULL);
     if (s->cipher == NULL) {
         rc = openssl_failed(err, cipher_name(cipher));

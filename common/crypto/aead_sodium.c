@@ -4,6 +4,7 @@
 #include <sodium.h>
 
 #include "crypto/aead_internal.h"
+#include "crypto/secret_pool.h"
 
 struct sodium_state {
     crypto_aead_aes256gcm_state gcm; /* first: asks for alignment to 16 bytes */
@@ -32,13 +33,10 @@ sodium_state_new(void **state, enum aead_cipher cipher, struct varve_error *err)
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
                                "libsodium has no cipher %d on this processor", (int)cipher);
     }
-    /* sodium_malloc() puts the end of the block on the end of a page; the size is a multiple of
-     * 16, so the start is aligned. */
-    s = sodium_malloc(sizeof(*s));
+    s = secret_alloc(sizeof(*s)); /* aligned for what is first in it */
     if (s == NULL) {
         return varve_error_nomem(err);
     }
-    memset(s, 0, sizeof(*s));
     s->cipher = cipher;
     *state = s;
     return VARVE_OK;
@@ -47,7 +45,7 @@ sodium_state_new(void **state, enum aead_cipher cipher, struct varve_error *err)
 static void
 sodium_state_free(void *state)
 {
-    sodium_free(state);
+    secret_free(state, sizeof(struct sodium_state));
 }
 
 static enum varve_err

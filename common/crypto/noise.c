@@ -6,12 +6,13 @@
 #include <sodium.h>
 
 #include "crypto/noise_internal.h"
+#include "crypto/secret_pool.h"
 
 /* Sections are those of the Noise Protocol Framework, revision 34. */
 
 enum noise_step { STEP_MESSAGE1, STEP_MESSAGE2, STEP_SPLIT, STEP_DONE, STEP_DEAD };
 
-/* The whole object lives in sodium_malloc() memory and is wiped with it. */
+/* The whole object lives in secret_alloc() memory and is wiped with it. */
 struct noise {
     enum noise_role role;
     enum noise_pattern pattern;
@@ -342,11 +343,10 @@ noise_new(struct noise **out, const struct noise_params *params, struct varve_er
         return varve_error_set(err, VARVE_ERR_INTERNAL,
                                "handshake: the initiator alone knows the peer's key");
     }
-    n = sodium_malloc(sizeof(*n));
+    n = secret_alloc(sizeof(*n));
     if (n == NULL) {
         return varve_error_nomem(err);
     }
-    memset(n, 0, sizeof(*n));
     n->role = params->role;
     n->pattern = params->pattern;
     n->cipher = params->cipher;
@@ -370,7 +370,7 @@ noise_free(struct noise *n)
 {
     if (n != NULL) {
         aead_free(n->aead);
-        sodium_free(n); /* wipes */
+        secret_free(n, sizeof(*n)); /* wipes */
     }
 }
 
