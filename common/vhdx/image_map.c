@@ -260,7 +260,7 @@ image_locate(struct image *img, uint64_t off, uint64_t max, struct file **file,
              uint64_t *file_offset, uint64_t *len, struct varve_error *err)
 {
     struct walk w;
-    struct piece piece;
+    struct piece piece = {0, {0, IMAGE_MAP_ZERO, false, 0}};
     const struct layer *owner;
     enum varve_err rc = walk_init(&w, img, off, max, err);
 

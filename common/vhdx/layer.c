@@ -117,16 +117,20 @@ open_one(struct layer_file *out, struct fs *fs, const char *path, struct varve_e
         return varve_error_nomem(err);
     }
     memcpy(f.path, path, len);
+    rc = fs_stat(fs, path, &st, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    if (!st.is_regular) { /* opening a pipe would wait for its other end */
+        rc = varve_error_set(err, VARVE_ERR_INVALID, "not a regular file");
+        goto out;
+    }
     rc = file_open(fs, &f.file, path, FILE_READ, err);
     if (rc != VARVE_OK) {
         goto out;
     }
     rc = file_fstat(f.file, &st, err);
     if (rc != VARVE_OK) {
-        goto out;
-    }
-    if (!st.is_regular) {
-        rc = varve_error_set(err, VARVE_ERR_INVALID, "not a regular file");
         goto out;
     }
     f.size = st.size;

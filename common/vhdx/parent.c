@@ -151,18 +151,27 @@ peek_id(struct fs *fs, const char *path, enum image_format format, struct guid *
     struct file_stat st;
     enum varve_err rc;
 
+    rc = fs_stat(fs, path, &st, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    if (!st.is_regular) { /* opening a pipe would wait for its other end */
+        rc = varve_error_set(err, VARVE_ERR_INVALID, "not a regular file");
+        goto out;
+    }
     rc = file_open(fs, &f, path, FILE_READ, err);
     if (rc == VARVE_OK) {
         rc = file_fstat(f, &st, err);
     }
-    if (rc == VARVE_OK && !st.is_regular) {
-        rc = varve_error_set(err, VARVE_ERR_INVALID, "not a regular file");
+    if (rc != VARVE_OK) {
+        goto out;
     }
-    if (rc == VARVE_OK && format == IMAGE_VHDX) {
+    if (format == IMAGE_VHDX) {
         rc = vhdx_peek_id(f, st.size, out, err);
-    } else if (rc == VARVE_OK) {
+    } else {
         rc = vhd_peek_id(f, st.size, out, err);
     }
+out:
     file_close(f);
     return rc;
 }

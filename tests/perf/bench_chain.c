@@ -159,21 +159,22 @@ main(int argc, char **argv)
     double best[2] = {1e9, 1e9};
     char path[2][512];
     uint64_t sum[2];
-    uint8_t *buf = malloc(PIECE);
+    uint8_t *buf;
     unsigned i;
 
-    if (argc < 2 || buf == NULL) {
+    if (argc < 2) {
         (void)fprintf(stderr, "usage: bench_chain FOLDER [MIB] [KIB]\n");
         return 2;
     }
+    buf = malloc(PIECE);
     b.folder = argv[1];
     b.size = (argc > 2 ? strtoull(argv[2], NULL, 10) : 1024) * MIB;
     b.extent = (argc > 3 ? strtoull(argv[3], NULL, 10) : 64) * 1024;
     b.owner = calloc(1, (size_t)(b.size / UNIT) + 1);
     b.mine = calloc(1, (size_t)(b.size / UNIT) + 1);
-    if (b.owner == NULL || b.mine == NULL || b.extent < UNIT || b.size < b.extent) {
+    if (buf == NULL || b.owner == NULL || b.mine == NULL || b.extent < UNIT || b.size < b.extent) {
         (void)fprintf(stderr, "no memory, or sizes that make no sense\n");
-        return 2;
+        exit(2);
     }
     for (b.level = 0; b.level < LEVELS; b.level++) {
         choose(&b);

@@ -310,14 +310,16 @@ static int
 limit_memory(void)
 {
     struct rlimit limit;
-    unsigned long pages = 0;
+    unsigned long pages;
+    char line[128] = "";
     FILE *f = fopen("/proc/self/statm", "r");
 
-    if (f == NULL || fscanf(f, "%lu", &pages) != 1) {
+    if (f == NULL || fgets(line, sizeof(line), f) == NULL) {
         (void)fprintf(stderr, "skipped: no /proc/self/statm\n");
         return 77;
     }
     (void)fclose(f);
+    pages = strtoul(line, NULL, 10);
     limit.rlim_cur = limit.rlim_max = pages * 4096 + MEMORY;
     return setrlimit(RLIMIT_AS, &limit) == 0 ? 0 : 77;
 }

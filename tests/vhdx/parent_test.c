@@ -197,6 +197,23 @@ another_disk_of_the_parents_name_is_passed_over(void **state)
     free(decoy);
 }
 
+/* Nobody will ever write into it: opening it would wait for good. */
+static void
+a_pipe_in_the_folder_is_no_disk(void **state)
+{
+    static const struct placed c = {"vm/p.vhdx", "vm/q.avhdx", ".\\a.vhdx", NULL, NULL, BY_ID};
+    struct image *img = NULL;
+    char *decoy;
+
+    (void)state;
+    (void)snprintf(root, sizeof(root), "%s/pipe", top);
+    decoy = make_folders("vm/a.vhdx");
+    assert_int_equal(mkfifo(decoy, 0600), 0);
+    assert_err(image_open(&img, fs_system(), decoy, 0, &err), VARVE_ERR_INVALID, &err);
+    check_case(&c);
+    free(decoy);
+}
+
 static int
 set_up(void **state)
 {
@@ -235,6 +252,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_parent_is_found_wherever_its_paths_may_mean),
         cmocka_unit_test(another_disk_of_the_parents_name_is_passed_over),
+        cmocka_unit_test(a_pipe_in_the_folder_is_no_disk),
     };
 
     return cmocka_run_group_tests(tests, set_up, tear_down);
