@@ -9,6 +9,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "ingest/ingest.h"
+#include "jobs/patrol.h"
 #include "jobs/tenants.h"
 #include "os/path.h"
 #include "sched/sched.h"
@@ -206,6 +207,22 @@ open_state(struct parts *p, struct varve_error *err)
 }
 
 static enum varve_err
+open_patrol(struct parts *p, const struct collector_conf *conf, struct varve_error *err)
+{
+    struct patrol_options options = {
+        .fs = fs_system(), .age_ms = conf->verify_age, .bytes_per_second = conf->verify_rate};
+    char *path = NULL;
+    enum varve_err rc = path_join(&path, p->state_dir, "patrol", err);
+
+    if (rc == VARVE_OK) {
+        options.path = path;
+        rc = patrol_new(&p->c.patrol, p->c.chunks, p->c.catalog, p->c.ingest, &options, err);
+    }
+    free(path);
+    return rc;
+}
+
+static enum varve_err
 open_service(struct parts *p, const struct collector_conf *conf,
              const uint8_t operator_key[IDENTITY_KEY_SIZE], struct varve_error *err)
 {
@@ -224,6 +241,9 @@ open_service(struct parts *p, const struct collector_conf *conf,
         ingest.quotas = p->c.quotas;
         sched.quotas = p->c.quotas;
         rc = ingest_new(&p->c.ingest, p->c.chunks, p->c.catalog, &ingest, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = open_patrol(p, conf, err);
     }
     if (rc == VARVE_OK) {
         rc = registry_new(&p->c.registry, &p->c, p->own, operator_key, err);
@@ -297,6 +317,7 @@ parts_close(struct parts *p)
     }
     sched_free(p->c.sched);
     registry_free(p->c.registry);
+    patrol_free(p->c.patrol);
     ingest_free(p->c.ingest);
     quotas_free(p->c.quotas);
     catalog_close(p->c.catalog);

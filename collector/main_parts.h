@@ -29,6 +29,8 @@ struct collector_conf {
     int64_t sessions;
     uint64_t chunk_size;
     unsigned log_level;
+    uint64_t verify_age;  /* ms */
+    uint64_t verify_rate; /* bytes a second; 0: none */
     bool check_config;
 };
 

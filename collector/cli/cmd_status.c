@@ -57,6 +57,34 @@ print_runs(const struct cli *cli, const Varve__V1__StatusReply *s, struct varve_
     return rc;
 }
 
+/* How the background check of the store stands. */
+static void
+print_patrol(const struct cli *cli, const Varve__V1__PatrolInfo *p)
+{
+    char text[160];
+    char began[32];
+    char done[32];
+
+    if (p == NULL) {
+        print_field(cli, "verify", "nothing runs in the background");
+        return;
+    }
+    print_time(p->pass_began_us, began);
+    print_time(p->last_finished_us, done);
+    if (p->running && p->bytes_total > 0) {
+        (void)snprintf(text, sizeof(text), "pass began %s, %.1f %% done; last whole pass %s", began,
+                       100.0 * (double)p->bytes_done / (double)p->bytes_total, done);
+    } else {
+        (void)snprintf(text, sizeof(text), "last whole pass %s", done);
+    }
+    print_field(cli, "verify", text);
+    (void)snprintf(text, sizeof(text),
+                   "%" PRIu64 " records, %" PRIu64 " points hit, %" PRIu64
+                   " disks to be read again",
+                   p->damaged, p->points_hit, p->disks_waiting);
+    print_field(cli, "damaged", text);
+}
+
 static enum varve_err
 print_status(const struct cli *cli, const Varve__V1__StatusReply *s, struct varve_error *err)
 {
@@ -83,33 +111,66 @@ print_status(const struct cli *cli, const Varve__V1__StatusReply *s, struct varv
         print_field(cli, "ratio", text);
     }
     size_field(cli, "free", s->free_bytes);
+    print_patrol(cli, s->patrol);
     for (size_t i = 0; i < s->n_problems; i++) {
         print_field(cli, "problem", s->problems[i]);
     }
     return print_runs(cli, s, err);
 }
 
-enum varve_err
-cmd_status(struct cli *cli, struct varve_error *err)
+static enum varve_err
+ask_status(struct cli *cli, struct envelope_in *in, struct varve_error *err)
 {
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__Status status = VARVE__V1__STATUS__INIT;
     struct session *s = NULL;
-    struct envelope_in in;
-    enum varve_err rc;
+    enum varve_err rc = cli_session(cli, &s, err);
 
-    rc = cli_session(cli, &s, err);
     if (rc != VARVE_OK) {
         return rc;
     }
     request.body_case = VARVE__V1__ENVELOPE__BODY_STATUS;
     request.status = &status;
-    rc = session_call(s, &request, VARVE__V1__ENVELOPE__BODY_STATUS_REPLY, &in, err);
+    return session_call(s, &request, VARVE__V1__ENVELOPE__BODY_STATUS_REPLY, in, err);
+}
+
+enum varve_err
+cmd_status(struct cli *cli, struct varve_error *err)
+{
+    struct envelope_in in;
+    enum varve_err rc = ask_status(cli, &in, err);
+
     if (rc != VARVE_OK) {
         return rc;
     }
     rc = cli->json ? print_json_line(cli->env->out, json_status(in.head->status_reply), err)
                    : print_status(cli, in.head->status_reply, err);
+    envelope_release(&in);
+    return rc;
+}
+
+enum varve_err
+cmd_verify_status(struct cli *cli, struct varve_error *err)
+{
+    struct envelope_in in;
+    const Varve__V1__PatrolInfo *p;
+    enum varve_err rc = ask_status(cli, &in, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    p = in.head->status_reply->patrol;
+    if (cli->json) {
+        rc = print_json_line(cli->env->out, json_patrol(p), err);
+    } else {
+        print_patrol(cli, p);
+        if (p != NULL && p->points_hit > 0) {
+            print_field(cli, "first", p->first_hit);
+        }
+    }
+    if (rc == VARVE_OK && p != NULL && (p->points_hit > 0 || p->damaged > 0)) {
+        cli_set_exit(cli, CLI_EXIT_CORRUPT);
+    }
     envelope_release(&in);
     return rc;
 }

@@ -237,11 +237,32 @@ parse_option(struct cli *cli, int argc, char **argv, int *i, struct varve_error 
 }
 
 /* One word that is no option: a part of the command's name, or an argument. */
+/* "verify" is a command, and so is "verify status". */
+static bool
+longer_command(struct cli *cli, const char *word)
+{
+    size_t len = strlen(cli->command->name);
+
+    for (size_t i = 0; cli->arg_count == 0 && i < cli_command_count; i++) {
+        const char *name = cli_commands[i].name;
+
+        if (strncmp(name, cli->command->name, len) == 0 && name[len] == ' ' &&
+            strcmp(name + len + 1, word) == 0) {
+            cli->command = &cli_commands[i];
+            return true;
+        }
+    }
+    return false;
+}
+
 static enum varve_err
 parse_word(struct cli *cli, const char **noun, char *word, struct varve_error *err)
 {
     bool noun_known = false;
 
+    if (cli->command != NULL && longer_command(cli, word)) {
+        return VARVE_OK;
+    }
     if (cli->command != NULL) {
         cli->args[cli->arg_count++] = word;
         return VARVE_OK;

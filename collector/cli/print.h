@@ -68,6 +68,7 @@ json_t *json_vm(const Varve__V1__VmInfo *v);
 json_t *json_point(const Varve__V1__PointInfo *p);
 json_t *json_run(const Varve__V1__RunInfo *r);
 json_t *json_problem(const Varve__V1__VerifyProblem *p);
+json_t *json_patrol(const Varve__V1__PatrolInfo *p); /* null for NULL */
 json_t *json_status(const Varve__V1__StatusReply *s);
 
 /* ---- progress ---- */

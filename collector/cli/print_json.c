@@ -317,6 +317,28 @@ json_problem(const Varve__V1__VerifyProblem *p)
 }
 
 json_t *
+json_patrol(const Varve__V1__PatrolInfo *p)
+{
+    struct object o;
+
+    if (p == NULL) {
+        return json_null();
+    }
+    o = begin();
+    put(&o, "running", json_boolean(p->running));
+    put(&o, "pass_began_at", json_time(p->pass_began_us));
+    put(&o, "last_finished_at", json_time(p->last_finished_us));
+    put(&o, "bytes_done", json_bytes(p->bytes_done));
+    put(&o, "bytes_total", json_bytes(p->bytes_total));
+    put(&o, "problems", json_bytes(p->problems));
+    put(&o, "damaged", json_bytes(p->damaged));
+    put(&o, "points_hit", json_bytes(p->points_hit));
+    put(&o, "disks_waiting", json_bytes(p->disks_waiting));
+    put(&o, "first_hit", json_text(p->first_hit));
+    return end(&o);
+}
+
+json_t *
 json_status(const Varve__V1__StatusReply *s)
 {
     struct object o = begin();
@@ -341,6 +363,7 @@ json_status(const Varve__V1__StatusReply *s)
         o.failed |= json_array_append_new(runs, json_run(s->runs[i])) != 0;
     }
     put(&o, "runs", runs);
+    put(&o, "patrol", json_patrol(s->patrol));
     put(&o, "problems", json_texts(s->problems, s->n_problems));
     return end(&o);
 }

@@ -253,7 +253,7 @@ the_status_is_one_line(void **state)
             "{\"software\":\"web\",\"started_at\":null,\"listen\":\"\",\"store\":\"\","
             "\"key_path\":\"\",\"chunk_size\":0,\"hosts\":0,\"hosts_connected\":0,\"vms\":0,"
             "\"points\":4,\"logical_bytes\":0,\"chunks\":0,\"raw_bytes\":0,\"stored_bytes\":123,"
-            "\"free_bytes\":0,\"runs\":[],\"problems\":[\"a \\\"b\\\"\"]}\n");
+            "\"free_bytes\":0,\"runs\":[],\"patrol\":null,\"problems\":[\"a \\\"b\\\"\"]}\n");
 }
 
 int

@@ -52,6 +52,7 @@ ingest_free(struct ingest *ing)
         ingest_run_unref(ing->runs[i]);
     }
     free(ing->runs);
+    free(ing->rereads);
     cond_destroy(&ing->changed);
     mutex_destroy(&ing->lock);
     free(ing);
@@ -191,6 +192,7 @@ ingest_run_unref(struct ingest_run *run)
     chunk_use_end(run->ing->cs, &run->use);
     quota_run_close(run->quota);
     point_unref(run->base);
+    free(run->rereads);
     point_unref(run->point);
     mutex_destroy(&run->lock);
     mutex_destroy(&run->commit_lock);
@@ -428,6 +430,8 @@ ingest_run_start(struct ingest_run *run, struct ingest_start *out, struct varve_
 {
     struct ingest_start start;
     struct point *base = NULL;
+    struct guid *rereads = NULL;
+    size_t reread_count = 0;
     uint64_t loss = chunk_store_loss_count(run->ing->cs);
     uint64_t stored = ingest_stored_bytes(run->ing->cs);
     enum varve_err rc;
@@ -453,15 +457,27 @@ ingest_run_start(struct ingest_run *run, struct ingest_start *out, struct varve_
             point_unref(base);
             return varve_error_nomem(err);
         }
+        rereads = calloc(base->disk_count + 1, sizeof(*rereads));
+        if (rereads == NULL) {
+            free(start.disks);
+            point_unref(base);
+            return varve_error_nomem(err);
+        }
         for (size_t i = 0; i < base->disk_count && !run->full; i++) {
-            start.disks[i].id = base->disks[i].id;
-            start.disks[i].change_id = base->disks[i].change_id;
-            start.disks[i].size = base->disks[i].size;
-            start.disk_count = i + 1;
+            if (ingest_wants_full(run->ing, &run->info.vm, &base->disks[i].id)) {
+                rereads[reread_count++] = base->disks[i].id;
+                continue;
+            }
+            start.disks[start.disk_count].id = base->disks[i].id;
+            start.disks[start.disk_count].change_id = base->disks[i].change_id;
+            start.disks[start.disk_count].size = base->disks[i].size;
+            start.disk_count++;
         }
     }
     mutex_lock(&run->lock);
     run->base = base;
+    run->rereads = rereads;
+    run->reread_count = reread_count;
     run->loss = loss;
     run->store_before = stored;
     run->stage = STAGE_ASKED;

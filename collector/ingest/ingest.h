@@ -115,6 +115,14 @@ void ingest_run_accepted(struct ingest_run *run);
 /* The run is over: error is copied.  final: do not wait for the host to tidy up. */
 void ingest_run_fail(struct ingest_run *run, const struct varve_error *error, bool final);
 
+/*
+ * Something that the newest point of this disk is made of is damaged or missing: its next run is not offered a
+ * change id, so that the host reads all of the disk and the store takes what it lacks.  That lasts until a point is
+ * published for which all of it was read.  True: it was not wanted before.
+ */
+bool ingest_want_full(struct ingest *ing, const struct guid *vm, const struct guid *disk);
+size_t ingest_count_full(struct ingest *ing); /* disks that wait for such a run */
+
 /* References of all runs that are held, oldest first; the array is the caller's. */
 VARVE_CHECK enum varve_err ingest_list(struct ingest *ing, struct ingest_run ***out, size_t *count,
                                        struct varve_error *err);

@@ -250,6 +250,7 @@ publish(struct ingest_run *run, const struct ingest_commit *commit, struct point
         (void)varve_error_prefix(err, "publishing the point");
         return ingest_leave(run, rc, err);
     }
+    ingest_full_done(run->ing, p);
     note_published(run, p);
     *out = p;
     return VARVE_OK;

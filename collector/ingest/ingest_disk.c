@@ -81,7 +81,8 @@ check_incremental(const struct ingest_run *run, const struct ingest_disk_params 
     if (!p->incremental) {
         return VARVE_OK;
     }
-    if (run->full || base == NULL || base->change_id[0] == '\0') {
+    if (run->full || base == NULL || base->change_id[0] == '\0' ||
+        ingest_run_rereads(run, &p->id)) {
         return varve_error_set(err, VARVE_ERR_PROTOCOL,
                                "disk '%.64s' is called incremental, but no change id was given "
                                "for it",

@@ -25,6 +25,15 @@ struct ingest {
     size_t run_count;
     size_t run_cap;
     uint64_t changes;
+    struct ingest_reread *rereads; /* ingest_reread.c */
+    size_t reread_count;
+    size_t reread_cap;
+};
+
+/* A disk whose next run reads all of it. */
+struct ingest_reread {
+    struct guid vm;
+    struct guid disk;
 };
 
 struct ingest_disk {
@@ -73,7 +82,10 @@ struct ingest_run {
     struct chunk_use use;  /* from the start until nobody can publish the run any more */
     uint64_t store_before; /* stored bytes at the start */
     struct point *base;    /* latest point at the start, or NULL; constant after the start */
-    struct point *point;   /* published */
+    struct guid
+        *rereads; /* disks of base that no change id was offered for; constant after the start */
+    size_t reread_count;
+    struct point *point;                        /* published */
     struct ingest_disk *disks[POINT_DISKS_MAX]; /* set once each */
 
     atomic_size_t ranges; /* pending, over all disks */
@@ -98,6 +110,11 @@ VARVE_CHECK enum varve_err ingest_get_disk(struct ingest_run *run, uint32_t disk
 
 /* The store lost chunks that the run may have been told it has: why, and to run again. */
 VARVE_CHECK enum varve_err ingest_check_loss(struct ingest_run *run, struct varve_error *err);
+
+/* ingest_reread.c: is this disk to be read as a whole?  A point of it was published. */
+bool ingest_wants_full(struct ingest *ing, const struct guid *vm, const struct guid *disk);
+void ingest_full_done(struct ingest *ing, const struct point *p);
+bool ingest_run_rereads(const struct ingest_run *run, const struct guid *disk);
 
 void ingest_disk_free(struct ingest_disk *d);
 /* A new connection: what was offered and not taken is forgotten. */

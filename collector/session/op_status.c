@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "ingest/ingest.h"
+#include "jobs/patrol.h"
 #include "session/op_out.h"
 #include "session/operator_handlers.h"
 #include "session/registry.h"
@@ -185,12 +186,37 @@ join_addresses(const struct collector *c, struct buf *out, struct varve_error *e
     return rc == VARVE_OK ? buf_append(out, "", 1, err) : rc;
 }
 
+/* out borrows from state. */
+static void
+ask_patrol(const struct collector *c, Varve__V1__PatrolInfo *out, struct patrol_state *state,
+           struct problems *problems)
+{
+    patrol_state(c->patrol, state);
+    out->running = state->running;
+    out->pass_began_us = state->pass_began_us;
+    out->last_finished_us = state->last_finished_us;
+    out->bytes_done = state->bytes_done;
+    out->bytes_total = state->bytes_total;
+    out->problems = state->problems;
+    out->damaged = state->damaged;
+    out->points_hit = state->points_hit;
+    out->disks_waiting = state->disks_waiting;
+    out->first_hit = state->first_hit;
+    if (state->points_hit > 0) {
+        (void)snprintf(next_problem(problems), PROBLEM_SIZE,
+                       "%" PRIu64 " points are damaged, the first: %.150s", state->points_hit,
+                       state->first_hit);
+    }
+}
+
 static enum varve_err
 status(const struct collector *c, void *slot, const Varve__V1__Envelope *head, struct op_sink *sink,
        struct varve_error *err)
 {
     Varve__V1__Envelope reply = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__StatusReply body = VARVE__V1__STATUS_REPLY__INIT;
+    Varve__V1__PatrolInfo patrol = VARVE__V1__PATROL_INFO__INIT;
+    struct patrol_state watched;
     struct problems *problems = NULL;
     struct going_on *going = NULL;
     struct buf addresses;
@@ -226,6 +252,10 @@ status(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
     }
     if (rc == VARVE_OK) {
         rc = list_runs(c, going, err);
+    }
+    if (rc == VARVE_OK && c->patrol != NULL) {
+        ask_patrol(c, &patrol, &watched, problems);
+        body.patrol = &patrol;
     }
     if (rc == VARVE_OK) {
         body.runs = going->list;

@@ -32,6 +32,7 @@ struct collector {
     struct ingest *ingest;     /* ingest/ingest.h */
     struct quotas *quotas;     /* ingest/quota.h */
     struct sched *sched;       /* sched/sched.h */
+    struct patrol *patrol;     /* jobs/patrol.h; NULL: none */
     struct registry *registry; /* session/registry.h: who is connected */
     const struct collector_options *options;
 };

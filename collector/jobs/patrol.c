@@ -1,0 +1,422 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "jobs/patrol.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "jobs/damage_walk.h"
+#include "store/pack.h"
+
+#define SAVE_NS     ((uint64_t)30 * 1000 * 1000 * 1000)
+#define IDLE_MS     1000u
+#define STATE_MAX   512u
+#define FILE_MAGIC  "varve-patrol-1"
+#define RATE_MIN    (1024u * 1024) /* a small store is done in an hour, not in a month */
+#define HITS_LOGGED 20u
+
+struct pack_ref {
+    struct pack_id id;
+    uint64_t size;
+};
+
+struct patrol {
+    struct chunk_store *cs;
+    struct catalog *catalog;
+    struct ingest *ing;
+    struct patrol_options options;
+    char *path;
+    struct cancel stop;
+    struct thread thread;
+    bool started;
+
+    struct mutex lock; /* state */
+    struct patrol_state state;
+
+    struct pack_id position; /* last pack that was looked at in this pass */
+    bool has_position;
+    uint64_t seen_damage; /* chunk_store_damage_found() at the last walk */
+};
+
+/* ---- the file ---- */
+
+static void
+save(struct patrol *p)
+{
+    struct varve_error err;
+    char text[STATE_MAX];
+    char object[PACK_OBJECT_NAME_SIZE] = "-";
+    int len;
+
+    if (p->path == NULL) {
+        return;
+    }
+    if (p->has_position) {
+        pack_object_name(&p->position, object);
+    }
+    len = snprintf(text, sizeof(text), "%s\n%" PRId64 "\n%" PRId64 "\n%s\n", FILE_MAGIC,
+                   p->state.pass_began_us, p->state.last_finished_us, object);
+    if (fs_write_durable(p->options.fs, p->path, text, (size_t)len, false, &err) != VARVE_OK) {
+        log_warn("verify", "the position could not be kept reason=%s", err.msg);
+    }
+}
+
+static void
+load(struct patrol *p)
+{
+    struct varve_error err;
+    char object[64] = "";
+    char magic[32] = "";
+    uint8_t *text = NULL;
+    int64_t began = 0;
+    int64_t finished = 0;
+    size_t len = 0;
+
+    if (p->path == NULL ||
+        fs_read_all(p->options.fs, p->path, STATE_MAX - 1, &text, &len, &err) != VARVE_OK) {
+        return;
+    }
+    {
+        char copy[STATE_MAX] = "";
+
+        memcpy(copy, text, len);
+        if (sscanf(copy, "%31s %" SCNd64 " %" SCNd64 " %63s", magic, &began, &finished, object) ==
+                4 &&
+            strcmp(magic, FILE_MAGIC) == 0) {
+            p->state.pass_began_us = began;
+            p->state.last_finished_us = finished;
+            p->has_position = pack_object_name_parse(&p->position, object);
+        }
+    }
+    free(text);
+}
+
+/* ---- naming what is hit ---- */
+
+struct naming {
+    struct patrol *p;
+    const struct point *last;
+    uint64_t points;
+    uint64_t hits;
+    uint64_t disks;
+    char first[200];
+};
+
+static bool
+is_newest(struct patrol *p, const struct point *point)
+{
+    struct point *newest = NULL;
+    bool same;
+
+    catalog_latest(p->catalog, &point->vm, &newest);
+    same = newest != NULL && newest->seq == point->seq;
+    point_unref(newest);
+    return same;
+}
+
+static bool
+on_hit(void *arg, const struct damage_hit *h)
+{
+    struct naming *n = arg;
+    char text[sizeof(n->first)];
+    char id[GUID_TEXT_SIZE];
+
+    guid_format(&h->point->id, id);
+    (void)snprintf(text, sizeof(text),
+                   "point %.8s of '%.40s', disk '%.40s', %" PRIu64 " bytes at %" PRIu64, id,
+                   h->point->vm_name, h->point->disks[h->disk].name, h->length, h->offset);
+    if (n->hits == 0) {
+        memcpy(n->first, text, sizeof(text));
+    }
+    if (n->hits < HITS_LOGGED) {
+        log_error("verify", "not readable: %s", text);
+    }
+    n->hits++;
+    n->points += n->last != h->point ? 1 : 0;
+    n->last = h->point;
+    if (n->p->ing != NULL && is_newest(n->p, h->point) &&
+        ingest_want_full(n->p->ing, &h->point->vm, &h->point->disks[h->disk].id)) {
+        n->disks++;
+        log_warn("verify", "the next run reads all of disk '%s' of '%s' again",
+                 h->point->disks[h->disk].name, h->point->vm_name);
+    }
+    return true;
+}
+
+static enum varve_err
+name_hits(struct patrol *p, struct varve_error *err)
+{
+    struct naming n = {.p = p};
+    struct point **points = NULL;
+    uint64_t found = chunk_store_damage_found(p->cs);
+    uint64_t damaged = 0;
+    size_t count = 0;
+    enum varve_err rc = catalog_list(p->catalog, NULL, &points, &count, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    rc = damage_walk(p->cs, points, count, on_hit, &n, &p->stop, err);
+    catalog_list_free(points, count);
+    if (rc == VARVE_OK) {
+        rc = chunk_store_count_damaged(p->cs, &damaged, err);
+    }
+    if (rc == VARVE_OK) {
+        p->seen_damage = found; /* reading nodes may have found more: then the walk is made again */
+        mutex_lock(&p->lock);
+        p->state.damaged = damaged;
+        p->state.points_hit = n.points;
+        p->state.disks_waiting = p->ing == NULL ? 0 : ingest_count_full(p->ing);
+        memcpy(p->state.first_hit, n.first, sizeof(n.first));
+        mutex_unlock(&p->lock);
+    }
+    return rc;
+}
+
+static void
+follow_up(struct patrol *p)
+{
+    struct varve_error err;
+
+    if (chunk_store_damage_found(p->cs) != p->seen_damage && name_hits(p, &err) != VARVE_OK &&
+        err.code != VARVE_ERR_CANCELLED) {
+        log_warn("verify", "the points that damage hits could not be found reason=%s", err.msg);
+    }
+}
+
+/* ---- a pass ---- */
+
+struct packs {
+    struct pack_ref *list;
+    size_t count;
+    size_t cap;
+    uint64_t bytes;
+    bool nomem;
+};
+
+static bool
+note_pack(void *arg, const struct pack_id *id, uint64_t size)
+{
+    struct packs *l = arg;
+
+    if (l->count == l->cap) {
+        size_t cap = l->cap == 0 ? 1024 : l->cap * 2;
+        struct pack_ref *q = realloc(l->list, cap * sizeof(*q));
+
+        if (q == NULL) {
+            l->nomem = true;
+            return false;
+        }
+        l->list = q;
+        l->cap = cap;
+    }
+    l->list[l->count++] = (struct pack_ref){.id = *id, .size = size};
+    l->bytes += size;
+    return true;
+}
+
+/* How long reading so many bytes shall take. */
+static uint64_t
+due_ms(const struct patrol *p, uint64_t bytes, uint64_t total)
+{
+    uint64_t rate = p->options.age_ms == 0 ? 0 : total / (p->options.age_ms / 1000 * 4 / 5 + 1);
+
+    rate = rate < RATE_MIN ? RATE_MIN : rate;
+    if (p->options.bytes_per_second > 0 && rate > p->options.bytes_per_second) {
+        rate = p->options.bytes_per_second; /* the operator's word counts before the target */
+    }
+    return bytes * 1000 / rate;
+}
+
+/* Reads the packs behind the position; waits in between unless hurry. */
+static enum varve_err
+read_packs(struct patrol *p, const struct packs *l, bool hurry, struct varve_error *err)
+{
+    uint64_t saved_ns = time_mono_ns();
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && i < l->count; i++) {
+        uint64_t began = time_mono_ns();
+        struct chunk_check check = {0};
+        uint64_t due;
+        uint64_t gone;
+
+        if (!p->has_position || memcmp(l->list[i].id.bytes, p->position.bytes, PACK_ID_SIZE) > 0) {
+            rc = chunk_store_check_pack(p->cs, &l->list[i].id, l->list[i].size, &check, err);
+            rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc; /* collected meanwhile */
+            p->position = l->list[i].id;
+            p->has_position = true;
+        } else {
+            began = 0;
+        }
+        mutex_lock(&p->lock);
+        p->state.bytes_done += l->list[i].size;
+        p->state.problems += check.problems;
+        mutex_unlock(&p->lock);
+        follow_up(p);
+        if (hurry || began == 0) {
+            continue;
+        }
+        if (time_mono_ns() - saved_ns > SAVE_NS) {
+            save(p);
+            saved_ns = time_mono_ns();
+        }
+        due = due_ms(p, l->list[i].size, l->bytes);
+        gone = (time_mono_ns() - began) / 1000000;
+        if (cancel_wait(&p->stop, due > gone ? (uint32_t)(due - gone) : 0)) {
+            return varve_error_set(err, VARVE_ERR_CANCELLED, "stopped");
+        }
+    }
+    return rc;
+}
+
+static enum varve_err
+pass(struct patrol *p, bool hurry, struct varve_error *err)
+{
+    struct packs l = {0};
+    enum varve_err rc = chunk_store_list_packs(p->cs, note_pack, &l, err);
+
+    if (rc == VARVE_OK && l.nomem) {
+        rc = varve_error_nomem(err);
+    }
+    if (rc == VARVE_OK) {
+        mutex_lock(&p->lock);
+        if (!p->has_position) {
+            p->state.pass_began_us = time_now_us();
+        }
+        p->state.running = true;
+        p->state.bytes_done = 0;
+        p->state.problems = 0;
+        p->state.bytes_total = l.bytes;
+        mutex_unlock(&p->lock);
+        rc = read_packs(p, &l, hurry, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = name_hits(p, err);
+    }
+    mutex_lock(&p->lock);
+    p->state.running = false;
+    if (rc == VARVE_OK) {
+        p->has_position = false;
+        p->state.last_finished_us = time_now_us();
+    }
+    mutex_unlock(&p->lock);
+    save(p);
+    free(l.list);
+    return rc;
+}
+
+static bool
+pass_is_due(struct patrol *p)
+{
+    int64_t wait_us = (int64_t)p->options.age_ms * 1000 * 4 / 5;
+
+    /* A clock that was set back makes the next pass early, never late. */
+    return p->options.age_ms > 0 && (p->has_position || p->state.last_finished_us == 0 ||
+                                     time_now_us() - p->state.pass_began_us >= wait_us ||
+                                     time_now_us() < p->state.pass_began_us);
+}
+
+static void
+patrol_main(void *arg)
+{
+    struct patrol *p = arg;
+    struct varve_error err;
+
+    if (name_hits(p, &err) != VARVE_OK) {
+        log_warn("verify", "looking for what is missing failed reason=%s", err.msg);
+    }
+    while (!cancel_wait(&p->stop, IDLE_MS)) {
+        follow_up(p);
+        if (pass_is_due(p) && pass(p, false, &err) != VARVE_OK && err.code != VARVE_ERR_CANCELLED) {
+            log_warn("verify", "a pass over the store was cut off reason=%s", err.msg);
+            (void)cancel_wait(&p->stop, 60 * IDLE_MS);
+        }
+    }
+}
+
+/* ---- open and close ---- */
+
+static void
+init(struct patrol *p, struct chunk_store *cs, struct catalog *catalog, struct ingest *ing)
+{
+    p->cs = cs;
+    p->catalog = catalog;
+    p->ing = ing;
+    mutex_init(&p->lock);
+    cancel_init(&p->stop);
+}
+
+enum varve_err
+patrol_new(struct patrol **out, struct chunk_store *cs, struct catalog *catalog, struct ingest *ing,
+           const struct patrol_options *options, struct varve_error *err)
+{
+    struct patrol *p = calloc(1, sizeof(*p));
+    enum varve_err rc = VARVE_OK;
+
+    if (p == NULL) {
+        return varve_error_nomem(err);
+    }
+    init(p, cs, catalog, ing);
+    p->options = *options;
+    if (options->path != NULL) {
+        p->path = strdup(options->path);
+        rc = p->path == NULL ? varve_error_nomem(err) : VARVE_OK;
+    }
+    if (rc == VARVE_OK) {
+        load(p);
+        rc = thread_start(&p->thread, "patrol", patrol_main, p, err);
+        p->started = rc == VARVE_OK;
+    }
+    if (rc != VARVE_OK) {
+        patrol_free(p);
+        return rc;
+    }
+    *out = p;
+    return VARVE_OK;
+}
+
+void
+patrol_free(struct patrol *p)
+{
+    if (p == NULL) {
+        return;
+    }
+    if (p->started) {
+        cancel_set(&p->stop);
+        thread_join(&p->thread);
+    }
+    cancel_destroy(&p->stop);
+    mutex_destroy(&p->lock);
+    free(p->path);
+    free(p);
+}
+
+void
+patrol_state(struct patrol *p, struct patrol_state *out)
+{
+    mutex_lock(&p->lock);
+    *out = p->state;
+    mutex_unlock(&p->lock);
+    out->disks_waiting = p->ing == NULL ? 0 : ingest_count_full(p->ing);
+}
+
+enum varve_err
+patrol_pass(struct chunk_store *cs, struct catalog *catalog, struct ingest *ing,
+            struct patrol_state *out, struct varve_error *err)
+{
+    struct patrol *p = calloc(1, sizeof(*p));
+    enum varve_err rc;
+
+    if (p == NULL) {
+        return varve_error_nomem(err);
+    }
+    init(p, cs, catalog, ing);
+    rc = pass(p, true, err);
+    patrol_state(p, out);
+    patrol_free(p);
+    return rc;
+}

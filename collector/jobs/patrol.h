@@ -1,0 +1,62 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_JOBS_PATROL_H
+#define VARVE_JOBS_PATROL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "base/error.h"
+#include "catalog/catalog.h"
+#include "ingest/ingest.h"
+#include "store/chunk_store.h"
+
+/*
+ * The store looked over in the background, again and again: each pack read from its first byte to its last,
+ * every record opened and hashed (chunk_store_check_pack()).  A pass takes four fifths of the age target, or
+ * less where the store is small: nothing stays unlooked at for longer than the target.
+ *
+ * What is found is set aside by the store.  Then, and at the start and the end of every pass, the manifests are
+ * walked (damage_walk.h): the points that are hit are named in the log and in patrol_state(), and the disks whose
+ * newest point is hit are read as a whole by their next run (ingest_want_full()), which sends what is missing.
+ *
+ * The position is kept in a file, so that a restart goes on where the last process was.  The file is worth
+ * nothing: without it a pass begins anew.
+ *
+ * Threads: patrol_state() from any.
+ */
+struct patrol;
+
+struct patrol_options {
+    struct fs *fs;
+    const char *path; /* of the file; NULL: none */
+    uint64_t age_ms;  /* target; 0: no patrol runs, only damage that others meet is followed up */
+    uint64_t bytes_per_second; /* at most; 0: as the target wants */
+};
+
+struct patrol_state {
+    bool running;
+    int64_t pass_began_us;    /* 0: none yet */
+    int64_t last_finished_us; /* 0: never */
+    uint64_t bytes_done;      /* of this pass, stored bytes */
+    uint64_t bytes_total;
+    uint64_t problems; /* found in this pass */
+    uint64_t damaged;  /* records set aside and not healed */
+    uint64_t points_hit;
+    uint64_t disks_waiting; /* for a run that reads all of them */
+    char first_hit[200];    /* "point 1f2e... of 'web', disk 'data.vhdx', 64 KiB at 1048576" */
+};
+
+/* ing may be NULL: nobody is asked to read again. */
+VARVE_CHECK enum varve_err patrol_new(struct patrol **out, struct chunk_store *cs,
+                                      struct catalog *catalog, struct ingest *ing,
+                                      const struct patrol_options *options,
+                                      struct varve_error *err);
+void patrol_free(struct patrol *p); /* NULL is fine */
+void patrol_state(struct patrol *p, struct patrol_state *out);
+
+/* For tests: one whole pass on the calling thread, without waiting; not beside a running one. */
+VARVE_CHECK enum varve_err patrol_pass(struct chunk_store *cs, struct catalog *catalog,
+                                       struct ingest *ing, struct patrol_state *out,
+                                       struct varve_error *err);
+
+#endif
