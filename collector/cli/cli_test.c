@@ -265,7 +265,7 @@ help_describes_every_command(void **state)
     release(&r);
     run(&r, f, "varve restore --help");
     assert_int_equal(r.code, 0);
-    assert_non_null(strstr(r.out, "--format vhdx|raw|chain"));
+    assert_non_null(strstr(r.out, "--format vhdx|vhdx-fixed|vhd|raw|chain"));
     release(&r);
     run(&r, f, "varve help nosuch");
     assert_int_equal(r.code, 2);

@@ -47,6 +47,8 @@ parse_format(const char *text, Varve__V1__RestoreFormat *out, struct varve_error
         {"vhdx", VARVE__V1__RESTORE_FORMAT__RESTORE_VHDX},
         {"raw", VARVE__V1__RESTORE_FORMAT__RESTORE_RAW},
         {"chain", VARVE__V1__RESTORE_FORMAT__RESTORE_CHAIN},
+        {"vhdx-fixed", VARVE__V1__RESTORE_FORMAT__RESTORE_VHDX_FIXED},
+        {"vhd", VARVE__V1__RESTORE_FORMAT__RESTORE_VHD},
     };
 
     for (size_t i = 0; i < sizeof(formats) / sizeof(formats[0]); i++) {
@@ -55,8 +57,9 @@ parse_format(const char *text, Varve__V1__RestoreFormat *out, struct varve_error
             return VARVE_OK;
         }
     }
-    return varve_error_set(err, VARVE_ERR_INVALID,
-                           "'%.64s' is not a format of --format: choose vhdx, raw or chain", text);
+    return varve_error_set(
+        err, VARVE_ERR_INVALID,
+        "'%.64s' is not a format of --format: choose vhdx, vhdx-fixed, vhd, raw or chain", text);
 }
 
 /* ---- the plan, as the collector tells it ---- */

@@ -68,7 +68,7 @@ what_is_wrong_is_named_with_the_way_out(void **state)
         {"restore --fromat raw a b",
          "unknown option '--fromat': did you mean '--format'? See 'varve help restore'"},
         {"vm list --json=yes", "option '--json' takes no value"},
-        {"restore a b --format", "option '--format' needs a value: vhdx|raw|chain"},
+        {"restore a b --format", "option '--format' needs a value: vhdx|vhdx-fixed|vhd|raw|chain"},
         {"vm list extra", "'vm list' takes no 'extra': see 'varve help vm list'"},
         {"restore a", "'restore' needs POINT TO: see 'varve help restore'"},
         {"point show", "'point show' needs POINT: see 'varve help point show'"},

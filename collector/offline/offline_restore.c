@@ -252,26 +252,23 @@ enum varve_err
 offline_restore(struct offline_store *o, const char *selector, const char *format, const char *base,
                 const struct offline_sink *sink, struct cancel *cancel, struct varve_error *err)
 {
-    static const char *const formats[] = {"", "vhdx", "raw", "chain"};
     struct assembly *a = NULL;
     struct point *point = NULL;
     struct point *first = NULL;
-    unsigned f = 1;
+    enum assembly_format f = ASSEMBLY_VHDX;
     enum varve_err rc;
 
-    while (f <= ASSEMBLY_CHAIN && strcmp(formats[f], format) != 0) {
-        f++;
-    }
-    if (f > ASSEMBLY_CHAIN) {
-        return varve_error_set(err, VARVE_ERR_INVALID,
-                               "'%.64s' is not a format: choose vhdx, raw or chain", format);
+    if (!assembly_format_parse(&f, format)) {
+        return varve_error_set(
+            err, VARVE_ERR_INVALID,
+            "'%.64s' is not a format: choose vhdx, vhdx-fixed, vhd, raw or chain", format);
     }
     rc = catalog_select(o->catalog, selector, &point, err);
     if (rc == VARVE_OK && base != NULL) {
         rc = catalog_select(o->catalog, base, &first, err);
     }
     if (rc == VARVE_OK) {
-        rc = assembly_open(&a, o->chunks, o->catalog, point, (enum assembly_format)f, first, err);
+        rc = assembly_open(&a, o->chunks, o->catalog, point, f, first, err);
     }
     if (rc == VARVE_OK) {
         rc = extract_all(a, point, sink, cancel, err);

@@ -19,11 +19,26 @@
 #define NOTE_MAX             512u
 #define DIFF_NAMES_AT_A_TIME 512u
 
-static enum varve_err add_note(struct assembly *a, struct varve_error *err, const char *fmt, ...)
-    VARVE_PRINTF(3, 4);
+static const char *const formats[] = {
+    [ASSEMBLY_VHDX] = "vhdx",   [ASSEMBLY_RAW] = "raw",
+    [ASSEMBLY_CHAIN] = "chain", [ASSEMBLY_VHDX_FIXED] = "vhdx-fixed",
+    [ASSEMBLY_VHD] = "vhd",
+};
 
-static enum varve_err
-add_note(struct assembly *a, struct varve_error *err, const char *fmt, ...)
+bool
+assembly_format_parse(enum assembly_format *out, const char *text)
+{
+    for (size_t i = 1; i < sizeof(formats) / sizeof(formats[0]); i++) {
+        if (strcmp(formats[i], text) == 0) {
+            *out = (enum assembly_format)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+enum varve_err
+assembly_note(struct assembly *a, struct varve_error *err, const char *fmt, ...)
 {
     char **notes = realloc(a->notes, (a->note_count + 1) * sizeof(*notes));
     char *note = malloc(NOTE_MAX);
@@ -52,8 +67,8 @@ random_guid(struct guid *out)
     guid_from_random(out, random);
 }
 
-static struct vfile *
-add_file(struct assembly *a, struct varve_error *err)
+struct vfile *
+assembly_add_file(struct assembly *a, struct varve_error *err)
 {
     struct vfile *files = realloc(a->files, (a->file_count + 1) * sizeof(*files));
 
@@ -63,6 +78,7 @@ add_file(struct assembly *a, struct varve_error *err)
     }
     a->files = files;
     memset(&files[a->file_count], 0, sizeof(*files));
+    files[a->file_count].info.parent = ASSEMBLY_NO_FILE;
     return &files[a->file_count++];
 }
 
@@ -88,7 +104,7 @@ plan_run(struct collect *c, uint64_t first, uint64_t count, struct varve_error *
     if (length > c->disk_size - offset) {
         length = c->disk_size - offset;
     }
-    return vhdx_plan_add(c->file->plan, offset, length, err);
+    return disk_plan_add(c->file->plan, offset, length, err);
 }
 
 /* manifest_walk_data(): a whole disk. */
@@ -187,14 +203,14 @@ set_bytes(const struct assembly *a, const struct chunk_set *s, uint64_t disk_siz
 }
 
 static uint64_t
-meta_bytes(const struct vhdx_plan *p)
+meta_bytes(const struct disk_plan *p)
 {
-    uint64_t size = vhdx_plan_file_size(p);
+    uint64_t size = disk_plan_file_size(p);
     uint64_t bytes = 0;
     struct vhdx_segment s;
 
     for (uint64_t off = 0; off < size; off += s.length) {
-        vhdx_plan_segment(p, off, &s);
+        disk_plan_segment(p, off, &s);
         bytes += s.kind == VHDX_SEGMENT_META ? s.length : 0;
     }
     return bytes;
@@ -211,36 +227,32 @@ check_disk(const struct assembly *a, const struct point_disk *d, struct varve_er
     return VARVE_OK;
 }
 
-struct link {
-    const struct point_disk *parent; /* NULL: this file is a base */
-    const char *parent_name;
-    struct guid parent_guid; /* DataWriteGuid */
-};
-
 static enum varve_err
-plan_vhdx(struct vfile *f, const struct point_disk *identity, const struct link *link,
-          struct guid *data_write_guid, struct varve_error *err)
+plan_disk(struct vfile *f, enum disk_format format, const struct point_disk *identity,
+          const struct chain_link *link, struct guid *data_write_guid, struct varve_error *err)
 {
     const struct point_disk *d = f->info.disk;
-    struct vhdx_params params = {.virtual_size = d->size};
+    struct disk_params all = {.format = format, .created_us = f->info.point->frozen_at_us};
+    struct vhdx_params *params = &all.disk;
     char *relative = NULL;
     enum varve_err rc;
 
-    params.logical_sector = d->logical_sector == 0 ? SECTOR_DEFAULT : d->logical_sector;
-    params.physical_sector = d->physical_sector == 0 ? SECTOR_PHYSICAL : d->physical_sector;
+    params->virtual_size = d->size;
+    params->logical_sector = d->logical_sector == 0 ? SECTOR_DEFAULT : d->logical_sector;
+    params->physical_sector = d->physical_sector == 0 ? SECTOR_PHYSICAL : d->physical_sector;
     /* Along a chain sector sizes and the SCSI identity are one. */
-    params.disk_id = identity->page83;
-    if (guid_is_zero(&params.disk_id)) {
-        params.disk_id = identity->id;
+    params->disk_id = identity->page83;
+    if (guid_is_zero(&params->disk_id)) {
+        params->disk_id = identity->id;
     }
     random_guid(data_write_guid);
-    params.data_write_guid = *data_write_guid;
-    random_guid(&params.file_write_guid);
+    params->data_write_guid = *data_write_guid;
+    random_guid(&params->file_write_guid);
     if (link->parent == NULL) {
-        params.block_size = BLOCK_DEFAULT;
+        params->block_size = BLOCK_DEFAULT;
         if (is_power_of_two_u64(d->block_size) && d->block_size >= BLOCK_MIN &&
             d->block_size <= BLOCK_MAX) {
-            params.block_size = d->block_size;
+            params->block_size = d->block_size;
         }
     } else {
         size_t size = strlen(link->parent_name) + sizeof(".\\");
@@ -250,21 +262,22 @@ plan_vhdx(struct vfile *f, const struct point_disk *identity, const struct link 
             return varve_error_nomem(err);
         }
         (void)snprintf(relative, size, ".\\%s", link->parent_name);
-        params.parent.present = true;
-        params.parent.linkage = link->parent_guid;
-        params.parent.relative_path = relative;
-        params.parent.absolute_path = link->parent_name;
+        params->parent.present = true;
+        params->parent.linkage = link->parent_guid;
+        params->parent.relative_path = relative;
+        params->parent.absolute_path = link->parent_name;
     }
-    rc = vhdx_plan_new(&f->plan, &params, err);
+    rc = disk_plan_new(&f->plan, &all, err);
     free(relative);
     return rc;
 }
 
-/* Fills in a file whose name, point and disk are set. */
-static enum varve_err
-plan_disk_file(struct assembly *a, struct vfile *f, bool vhdx, const struct point_disk *identity,
-               const struct link *link, struct guid *data_write_guid, struct varve_error *err)
+enum varve_err
+assembly_plan_file(struct assembly *a, struct vfile *f, enum disk_format format,
+                   const struct point_disk *identity, const struct chain_link *link,
+                   struct guid *data_write_guid, struct varve_error *err)
 {
+    bool planned = format != DISK_RAW;
     const struct point_disk *d = f->info.disk;
     enum varve_err rc;
 
@@ -273,28 +286,28 @@ plan_disk_file(struct assembly *a, struct vfile *f, bool vhdx, const struct poin
         return rc;
     }
     chunk_set_init(&f->data, d->root.chunk_count);
-    if (vhdx) {
-        rc = plan_vhdx(f, identity, link, data_write_guid, err);
+    if (planned) {
+        rc = plan_disk(f, format, identity, link, data_write_guid, err);
         if (rc != VARVE_OK) {
             return rc;
         }
     }
     rc = link->parent == NULL ? collect_data(a, f, err) : collect_changed(a, f, link->parent, err);
-    if (rc == VARVE_OK && vhdx) {
-        rc = vhdx_plan_seal(f->plan, err);
+    if (rc == VARVE_OK && planned) {
+        rc = disk_plan_seal(f->plan, err);
     }
     if (rc != VARVE_OK) {
         return rc;
     }
-    f->info.size = vhdx ? vhdx_plan_file_size(f->plan) : d->size;
-    f->info.data_bytes = set_bytes(a, &f->data, d->size) + (vhdx ? meta_bytes(f->plan) : 0);
+    f->info.size = planned ? disk_plan_file_size(f->plan) : d->size;
+    f->info.data_bytes = set_bytes(a, &f->data, d->size) + (planned ? meta_bytes(f->plan) : 0);
     return VARVE_OK;
 }
 
 /* ---- one disk ---- */
 
-static const struct point_disk *
-find_disk(const struct point *p, const struct guid *id)
+const struct point_disk *
+assembly_find_disk(const struct point *p, const struct guid *id)
 {
     for (size_t i = 0; i < p->disk_count; i++) {
         if (guid_equal(&p->disks[i].id, id)) {
@@ -304,93 +317,20 @@ find_disk(const struct point *p, const struct guid *id)
     return NULL;
 }
 
-static void
-disk_stem(const struct point_disk *d, char out[NAMES_PART_MAX + 1])
+void
+assembly_disk_stem(const struct point_disk *d, char out[NAMES_PART_MAX + 1])
 {
     names_clean_part(d->name, strlen(d->name), "disk", out);
     names_strip_suffix(out);
 }
 
-/* The index in a->points where the chain of disk d (of the last point) starts. */
 static enum varve_err
-find_chain_start(struct assembly *a, const struct point_disk *d, size_t *out,
-                 struct varve_error *err)
+add_single(struct assembly *a, struct names *names, const struct point_disk *d,
+           enum disk_format format, const char *suffix, struct varve_error *err)
 {
-    size_t at = a->point_count - 1;
-
-    while (at > 0) {
-        const struct point *older = a->points[at - 1];
-        const struct point_disk *was = find_disk(older, &d->id);
-        const char *what = was == NULL            ? "is not in the point before"
-                           : was->size != d->size ? "was resized after the point before"
-                           : was->logical_sector != d->logical_sector
-                               ? "had another sector size in the point before"
-                               : NULL;
-        char id[GUID_TEXT_SIZE];
-
-        if (what != NULL) {
-            guid_format(&a->points[at]->id, id);
-            *out = at;
-            return add_note(a, err, "disk '%s' %s: its chain starts at point %.8s", d->name, what,
-                            id);
-        }
-        at--;
-    }
-    *out = at;
-    return VARVE_OK;
-}
-
-static enum varve_err
-add_chain(struct assembly *a, struct names *names, const struct point_disk *d,
-          struct varve_error *err)
-{
+    const struct chain_link link = {.parent = NULL};
     char stem[NAMES_PART_MAX + 1];
-    struct guid guid;
-    struct link link = {.parent = NULL};
-    size_t start;
-    enum varve_err rc;
-
-    rc = find_chain_start(a, d, &start, err);
-    disk_stem(d, stem);
-    for (size_t i = start; rc == VARVE_OK && i < a->point_count; i++) {
-        struct vfile *f = add_file(a, err);
-
-        if (f == NULL) {
-            return VARVE_ERR_NOMEM;
-        }
-        f->info.point = a->points[i];
-        f->info.disk = find_disk(a->points[i], &d->id);
-        if (link.parent == NULL) {
-            rc = names_unique(names, "", stem, ".vhdx", &f->name, err);
-            if (rc == VARVE_OK) {
-                (void)snprintf(stem, sizeof(stem), "%s", f->name);
-                names_strip_suffix(stem); /* children follow the name really given */
-            }
-        } else {
-            char id[GUID_TEXT_SIZE];
-            char suffix[GUID_TEXT_SIZE + 8];
-
-            guid_format_upper(&a->points[i]->id, id);
-            (void)snprintf(suffix, sizeof(suffix), "_%s.avhdx", id);
-            rc = names_unique(names, "", stem, suffix, &f->name, err);
-        }
-        if (rc == VARVE_OK) {
-            rc = plan_disk_file(a, f, true, d, &link, &guid, err);
-        }
-        link.parent = f->info.disk;
-        link.parent_name = f->name;
-        link.parent_guid = guid;
-    }
-    return rc;
-}
-
-static enum varve_err
-add_single(struct assembly *a, struct names *names, const struct point_disk *d, bool vhdx,
-           struct varve_error *err)
-{
-    const struct link link = {.parent = NULL};
-    char stem[NAMES_PART_MAX + 1];
-    struct vfile *f = add_file(a, err);
+    struct vfile *f = assembly_add_file(a, err);
     struct guid guid;
     enum varve_err rc;
 
@@ -399,10 +339,10 @@ add_single(struct assembly *a, struct names *names, const struct point_disk *d, 
     }
     f->info.point = a->points[a->point_count - 1];
     f->info.disk = d;
-    disk_stem(d, stem);
-    rc = names_unique(names, "", stem, vhdx ? ".vhdx" : ".raw", &f->name, err);
+    assembly_disk_stem(d, stem);
+    rc = names_unique(names, "", stem, suffix, &f->name, err);
     if (rc == VARVE_OK) {
-        rc = plan_disk_file(a, f, vhdx, d, &link, &guid, err);
+        rc = assembly_plan_file(a, f, format, d, &link, &guid, err);
     }
     return rc;
 }
@@ -411,7 +351,7 @@ static enum varve_err
 add_config(struct assembly *a, struct names *names, const struct point_file *config,
            struct varve_error *err)
 {
-    struct vfile *f = add_file(a, err);
+    struct vfile *f = assembly_add_file(a, err);
 
     if (f == NULL) {
         return VARVE_ERR_NOMEM;
@@ -425,8 +365,8 @@ add_config(struct assembly *a, struct names *names, const struct point_file *con
 
 /* ---- the points of a restore ---- */
 
-static enum varve_err
-keep_point(struct assembly *a, struct point *p, struct varve_error *err)
+enum varve_err
+assembly_keep_point(struct assembly *a, struct point *p, struct varve_error *err)
 {
     struct point **points = realloc(a->points, (a->point_count + 1) * sizeof(struct point *));
 
@@ -437,56 +377,6 @@ keep_point(struct assembly *a, struct point *p, struct varve_error *err)
     point_ref(p);
     points[a->point_count++] = p;
     return VARVE_OK;
-}
-
-/* Oldest first: from base (or the oldest) to last. */
-static enum varve_err
-choose_chain_points(struct assembly *a, struct catalog *catalog, struct point *last,
-                    const struct point *base, struct varve_error *err)
-{
-    struct point **all = NULL; /* newest first */
-    size_t count = 0;
-    size_t newest = 0;
-    size_t end;
-    enum varve_err rc;
-
-    if (base != NULL && (!guid_equal(&base->vm, &last->vm) || base->seq > last->seq)) {
-        return varve_error_set(
-            err, VARVE_ERR_INVALID,
-            "the base of a chain must be the point itself or an older one of the "
-            "same vm");
-    }
-    rc = catalog_list(catalog, &last->vm, &all, &count, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    while (newest < count && all[newest]->seq > last->seq) {
-        newest++;
-    }
-    end = newest;
-    while (end < count && (base == NULL || all[end]->seq >= base->seq)) {
-        end++;
-    }
-    if (end - newest > ASSEMBLY_CHAIN_MAX && base != NULL) {
-        rc = varve_error_set(err, VARVE_ERR_LIMIT,
-                             "a chain of %zu files would be longer than %u: choose a later base",
-                             end - newest, ASSEMBLY_CHAIN_MAX);
-        goto out;
-    }
-    if (end - newest > ASSEMBLY_CHAIN_MAX) {
-        end = newest + ASSEMBLY_CHAIN_MAX;
-        rc = add_note(a, err, "a chain has at most %u files: older points were left out",
-                      ASSEMBLY_CHAIN_MAX);
-    }
-    while (rc == VARVE_OK && end > newest) {
-        rc = keep_point(a, all[--end], err);
-    }
-    if (rc == VARVE_OK && a->point_count == 0) {
-        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the point is no longer listed");
-    }
-out:
-    catalog_list_free(all, count);
-    return rc;
 }
 
 /* The catalog keeps points without the bytes of their configuration files. */
@@ -505,7 +395,27 @@ load_last(struct assembly *a, struct catalog *catalog, struct varve_error *err)
 }
 
 static enum varve_err
-build(struct assembly *a, enum assembly_format format, struct varve_error *err)
+add_disk(struct assembly *a, struct names *names, const struct point_disk *d,
+         enum assembly_format format, bool from_first, struct varve_error *err)
+{
+    switch (format) {
+    case ASSEMBLY_VHDX:
+        return add_single(a, names, d, DISK_VHDX, ".vhdx", err);
+    case ASSEMBLY_RAW:
+        return add_single(a, names, d, DISK_RAW, ".raw", err);
+    case ASSEMBLY_CHAIN:
+        return assembly_add_chain(a, names, d, from_first, err);
+    case ASSEMBLY_VHDX_FIXED:
+        return add_single(a, names, d, DISK_VHDX_FIXED, ".vhdx", err);
+    case ASSEMBLY_VHD:
+        return add_single(a, names, d, DISK_VHD, ".vhd", err);
+    }
+    return varve_error_set(err, VARVE_ERR_INVALID, "there is no format %d", (int)format);
+}
+
+/* from_first: the operator named the first point of a chain. */
+static enum varve_err
+build(struct assembly *a, enum assembly_format format, bool from_first, struct varve_error *err)
 {
     const struct point *last = a->points[a->point_count - 1];
     struct names names;
@@ -515,8 +425,7 @@ build(struct assembly *a, enum assembly_format format, struct varve_error *err)
     for (size_t i = 0; rc == VARVE_OK && i < last->disk_count; i++) {
         const struct point_disk *d = &last->disks[i];
 
-        rc = format == ASSEMBLY_CHAIN ? add_chain(a, &names, d, err)
-                                      : add_single(a, &names, d, format == ASSEMBLY_VHDX, err);
+        rc = add_disk(a, &names, d, format, from_first, err);
         if (rc != VARVE_OK) {
             rc = varve_error_prefix(err, "disk '%s'", d->name);
         }
@@ -550,17 +459,17 @@ assembly_open(struct assembly **out, struct chunk_store *cs, struct catalog *cat
         return rc;
     }
     if (format == ASSEMBLY_CHAIN) {
-        rc = choose_chain_points(a, catalog, point, base, err);
+        rc = assembly_chain_points(a, catalog, point, base, err);
     } else if (base != NULL) {
         rc = varve_error_set(err, VARVE_ERR_INVALID, "only a chain has a base point");
     } else {
-        rc = keep_point(a, point, err);
+        rc = assembly_keep_point(a, point, err);
     }
     if (rc == VARVE_OK) {
         rc = load_last(a, catalog, err);
     }
     if (rc == VARVE_OK) {
-        rc = build(a, format, err);
+        rc = build(a, format, base != NULL, err);
     }
     if (rc != VARVE_OK) {
         assembly_close(a);
@@ -580,7 +489,7 @@ assembly_close(struct assembly *a)
         manifest_reader_free(a->idle[i].reader);
     }
     for (size_t i = 0; i < a->file_count; i++) {
-        vhdx_plan_free(a->files[i].plan);
+        disk_plan_free(a->files[i].plan);
         chunk_set_release(&a->files[i].data);
         free(a->files[i].name);
     }

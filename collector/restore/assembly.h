@@ -20,10 +20,13 @@
  * anywhere; a restore, a stream or a mount are readers of the same thing.
  *
  *   vhdx   one dynamic VHDX per disk
+ *   vhdx-fixed, vhd  one fixed VHDX, or dynamic VHD, per disk
  *   raw    one raw image per disk
  *   chain  per disk a dynamic VHDX of an older point and, for each later point up to the wanted one,
  *          a differencing VHDX that holds what differs.  Base and children lie in one folder; each
  *          child names its parent as ".\name" and by the DataWriteGuid given to it in this assembly.
+ *          Windows wants one size along a chain: at a point at which a disk has another one than in the
+ *          point before, a new chain starts, and a note says so.
  *
  * The configuration files of the (last) point lie under "config/".
  *
@@ -41,7 +44,18 @@
 #define ASSEMBLY_CHAIN_MAX   99u /* files of a chain: vhdimount numbers them with two digits */
 #define ASSEMBLY_EXTENTS_MAX (8u * 1024 * 1024)
 
-enum assembly_format { ASSEMBLY_VHDX = 1, ASSEMBLY_RAW = 2, ASSEMBLY_CHAIN = 3 };
+#define ASSEMBLY_NO_FILE SIZE_MAX
+
+enum assembly_format {
+    ASSEMBLY_VHDX = 1,
+    ASSEMBLY_RAW = 2,
+    ASSEMBLY_CHAIN = 3,
+    ASSEMBLY_VHDX_FIXED = 4,
+    ASSEMBLY_VHD = 5
+};
+
+/* "vhdx", "raw", "chain", "vhdx-fixed", "vhd"; false: none of them. */
+bool assembly_format_parse(enum assembly_format *out, const char *text);
 
 struct assembly;
 
@@ -51,10 +65,12 @@ struct assembly_file {
     uint64_t data_bytes; /* of them not holes */
     const struct point *point;
     const struct point_disk *disk; /* NULL: a configuration file */
+    size_t parent; /* a child of a chain: the number of its parent; ASSEMBLY_NO_FILE */
 };
 
 /* cs must outlive the assembly; catalog is used by this call only.  base: first point of a chain,
- * NULL for the oldest that fits; must be NULL for other formats. */
+ * all of whose points are then given; NULL for the oldest from which each disk can be one chain; must be
+ * NULL for other formats. */
 VARVE_CHECK enum varve_err assembly_open(struct assembly **out, struct chunk_store *cs,
                                          struct catalog *catalog, struct point *point,
                                          enum assembly_format format, struct point *base,

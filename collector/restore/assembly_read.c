@@ -166,23 +166,9 @@ out:
 
 /* ---- files ---- */
 
-/* What stands at off in a VHDX, cut at the end of the disk. */
-static void
-get_segment(const struct vfile *f, uint64_t off, struct vhdx_segment *s)
-{
-    uint64_t disk_size = f->info.disk->size;
-
-    vhdx_plan_segment(f->plan, off, s);
-    if (s->kind == VHDX_SEGMENT_DISK && s->disk_offset >= disk_size) {
-        s->kind = VHDX_SEGMENT_ZERO;
-    } else if (s->kind == VHDX_SEGMENT_DISK && s->length > disk_size - s->disk_offset) {
-        s->length = disk_size - s->disk_offset;
-    }
-}
-
 static enum varve_err
-read_vhdx(struct assembly *a, const struct vfile *f, uint64_t off, size_t len,
-          struct assembly_data *d, struct varve_error *err)
+read_planned(struct assembly *a, const struct vfile *f, uint64_t off, size_t len,
+             struct assembly_data *d, struct varve_error *err)
 {
     enum varve_err rc = VARVE_OK;
 
@@ -190,11 +176,11 @@ read_vhdx(struct assembly *a, const struct vfile *f, uint64_t off, size_t len,
         struct vhdx_segment s;
         size_t n;
 
-        get_segment(f, off, &s);
+        disk_plan_segment(f->plan, off, &s);
         n = s.length < len ? (size_t)s.length : len;
         switch (s.kind) {
         case VHDX_SEGMENT_META:
-            vhdx_plan_meta(f->plan, off, emit_bytes(d, n), n);
+            disk_plan_meta(f->plan, off, emit_bytes(d, n), n);
             break;
         case VHDX_SEGMENT_DISK:
             rc = emit_disk(a, f, s.disk_offset, n, d, err);
@@ -247,8 +233,8 @@ assembly_read(struct assembly *a, size_t file, uint64_t off, size_t len, struct 
         memcpy(emit_bytes(out, len), f->config->data + off, len);
         return VARVE_OK;
     }
-    rc =
-        f->plan == NULL ? emit_disk(a, f, off, len, out, err) : read_vhdx(a, f, off, len, out, err);
+    rc = f->plan == NULL ? emit_disk(a, f, off, len, out, err)
+                         : read_planned(a, f, off, len, out, err);
     if (rc != VARVE_OK) {
         return varve_error_prefix(err, "'%s'", f->name);
     }
@@ -336,7 +322,7 @@ assembly_map(struct assembly *a, size_t file, uint64_t off, struct assembly_stre
         struct vhdx_segment seg;
         uint64_t done;
 
-        get_segment(f, off, &seg);
+        disk_plan_segment(f->plan, off, &seg);
         done = off + seg.length;
         if (seg.kind == VHDX_SEGMENT_META) {
             room = add_stretch(&s, off, seg.length);

@@ -148,6 +148,12 @@ plan(const struct collector *c, const Varve__V1__RestoreOpen *req, struct assemb
     case VARVE__V1__RESTORE_FORMAT__RESTORE_CHAIN:
         format = ASSEMBLY_CHAIN;
         break;
+    case VARVE__V1__RESTORE_FORMAT__RESTORE_VHDX_FIXED:
+        format = ASSEMBLY_VHDX_FIXED;
+        break;
+    case VARVE__V1__RESTORE_FORMAT__RESTORE_VHD:
+        format = ASSEMBLY_VHD;
+        break;
     default:
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED, "restore format %d is not known here",
                                (int)req->format);
