@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ingest/quota.h"
+#include "ingest/quota_internal.h"
 
 #include <inttypes.h>
 #include <stdio.h>
@@ -8,42 +8,12 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "os/thread.h"
-#include "state/run_info.h"
 
 /* What a crash of the collector may forget of a day's bytes. */
 #define SAVE_EVERY ((uint64_t)256 << 20)
 
-#define DAY_US ((int64_t)24 * 3600 * 1000000)
-
-struct usage {
-    struct quota_usage row;
-    uint64_t unsaved;
-};
-
-struct quota_run {
-    struct quotas *q;
-    struct quota_run *next;
-    struct guid host;
-    struct guid tenant;
-    struct guid vm;
-    char host_name[RUN_NAME_SIZE];
-    char tenant_name[RUN_NAME_SIZE];
-    uint64_t logical;
-    uint64_t taken; /* and not published */
-};
-
-struct quotas {
-    struct state *st;
-    struct catalog *catalog;
-    struct mutex lock; /* all below; held while st and catalog are called, which call nobody */
-    struct quota *limits;
-    size_t limit_count;
-    struct usage *usage;
-    size_t usage_count;
-    size_t usage_cap;
-    struct quota_run *runs;
-};
+/* How much a run may take before the points are looked at again; deleting some makes room. */
+#define LOOK_EVERY ((uint64_t)64 << 20)
 
 /* ---- tables ---- */
 
@@ -95,121 +65,6 @@ save_locked(struct quotas *q, struct usage *u)
     }
 }
 
-static int64_t
-today(void)
-{
-    return time_now_us() / DAY_US;
-}
-
-static bool
-concerns(enum quota_scope scope, const struct guid *id, const struct guid *host,
-         const struct guid *tenant)
-{
-    return guid_equal(id, scope == QUOTA_HOST ? host : tenant);
-}
-
-/* ---- figures ---- */
-
-struct protected_vm {
-    struct guid vm;
-    uint64_t seq;
-    uint64_t bytes;
-};
-
-/* By vm, the newest point first. */
-static int
-compare_vms(const void *a, const void *b)
-{
-    const struct protected_vm *x = a;
-    const struct protected_vm *y = b;
-    int order = guid_compare(&x->vm, &y->vm);
-
-    return order != 0 ? order : (x->seq < y->seq) - (x->seq > y->seq);
-}
-
-static bool
-has_run_locked(const struct quotas *q, const struct guid *vm)
-{
-    for (const struct quota_run *r = q->runs; r != NULL; r = r->next) {
-        if (guid_equal(&r->vm, vm)) {
-            return true;
-        }
-    }
-    return false;
-}
-
-/* The vms with points and their sizes, those of open runs as these say. */
-static enum varve_err
-protected_locked(struct quotas *q, enum quota_scope scope, const struct guid *id,
-                 const struct quota_run *without, struct quota_figures *out,
-                 struct varve_error *err)
-{
-    struct protected_vm *vms = NULL;
-    struct point **points = NULL;
-    size_t count = 0;
-    size_t n = 0;
-    enum varve_err rc = catalog_list(q->catalog, NULL, &points, &count, err);
-
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    vms = calloc(count + 1, sizeof(*vms));
-    if (vms == NULL) {
-        rc = varve_error_nomem(err);
-        goto out;
-    }
-    for (size_t i = 0; i < count; i++) {
-        const struct point *p = points[i];
-
-        if (concerns(scope, id, &p->host, &p->domain) && !has_run_locked(q, &p->vm)) {
-            vms[n] = (struct protected_vm){.vm = p->vm, .seq = p->seq};
-            for (size_t d = 0; d < p->disk_count; d++) {
-                vms[n].bytes += p->disks[d].size;
-            }
-            n++;
-        }
-    }
-    qsort(vms, n, sizeof(*vms), compare_vms);
-    for (size_t i = 0; i < n; i++) {
-        if (i == 0 || !guid_equal(&vms[i].vm, &vms[i - 1].vm)) {
-            out->vms++;
-            out->logical += vms[i].bytes;
-        }
-    }
-    for (const struct quota_run *r = q->runs; r != NULL; r = r->next) {
-        if (r != without && concerns(scope, id, &r->host, &r->tenant)) {
-            out->vms++; /* a vm has one run at a time */
-            out->logical += r->logical;
-        }
-    }
-out:
-    free(vms);
-    catalog_list_free(points, count);
-    return rc;
-}
-
-static void
-brought_locked(const struct quotas *q, enum quota_scope scope, const struct guid *id,
-               struct quota_figures *out)
-{
-    int64_t day = today();
-
-    for (size_t i = 0; i < q->usage_count; i++) {
-        const struct quota_usage *u = &q->usage[i].row;
-
-        if (concerns(scope, id, &u->host, &u->tenant)) {
-            out->stored += u->stored;
-            out->today += u->day == day ? u->taken : 0;
-        }
-    }
-    for (const struct quota_run *r = q->runs; r != NULL; r = r->next) {
-        if (concerns(scope, id, &r->host, &r->tenant)) {
-            out->stored += r->taken;
-            out->runs++;
-        }
-    }
-}
-
 enum varve_err
 quotas_figures(struct quotas *q, enum quota_scope scope, const struct guid *id,
                struct quota_figures *out, struct varve_error *err)
@@ -218,38 +73,45 @@ quotas_figures(struct quotas *q, enum quota_scope scope, const struct guid *id,
 
     memset(out, 0, sizeof(*out));
     mutex_lock(&q->lock);
-    brought_locked(q, scope, id, out);
-    rc = protected_locked(q, scope, id, NULL, out, err);
+    quota_brought_locked(q, scope, id, out);
+    rc = quota_survey_locked(q, scope, id, NULL, out, err);
     mutex_unlock(&q->lock);
     return rc;
 }
 
 /* ---- open and close ---- */
 
-/* Hosts that sent something before usage was written down. */
+/* Vms with points from before it was written down what they sent. */
 static enum varve_err
 count_points(struct quotas *q, struct varve_error *err)
 {
+    struct vm_usage *fresh = NULL;
     struct point **points = NULL;
-    size_t known = q->usage_count;
+    size_t n = 0;
     size_t count = 0;
     enum varve_err rc = catalog_list(q->catalog, NULL, &points, &count, err);
 
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    fresh = calloc(count + 1, sizeof(*fresh));
+    if (fresh == NULL) {
+        rc = varve_error_nomem(err);
+    }
     for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
-        struct usage *u = usage_locked(q, &points[i]->host, &points[i]->domain);
-
-        if (u == NULL) {
-            rc = varve_error_nomem(err);
-            break;
-        }
-        for (size_t d = 0; d < points[i]->disk_count && u >= q->usage + known; d++) {
-            u->row.stored += points[i]->disks[d].sent_bytes;
+        if (!quota_knows_vm_locked(q, &points[i]->vm)) {
+            fresh[n].vm = points[i]->vm;
+            for (size_t d = 0; d < points[i]->disk_count; d++) {
+                fresh[n].sent += points[i]->disks[d].sent_bytes;
+            }
+            n++;
         }
     }
+    for (size_t i = 0; i < n; i++) {
+        quota_add_sent_locked(q, &fresh[i].vm, fresh[i].sent);
+    }
+    free(fresh);
     catalog_list_free(points, count);
-    for (size_t i = known; rc == VARVE_OK && i < q->usage_count; i++) {
-        save_locked(q, &q->usage[i]);
-    }
     return rc;
 }
 
@@ -281,6 +143,10 @@ quotas_new(struct quotas **out, struct state *st, struct catalog *catalog, struc
         }
     }
     if (rc == VARVE_OK) {
+        rc = state_vm_usage_list(st, &q->sent, &q->sent_count, err);
+    }
+    if (rc == VARVE_OK) {
+        qsort(q->sent, q->sent_count, sizeof(*q->sent), quota_compare_sent);
         rc = count_points(q, err);
     }
     free(rows);
@@ -305,6 +171,7 @@ quotas_free(struct quotas *q)
     }
     free(q->limits);
     free(q->usage);
+    free(q->sent);
     mutex_destroy(&q->lock);
     free(q);
 }
@@ -388,7 +255,31 @@ exceeded(const struct quota_run *r, enum quota_scope scope, const char *what, co
                            host ? "host" : "tenant", name, option);
 }
 
-/* With `logical` bytes and `more` packed bytes besides what the run has so far. */
+/* What the points of its host and its tenant have stored, not older than the last publish. */
+static enum varve_err
+look_locked(struct quota_run *r, struct varve_error *err)
+{
+    if (r->looked && r->seen_publishes == r->q->publishes && r->taken < r->until) {
+        return VARVE_OK;
+    }
+    for (int i = 0; i < 2; i++) {
+        enum quota_scope scope = i == 0 ? QUOTA_HOST : QUOTA_TENANT;
+        struct quota_figures f = {0};
+        enum varve_err rc =
+            quota_survey_locked(r->q, scope, i == 0 ? &r->host : &r->tenant, r, &f, err);
+
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        r->kept[i] = f.stored;
+    }
+    r->looked = true;
+    r->seen_publishes = r->q->publishes;
+    r->until = r->taken + LOOK_EVERY;
+    return VARVE_OK;
+}
+
+/* With `logical` bytes in all and `more` packed bytes besides what the run has so far. */
 static enum varve_err
 check_scope_locked(struct quota_run *r, enum quota_scope scope, bool sizes, uint64_t logical,
                    uint64_t more, struct varve_error *err)
@@ -396,26 +287,34 @@ check_scope_locked(struct quota_run *r, enum quota_scope scope, bool sizes, uint
     const struct guid *id = scope == QUOTA_HOST ? &r->host : &r->tenant;
     const struct quota *limit = limit_locked(r->q, scope, id);
     struct quota_figures now = {0};
+    struct quota_figures all = {0};
     enum varve_err rc = VARVE_OK;
 
     if (limit->stored != 0 || limit->daily != 0) {
-        brought_locked(r->q, scope, id, &now);
-        if (limit->stored != 0 && now.stored + more > limit->stored) {
+        quota_brought_locked(r->q, scope, id, &now);
+    }
+    if (limit->stored != 0) {
+        rc = look_locked(r, err);
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        now.stored += r->kept[scope == QUOTA_HOST ? 0 : 1];
+        if (now.stored + more > limit->stored) {
             return exceeded(r, scope, "what is stored", "stored", now.stored + more, limit->stored,
                             " bytes", err);
         }
-        if (limit->daily != 0 && now.today + more > limit->daily) {
-            return exceeded(r, scope, "what was sent today", "daily", now.today + more,
-                            limit->daily, " bytes", err);
-        }
+    }
+    if (limit->daily != 0 && now.today + more > limit->daily) {
+        return exceeded(r, scope, "what was sent today", "daily", now.today + more, limit->daily,
+                        " bytes", err);
     }
     if (sizes && (limit->logical != 0 || limit->vms != 0)) {
-        rc = protected_locked(r->q, scope, id, r, &now, err);
-        if (rc == VARVE_OK && limit->vms != 0 && now.vms + 1 > limit->vms) {
-            rc = exceeded(r, scope, "vms", "vms", now.vms + 1, limit->vms, "", err);
+        rc = quota_survey_locked(r->q, scope, id, r, &all, err);
+        if (rc == VARVE_OK && limit->vms != 0 && all.vms + 1 > limit->vms) {
+            rc = exceeded(r, scope, "vms", "vms", all.vms + 1, limit->vms, "", err);
         }
-        if (rc == VARVE_OK && limit->logical != 0 && now.logical + logical > limit->logical) {
-            rc = exceeded(r, scope, "what is protected", "logical", now.logical + logical,
+        if (rc == VARVE_OK && limit->logical != 0 && all.logical + logical > limit->logical) {
+            rc = exceeded(r, scope, "what is protected", "logical", all.logical + logical,
                           limit->logical, " bytes", err);
         }
     }
@@ -480,7 +379,7 @@ quota_run_take(struct quota_run *r, uint64_t bytes, struct varve_error *err)
 {
     struct quotas *q = r->q;
     struct usage *u = NULL;
-    int64_t day = today();
+    int64_t day = quota_today();
     enum varve_err rc;
 
     mutex_lock(&q->lock);
@@ -510,10 +409,11 @@ quota_run_published(struct quota_run *r)
     mutex_lock(&r->q->lock);
     u = usage_locked(r->q, &r->host, &r->tenant);
     if (u != NULL) {
-        u->row.stored += r->taken;
         save_locked(r->q, u);
     }
+    quota_add_sent_locked(r->q, &r->vm, r->taken);
     r->taken = 0;
+    r->q->publishes++;
     mutex_unlock(&r->q->lock);
 }
 
@@ -532,18 +432,4 @@ quota_run_close(struct quota_run *r)
     }
     mutex_unlock(&r->q->lock);
     free(r);
-}
-
-void
-quotas_freed(struct quotas *q, const struct guid *host, const struct guid *tenant, uint64_t bytes)
-{
-    struct usage *u = NULL;
-
-    mutex_lock(&q->lock);
-    u = usage_locked(q, host, tenant);
-    if (u != NULL) {
-        u->row.stored -= bytes < u->row.stored ? bytes : u->row.stored;
-        save_locked(q, u);
-    }
-    mutex_unlock(&q->lock);
 }

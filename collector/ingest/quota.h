@@ -10,12 +10,13 @@
 /*
  * Quotas of hosts and tenants: what each may protect, keep, send in a day and run at a time.
  *
- * What is charged.  The packed bytes that a host was asked for and sent, never what the store grew by: a
- * figure depends on the host and its own tenant only, since "have" is answered within the tenant's domain.
- * Inside a tenant a chunk is charged to the host that brought it first.  `stored` grows when a point is
- * published and shrinks by what is freed when points are deleted (quotas_freed()); bytes of runs that
- * published nothing count for the day, and while the run lasts.  A tenant's figures are the sums of those of
- * its hosts, those that were revoked included.
+ * What is charged.  Packed bytes that were asked for and sent, never what the store grew by: a figure
+ * depends on the host and its own tenant only, since "have" is answered within the tenant's domain.  Inside a
+ * tenant a chunk is charged to the vm that brought it first.  `stored` of a vm is what its listed points
+ * brought; of the oldest, which also stands on what came before it, all that the vm had sent until
+ * then, but at most the size of its disks.  That is never less than what the points need and falls when
+ * points are deleted, whichever.  A vm counts at the host of its newest point.  Bytes of runs that published
+ * nothing count for the day, and as stored while the run lasts.
  *
  * When it is checked.  Before a run is begun and with every disk and every Put.  Too much ends the run with
  * VARVE_ERR_LIMIT, which names the quota, its figures and the way out; points are never touched.  Runs
@@ -70,9 +71,5 @@ VARVE_CHECK enum varve_err quota_run_take(struct quota_run *r, uint64_t bytes,
 /* Its point is there: what it took is kept. */
 void quota_run_published(struct quota_run *r);
 void quota_run_close(struct quota_run *r); /* NULL is fine */
-
-/* Deleting points of the host gave so many packed bytes back. */
-void quotas_freed(struct quotas *q, const struct guid *host, const struct guid *tenant,
-                  uint64_t bytes);
 
 #endif

@@ -166,13 +166,17 @@ struct quota {
     uint64_t vms;     /* protected */
     uint64_t runs;    /* at a time */
 };
-/* What a host has brought as one of a tenant's. */
+/* What a host has sent on a day as one of a tenant's. */
 struct quota_usage {
     struct guid host;
     struct guid tenant;
-    uint64_t stored;
     int64_t day; /* since 1970 */
     uint64_t taken;
+};
+/* All that was ever sent for points of a vm. */
+struct vm_usage {
+    struct guid vm;
+    uint64_t sent;
 };
 /* All zero: the row goes. */
 VARVE_CHECK enum varve_err state_quota_put(struct state *st, const struct quota *q,
@@ -183,6 +187,10 @@ VARVE_CHECK enum varve_err state_usage_put(struct state *st, const struct quota_
                                            struct varve_error *err);
 VARVE_CHECK enum varve_err state_usage_list(struct state *st, struct quota_usage **out,
                                             size_t *count, struct varve_error *err);
+VARVE_CHECK enum varve_err state_vm_usage_put(struct state *st, const struct vm_usage *u,
+                                              struct varve_error *err);
+VARVE_CHECK enum varve_err state_vm_usage_list(struct state *st, struct vm_usage **out,
+                                               size_t *count, struct varve_error *err);
 
 /* ---- vms ---- */
 

@@ -117,17 +117,15 @@ state_usage_put(struct state *st, const struct quota_usage *u, struct varve_erro
 
     mutex_lock(&st->lock);
     rc = state_prepare(st, &q,
-                       "INSERT INTO usage (host, tenant, stored, day, taken)"
-                       " VALUES (?1, ?2, ?3, ?4, ?5)"
-                       " ON CONFLICT (host, tenant) DO UPDATE SET stored = excluded.stored,"
-                       " day = excluded.day, taken = excluded.taken",
+                       "INSERT INTO usage (host, tenant, day, taken) VALUES (?1, ?2, ?3, ?4)"
+                       " ON CONFLICT (host, tenant) DO UPDATE SET day = excluded.day,"
+                       " taken = excluded.taken",
                        err);
     if (rc == VARVE_OK) {
         state_bind_guid(q, 1, &u->host);
         state_bind_guid(q, 2, &u->tenant);
-        state_bind_u64(q, 3, u->stored);
-        (void)sqlite3_bind_int64(q, 4, u->day);
-        state_bind_u64(q, 5, u->taken);
+        (void)sqlite3_bind_int64(q, 3, u->day);
+        state_bind_u64(q, 4, u->taken);
         rc = state_run(st, q, err);
     }
     (void)sqlite3_finalize(q);
@@ -145,7 +143,7 @@ state_usage_list(struct state *st, struct quota_usage **out, size_t *count, stru
     enum varve_err rc;
 
     mutex_lock(&st->lock);
-    rc = state_prepare(st, &q, "SELECT host, tenant, stored, day, taken FROM usage", err);
+    rc = state_prepare(st, &q, "SELECT host, tenant, day, taken FROM usage", err);
     while (rc == VARVE_OK) {
         struct quota_usage *at;
 
@@ -162,9 +160,67 @@ state_usage_list(struct state *st, struct quota_usage **out, size_t *count, stru
         if (rc == VARVE_OK) {
             rc = state_column_bytes(st, q, 1, at->tenant.bytes, sizeof(at->tenant.bytes), err);
         }
-        at->stored = column_u64(q, 2);
-        at->day = sqlite3_column_int64(q, 3);
-        at->taken = column_u64(q, 4);
+        at->day = sqlite3_column_int64(q, 2);
+        at->taken = column_u64(q, 3);
+        n++;
+    }
+    (void)sqlite3_finalize(q);
+    mutex_unlock(&st->lock);
+    if (rc != VARVE_OK) {
+        free(list);
+        return rc;
+    }
+    *out = list;
+    *count = n;
+    return VARVE_OK;
+}
+
+enum varve_err
+state_vm_usage_put(struct state *st, const struct vm_usage *u, struct varve_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    enum varve_err rc;
+
+    mutex_lock(&st->lock);
+    rc = state_prepare(st, &q,
+                       "INSERT INTO vm_usage (vm, sent) VALUES (?1, ?2)"
+                       " ON CONFLICT (vm) DO UPDATE SET sent = excluded.sent",
+                       err);
+    if (rc == VARVE_OK) {
+        state_bind_guid(q, 1, &u->vm);
+        state_bind_u64(q, 2, u->sent);
+        rc = state_run(st, q, err);
+    }
+    (void)sqlite3_finalize(q);
+    mutex_unlock(&st->lock);
+    return rc;
+}
+
+enum varve_err
+state_vm_usage_list(struct state *st, struct vm_usage **out, size_t *count, struct varve_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    void *list = NULL;
+    size_t n = 0;
+    bool row = false;
+    enum varve_err rc;
+
+    mutex_lock(&st->lock);
+    rc = state_prepare(st, &q, "SELECT vm, sent FROM vm_usage", err);
+    while (rc == VARVE_OK) {
+        struct vm_usage *at;
+
+        rc = state_step(st, q, &row, err);
+        if (rc != VARVE_OK || !row) {
+            break;
+        }
+        at = next_row(&list, n, sizeof(*at));
+        if (at == NULL) {
+            rc = varve_error_nomem(err);
+            break;
+        }
+        rc = state_column_bytes(st, q, 0, at->vm.bytes, sizeof(at->vm.bytes), err);
+        at->sent = column_u64(q, 1);
         n++;
     }
     (void)sqlite3_finalize(q);

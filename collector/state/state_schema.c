@@ -57,10 +57,12 @@ static const char tenants_quotas[] =
     " scope INTEGER NOT NULL, id BLOB NOT NULL, logical INTEGER NOT NULL, stored INTEGER NOT NULL,"
     " daily INTEGER NOT NULL, vms INTEGER NOT NULL, runs INTEGER NOT NULL, PRIMARY KEY (scope, id))"
     " WITHOUT ROWID;"
-    /* What a host has brought as a host of that tenant; day: since 1970. */
+    /* What a host has sent on a day as a host of that tenant; day: since 1970. */
     "CREATE TABLE usage ("
-    " host BLOB NOT NULL, tenant BLOB NOT NULL, stored INTEGER NOT NULL, day INTEGER NOT NULL,"
-    " taken INTEGER NOT NULL, PRIMARY KEY (host, tenant)) WITHOUT ROWID;";
+    " host BLOB NOT NULL, tenant BLOB NOT NULL, day INTEGER NOT NULL, taken INTEGER NOT NULL,"
+    " PRIMARY KEY (host, tenant)) WITHOUT ROWID;"
+    /* All that was ever sent for points of a vm. */
+    "CREATE TABLE vm_usage (vm BLOB PRIMARY KEY, sent INTEGER NOT NULL) WITHOUT ROWID;";
 
 static const char *const steps[] = {
     hosts_vms_runs,

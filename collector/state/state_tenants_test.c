@@ -160,7 +160,9 @@ quotas_and_usage_outlive_the_program(void **state)
 {
     struct place *p = *state;
     struct quota q = {QUOTA_TENANT, ACME, 1, 2, 3, 4, 5};
-    struct quota_usage u = {{{1}}, ACME, 10, 20000, 30};
+    struct quota_usage u = {{{1}}, ACME, 20000, 30};
+    struct vm_usage v = {VM, 7};
+    struct vm_usage *vms = NULL;
     struct quota_usage *usage = NULL;
     struct quota *list = NULL;
     size_t count = 0;
@@ -170,6 +172,9 @@ quotas_and_usage_outlive_the_program(void **state)
     q.stored = 22;
     assert_ok(state_quota_put(p->st, &q, &err), &err);
     u.taken = 33;
+    assert_ok(state_vm_usage_put(p->st, &v, &err), &err);
+    v.sent = 8;
+    assert_ok(state_vm_usage_put(p->st, &v, &err), &err);
     assert_ok(state_usage_put(p->st, &u, &err), &err);
     reopen(p);
     assert_ok(state_quota_list(p->st, &list, &count, &err), &err);
@@ -181,10 +186,14 @@ quotas_and_usage_outlive_the_program(void **state)
     free(list);
     assert_ok(state_usage_list(p->st, &usage, &count, &err), &err);
     assert_int_equal(count, 1);
-    assert_int_equal(usage[0].stored, 10);
     assert_int_equal(usage[0].day, 20000);
     assert_int_equal(usage[0].taken, 33);
     free(usage);
+    assert_ok(state_vm_usage_list(p->st, &vms, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_true(guid_equal(&vms[0].vm, &VM));
+    assert_int_equal(vms[0].sent, 8);
+    free(vms);
     q = (struct quota){.scope = QUOTA_TENANT, .id = ACME};
     assert_ok(state_quota_put(p->st, &q, &err), &err);
     assert_ok(state_quota_list(p->st, &list, &count, &err), &err);
@@ -201,12 +210,13 @@ make_old(struct place *p)
     state_close(p->st);
     p->st = NULL;
     assert_int_equal(sqlite3_open(p->path, &db), SQLITE_OK);
-    assert_int_equal(sqlite3_exec(db,
-                                  "DROP TABLE tenants; DROP TABLE quotas; DROP TABLE usage;"
-                                  "ALTER TABLE hosts DROP COLUMN tenant;"
-                                  "ALTER TABLE vms DROP COLUMN native; PRAGMA user_version = 1",
-                                  NULL, NULL, NULL),
-                     SQLITE_OK);
+    assert_int_equal(
+        sqlite3_exec(db,
+                     "DROP TABLE tenants; DROP TABLE quotas; DROP TABLE usage; DROP TABLE vm_usage;"
+                     "ALTER TABLE hosts DROP COLUMN tenant;"
+                     "ALTER TABLE vms DROP COLUMN native; PRAGMA user_version = 1",
+                     NULL, NULL, NULL),
+        SQLITE_OK);
     assert_int_equal(sqlite3_close(db), SQLITE_OK);
 }
 
