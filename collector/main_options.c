@@ -117,6 +117,19 @@ static const struct conf_option options[] = {
      .help =
          "Unit of deduplication, a power of two. Only asked when the store is made; an existing "
          "store keeps its own."},
+    {.name = "collect-every",
+     .type = CONF_DURATION,
+     .initial = "6h",
+     .max = 30ull * 24 * 3600 * 1000,
+     .at = offsetof(struct collector_conf, collect_every),
+     .help = "How often the policies are applied and what no point needs is removed. 0s: only when "
+             "the operator asks."},
+    {.name = "collect-rate",
+     .type = CONF_SIZE,
+     .initial = "0",
+     .max = 1ull << 40,
+     .at = offsetof(struct collector_conf, collect_rate),
+     .help = "Bytes that such a collection reads and writes in a second, at most. 0: no limit."},
     {.name = "log-level",
      .type = CONF_ENUM,
      .choices = levels,

@@ -8,10 +8,12 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "gc/reserve.h"
 #include "ingest/ingest.h"
 #include "jobs/patrol.h"
 #include "jobs/tenants.h"
 #include "os/path.h"
+#include "sched/keeper.h"
 #include "sched/sched.h"
 #include "state/state.h"
 #include "store/store_secret.h"
@@ -188,6 +190,9 @@ open_store(struct parts *p, const struct collector_conf *conf, struct varve_erro
     if (rc == VARVE_OK) {
         rc = catalog_open(&p->c.catalog, p->c.chunks, err);
     }
+    if (rc == VARVE_OK) {
+        rc = gc_open(&p->gc, p->c.chunks, p->c.catalog, err); /* before anything is published */
+    }
     store_secret_free(secret);
     free(index);
     return rc;
@@ -203,6 +208,55 @@ open_state(struct parts *p, struct varve_error *err)
         rc = state_open(&p->c.state, fs_system(), path, err);
     }
     free(path);
+    return rc;
+}
+
+/* When the newest point was published: it is later than that. */
+static enum varve_err
+newest_point(struct parts *p, int64_t *out, struct varve_error *err)
+{
+    struct point **points = NULL;
+    size_t count = 0;
+    enum varve_err rc = catalog_list(p->c.catalog, NULL, &points, &count, err);
+
+    *out = 0;
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        *out = points[i]->published_at_us > *out ? points[i]->published_at_us : *out;
+    }
+    if (rc == VARVE_OK) {
+        catalog_list_free(points, count);
+    }
+    return rc;
+}
+
+static enum varve_err
+open_keeper(struct parts *p, const struct collector_conf *conf, struct varve_error *err)
+{
+    const struct keeper_options options = {.collect_every_ms = conf->collect_every,
+                                           .bytes_per_second = conf->collect_rate};
+    int64_t newest = 0;
+    char *path = NULL;
+    enum varve_err rc = newest_point(p, &newest, err);
+
+    if (rc == VARVE_OK) {
+        rc = path_join(&path, p->state_dir, "time", err);
+    }
+    if (rc == VARVE_OK) {
+        rc = store_time_open(&p->time, fs_system(), path, &store_clocks_system, newest, err);
+    }
+    free(path);
+    path = NULL;
+    if (rc == VARVE_OK) {
+        rc = path_join(&path, p->state_dir, "reserve", err);
+    }
+    if (rc == VARVE_OK) {
+        rc = reserve_open(&p->reserve, fs_system(), path, err);
+    }
+    free(path);
+    if (rc == VARVE_OK) {
+        gc_set_reserve(p->gc, p->reserve);
+        rc = keeper_new(&p->c.keeper, p->c.chunks, p->c.catalog, p->gc, p->time, &options, err);
+    }
     return rc;
 }
 
@@ -233,7 +287,10 @@ open_service(struct parts *p, const struct collector_conf *conf,
     struct sched_port port;
     enum varve_err rc;
 
-    rc = tenants_adopt(p->c.state, p->c.chunks, err);
+    rc = open_keeper(p, conf, err);
+    if (rc == VARVE_OK) {
+        rc = tenants_adopt(p->c.state, p->c.chunks, err);
+    }
     if (rc == VARVE_OK) {
         rc = quotas_new(&p->c.quotas, p->c.state, p->c.catalog, err);
     }
@@ -320,6 +377,10 @@ parts_close(struct parts *p)
     patrol_free(p->c.patrol);
     ingest_free(p->c.ingest);
     quotas_free(p->c.quotas);
+    keeper_free(p->c.keeper);
+    gc_close(p->gc);
+    reserve_close(p->reserve);
+    store_time_close(p->time);
     catalog_close(p->c.catalog);
     chunk_store_close(p->c.chunks);
     store_close(p->objects);

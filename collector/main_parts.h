@@ -28,6 +28,8 @@ struct collector_conf {
     int64_t runs_per_host;
     int64_t sessions;
     uint64_t chunk_size;
+    uint64_t collect_every; /* ms; 0: only when asked */
+    uint64_t collect_rate;  /* bytes per second; 0: no limit */
     unsigned log_level;
     uint64_t verify_age;  /* ms */
     uint64_t verify_rate; /* bytes a second; 0: none */
@@ -48,6 +50,9 @@ struct parts {
     struct collector_options options;
     struct identity *own;
     struct store *objects;
+    struct gc *gc;
+    struct store_time *time;
+    struct reserve *reserve;
     char *state_dir; /* absolute */
     char *store_path;
     char *access_path;

@@ -83,6 +83,11 @@ VARVE_CHECK enum varve_err cli_parse(struct cli *out, int argc, char **argv,
                                      struct varve_error *err);
 /* The value of an option of the command: NULL when it was not given. */
 const char *cli_value(const struct cli *cli, const char *option);
+/* "90s", "30m", "24h", "7d": 1 to UINT32_MAX seconds.  option: for the error. */
+VARVE_CHECK enum varve_err cli_seconds(const char *text, const char *option, uint64_t *out,
+                                       struct varve_error *err);
+/* Bytes a second: "50MiB". */
+VARVE_CHECK enum varve_err cli_rate(const char *text, uint64_t *out, struct varve_error *err);
 /* Of the words given the one nearest to `word`; NULL when none is near. */
 const char *cli_nearest(const char *word, const char *const *candidates, size_t count);
 
@@ -115,6 +120,20 @@ enum varve_err cmd_vm_show(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_backup_run(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_point_list(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_point_show(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_point_delete(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_point_undelete(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_point_deleted(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_point_hold(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_point_release(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_point_lock(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_policy_list(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_policy_set(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_policy_remove(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_policy_assign(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_retention_run(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_store_collect(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_store_check_counts(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_store_clock(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_restore(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_verify(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_disk_check(struct cli *cli, struct varve_error *err);

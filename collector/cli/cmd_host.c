@@ -7,32 +7,6 @@
 #include "cli/print.h"
 #include "cli/session.h"
 
-/* "90s", "30m", "24h", "7d". */
-static enum varve_err
-parse_ttl(const char *text, uint32_t *out, struct varve_error *err)
-{
-    static const char units[] = "smhd";
-    static const uint32_t seconds[] = {1, 60, 3600, 86400};
-    uint64_t n = 0;
-    const char *p = text;
-    const char *unit;
-
-    while (*p >= '0' && *p <= '9' && n <= UINT32_MAX) {
-        n = n * 10 + (uint64_t)(*p++ - '0');
-    }
-    unit = *p == '\0' ? NULL : strchr(units, *p);
-    if (p == text || unit == NULL || p[1] != '\0') {
-        return varve_error_set(err, VARVE_ERR_INVALID,
-                               "'%.64s' is not a time for --ttl: write 90s, 30m, 24h or 7d", text);
-    }
-    n = n > UINT32_MAX ? n : n * seconds[unit - units];
-    if (n == 0 || n > UINT32_MAX) {
-        return varve_error_set(err, VARVE_ERR_INVALID, "--ttl %.64s is out of range", text);
-    }
-    *out = (uint32_t)n;
-    return VARVE_OK;
-}
-
 static enum varve_err
 print_invitation(struct cli *cli, const char *name, const Varve__V1__HostInviteReply *reply,
                  struct varve_error *err)
@@ -69,6 +43,7 @@ cmd_host_invite(struct cli *cli, struct varve_error *err)
     const char *ttl = cli_value(cli, "--ttl");
     const char *address = cli_value(cli, "--address");
     const char *tenant = cli_value(cli, "--tenant");
+    uint64_t seconds = 0;
     struct session *s = NULL;
     struct envelope_in in;
     enum varve_err rc = VARVE_OK;
@@ -77,7 +52,8 @@ cmd_host_invite(struct cli *cli, struct varve_error *err)
     invite.address = (char *)(uintptr_t)(address == NULL ? "" : address); /* only read */
     invite.tenant = (char *)(uintptr_t)(tenant == NULL ? "" : tenant);
     if (ttl != NULL) {
-        rc = parse_ttl(ttl, &invite.ttl_seconds, err);
+        rc = cli_seconds(ttl, "--ttl", &seconds, err);
+        invite.ttl_seconds = (uint32_t)seconds; /* cli_seconds() gives no more */
     }
     if (rc == VARVE_OK) {
         rc = cli_session(cli, &s, err);

@@ -69,8 +69,8 @@ on_scrub(void *arg, const struct offline_scrub_result *r, uint64_t total)
 }
 
 /* "50MiB", "1G", "1000000". */
-static enum varve_err
-parse_rate(const char *text, uint64_t *out, struct varve_error *err)
+enum varve_err
+cli_rate(const char *text, uint64_t *out, struct varve_error *err)
 {
     char *end = NULL;
     unsigned long long n = strtoull(text, &end, 10);
@@ -103,7 +103,7 @@ cmd_store_scrub(struct cli *cli, struct varve_error *err)
 
     progress_init(&talk.progress, cli);
     if (rc == VARVE_OK && rate != NULL) {
-        rc = parse_rate(rate, &o.bytes_per_second, err);
+        rc = cli_rate(rate, &o.bytes_per_second, err);
     }
     if (rc == VARVE_OK) {
         rc = offline_scrub(&o, &r, err);

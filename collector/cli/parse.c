@@ -348,3 +348,29 @@ cli_value(const struct cli *cli, const char *option)
     }
     return NULL;
 }
+
+enum varve_err
+cli_seconds(const char *text, const char *option, uint64_t *out, struct varve_error *err)
+{
+    static const char units[] = "smhd";
+    static const uint32_t seconds[] = {1, 60, 3600, 86400};
+    uint64_t n = 0;
+    const char *p = text;
+    const char *unit;
+
+    while (*p >= '0' && *p <= '9' && n <= UINT32_MAX) {
+        n = n * 10 + (uint64_t)(*p++ - '0');
+    }
+    unit = *p == '\0' ? NULL : strchr(units, *p);
+    if (p == text || unit == NULL || p[1] != '\0') {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "'%.64s' is not a time for %s: write 90s, 30m, 24h or 7d", text,
+                               option);
+    }
+    n = n > UINT32_MAX ? n : n * seconds[unit - units];
+    if (n == 0 || n > UINT32_MAX) {
+        return varve_error_set(err, VARVE_ERR_INVALID, "%s %.64s is out of range", option, text);
+    }
+    *out = n;
+    return VARVE_OK;
+}

@@ -33,5 +33,11 @@ extern const struct op_module op_points_module;
 extern const struct op_module op_backup_module;
 extern const struct op_module op_status_module;
 extern const struct op_module op_tenants_module;
+extern const struct op_module op_keep_module;
+
+/* The vm that a selector means, also one that only has points left (op_points.c). */
+struct collector;
+VARVE_CHECK enum varve_err op_find_vm(const struct collector *c, const char *selector,
+                                      struct guid *out, struct varve_error *err);
 
 #endif

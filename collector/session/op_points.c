@@ -62,8 +62,9 @@ is_vm(const struct point *p, const char *selector)
 }
 
 /* A vm that no host has any more is found by what its points say. */
-static enum varve_err
-find_vm(const struct collector *c, const char *selector, struct guid *out, struct varve_error *err)
+enum varve_err
+op_find_vm(const struct collector *c, const char *selector, struct guid *out,
+           struct varve_error *err)
 {
     struct vm_row *rows = NULL;
     struct point **points = NULL;
@@ -115,7 +116,7 @@ list(const struct collector *c, void *slot, const Varve__V1__Envelope *head, str
 
     (void)slot;
     if (selector[0] != '\0') {
-        rc = find_vm(c, selector, &vm, err);
+        rc = op_find_vm(c, selector, &vm, err);
     }
     if (rc == VARVE_OK) {
         rc = catalog_list(c->catalog, selector[0] != '\0' ? &vm : NULL, &points, &count, err);

@@ -33,6 +33,7 @@ struct collector {
     struct quotas *quotas;     /* ingest/quota.h */
     struct sched *sched;       /* sched/sched.h */
     struct patrol *patrol;     /* jobs/patrol.h; NULL: none */
+    struct keeper *keeper;     /* sched/keeper.h */
     struct registry *registry; /* session/registry.h: who is connected */
     const struct collector_options *options;
 };

@@ -4,8 +4,8 @@
 #include "session/operator_handlers.h"
 
 const struct op_module *const op_modules[] = {
-    &op_hosts_module,  &op_vms_module,     &op_points_module, &op_backup_module,
-    &op_status_module, &op_restore_module, &op_verify_module, &op_tenants_module,
+    &op_hosts_module,   &op_vms_module,    &op_points_module,  &op_backup_module, &op_status_module,
+    &op_restore_module, &op_verify_module, &op_tenants_module, &op_keep_module,
 };
 
 const size_t op_module_count = sizeof(op_modules) / sizeof(op_modules[0]);

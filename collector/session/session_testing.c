@@ -8,6 +8,7 @@
 #include "base/time.h"
 #include "codec/lz4.h"
 #include "codec/zero.h"
+#include "sched/keeper.h"
 #include "store/store_fault.h"
 #include "store/store_testing.h"
 
@@ -23,6 +24,7 @@ stage_new(void)
     st->paths[0] = test_path(st->folder, "state.db");
     st->paths[1] = test_path(st->folder, "store.key");
     st->paths[2] = test_path(st->folder, "sock");
+    st->paths[3] = test_path(st->folder, "time");
     (void)snprintf(st->url, sizeof(st->url), "ipc://%s", st->paths[2]);
     assert_ok(store_mem_open(&st->mem, &err), &err);
     assert_ok(store_fault_open(&st->store, st->mem, &err), &err);
@@ -35,6 +37,7 @@ void
 stage_open(struct stage *st)
 {
     const struct chunk_store_options options = {.key_path = st->paths[1]};
+    const struct keeper_options keep = {.collect_every_ms = 0};
     struct sched_port port;
 
     assert_ok(state_open(&st->c.state, fs_system(), st->paths[0], &err), &err);
@@ -43,6 +46,11 @@ stage_open(struct stage *st)
     assert_ok(quotas_new(&st->c.quotas, st->c.state, st->c.catalog, &err), &err);
     st->ingest.quotas = st->c.quotas;
     st->sched.quotas = st->c.quotas;
+    assert_ok(gc_open(&st->gc, st->c.chunks, st->c.catalog, &err), &err);
+    assert_ok(store_time_open(&st->time, fs_system(), st->paths[3], &store_clocks_system, 0, &err),
+              &err);
+    assert_ok(keeper_new(&st->c.keeper, st->c.chunks, st->c.catalog, st->gc, st->time, &keep, &err),
+              &err);
     assert_ok(ingest_new(&st->c.ingest, st->c.chunks, st->c.catalog, &st->ingest, &err), &err);
     st->options.store = "mem";
     st->options.key_path = st->paths[1];
@@ -66,6 +74,9 @@ stage_close(struct stage *st)
     registry_free(st->c.registry);
     ingest_free(st->c.ingest);
     quotas_free(st->c.quotas);
+    keeper_free(st->c.keeper);
+    gc_close(st->gc);
+    store_time_close(st->time);
     catalog_close(st->c.catalog);
     chunk_store_close(st->c.chunks);
     state_close(st->c.state);

@@ -21,6 +21,8 @@ struct stage {
     struct store *mem;
     struct store *store; /* wrapper that can fail */
     struct collector c;
+    struct gc *gc;
+    struct store_time *time;
     struct collector_options options;
     struct ingest_options ingest;
     struct sched_options sched;

@@ -3,15 +3,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "catalog/catalog_marks.h"
 #include "catalog/point_record.h"
 #include "crypto/identity.h"
+#include "gc/policy.h"
 #include "manifest/manifest.h"
 #include "os/file.h"
 #include "store/pack.h"
 #include "store/store_config.h"
 
 /*
- * Writes the first inputs of fuzz_pack, fuzz_manifest and fuzz_point: make_store_corpus FOLDER, where
+ * Writes the first inputs of fuzz_pack, fuzz_manifest, fuzz_point and fuzz_keep: make_store_corpus FOLDER, where
  * FOLDER/pack, FOLDER/manifest and FOLDER/point are made.  The files in tests/fuzz/corpus were made
  * with it.
  */
@@ -136,10 +138,48 @@ make_point(const char *name, bool full)
     buf_release(&record);
 }
 
+static void
+make_marks(void)
+{
+    static char text[] = "audit";
+    struct catalog_mark m = {
+        .kind = MARK_HOLD, .seq = 3, .made_at_us = 5, .who = text, .why = text};
+    char name[STORE_NAME_MAX + 1];
+    struct varve_error err;
+    struct buf b;
+
+    buf_init(&b, MARK_RECORD_MAX);
+    m.vm.bytes[0] = 1;
+    check(mark_encode(&m, &b, &err), &err);
+    save("keep/mark", b.data, b.len);
+    mark_object_name(&m, name);
+    save("keep/name", name, strlen(name));
+    buf_release(&b);
+}
+
+static void
+make_policies(void)
+{
+    const struct policy p = {.name = "office", .last = 3, .daily = 14, .window_hours = 168};
+    const struct guid vm = {{9}};
+    struct policy_set set = {.count = 0};
+    struct varve_error err;
+    struct buf b;
+
+    buf_init(&b, POLICY_RECORD_MAX);
+    check(policy_put(&set, &p, &err), &err);
+    check(policy_assign(&set, &vm, "office", &err), &err);
+    check(policy_assign(&set, NULL, "office", &err), &err);
+    check(policy_encode(&set, &b, &err), &err);
+    save("keep/policies", b.data, b.len);
+    policy_set_release(&set);
+    buf_release(&b);
+}
+
 int
 main(int argc, char **argv)
 {
-    static const char *const folders[] = {"pack", "manifest", "point"};
+    static const char *const folders[] = {"pack", "manifest", "point", "keep"};
     struct varve_error err;
     char path[1024];
 
@@ -149,7 +189,7 @@ main(int argc, char **argv)
     }
     folder = argv[1];
     check(crypto_init(&err), &err);
-    for (size_t i = 0; i < 3; i++) {
+    for (size_t i = 0; i < 4; i++) {
         snprintf(path, sizeof(path), "%s/%s", folder, folders[i]);
         check(fs_mkdir_parents(fs_system(), path, &err), &err);
     }
@@ -161,5 +201,7 @@ main(int argc, char **argv)
     make_node("manifest/inner", 3, 50);
     make_point("point/small", false);
     make_point("point/full", true);
+    make_marks();
+    make_policies();
     return 0;
 }

@@ -1,0 +1,219 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/testing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/time.h"
+#include "crypto/identity.h"
+#include "gc/policy.h"
+#include "os/file_mem.h"
+
+#define POINTS 400u
+
+struct scene {
+    struct point *points[POINTS]; /* newest first */
+    struct catalog_marks marks[POINTS];
+    struct verdict verdicts[POINTS];
+    size_t count;
+};
+
+static int64_t
+at(const char *text)
+{
+    int64_t us = 0;
+
+    assert_true(time_parse(&us, text));
+    return us;
+}
+
+/* count points, the newest at `newest`, each step_us before the next. */
+static struct scene *
+scene_of(const char *newest, int64_t step_us, size_t count)
+{
+    struct scene *s = calloc(1, sizeof(*s));
+
+    s->count = count;
+    for (size_t i = 0; i < count; i++) {
+        s->points[i] = point_new();
+        s->points[i]->seq = count - i;
+        s->points[i]->published_at_us = at(newest) - (int64_t)i * step_us;
+    }
+    return s;
+}
+
+static void
+scene_free(struct scene *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        point_unref(s->points[i]);
+    }
+    free(s);
+}
+
+static size_t
+kept(struct scene *s, const struct policy *p, int64_t now)
+{
+    size_t n = 0;
+
+    retention_judge(p, s->points, s->marks, s->count, now, s->verdicts);
+    for (size_t i = 0; i < s->count; i++) {
+        n += s->verdicts[i].keep ? 1 : 0;
+        assert_true(s->verdicts[i].reason[0] != '\0');
+    }
+    return n;
+}
+
+#define HOUR 3600000000ll
+
+static void
+each_rule_keeps_the_newest_point_of_its_last_times(void **state)
+{
+    static const struct {
+        struct policy policy;
+        size_t kept;
+    } cases[] = {
+        {{.name = "a", .last = 3}, 3},
+        {{.name = "a", .hourly = 5}, 5},
+        {{.name = "a", .daily = 7}, 7},
+        {{.name = "a", .weekly = 3}, 3},
+        {{.name = "a", .monthly = 9}, 6}, /* of November to April: there are no more */
+        {{.name = "a", .yearly = 9}, 2},
+        {{.name = "a", .last = 3, .daily = 7}, 3 + 5}, /* two days have theirs already */
+    };
+    /* Back to 2026-11-28. */
+    struct scene *s = scene_of("2027-04-10T10:30:00Z", 8 * HOUR, 400);
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_int_equal(kept(s, &cases[i].policy, 0), cases[i].kept);
+        assert_true(s->verdicts[0].keep);
+    }
+    scene_free(s);
+}
+
+static void
+days_weeks_and_months_begin_where_they_do_in_utc(void **state)
+{
+    static const struct policy daily = {.name = "d", .daily = 2};
+    static const struct policy weekly = {.name = "w", .weekly = 2};
+    static const struct policy monthly = {.name = "m", .monthly = 2};
+    struct scene *s = scene_of("2024-03-01T00:00:00Z", HOUR, 3);
+
+    (void)state;
+    (void)kept(s, &daily, 0); /* 2024-02-29T23:00 is another day, and another month */
+    assert_true(s->verdicts[1].keep && !s->verdicts[2].keep);
+    (void)kept(s, &monthly, 0);
+    assert_true(s->verdicts[1].keep && !s->verdicts[2].keep);
+    (void)kept(s, &weekly, 0); /* a Friday */
+    assert_false(s->verdicts[1].keep);
+    scene_free(s);
+    s = scene_of("2026-11-23T00:00:00Z", HOUR, 2); /* a Monday */
+    (void)kept(s, &weekly, 0);
+    assert_true(s->verdicts[1].keep);
+    scene_free(s);
+}
+
+static void
+held_locked_and_the_newest_are_kept_whatever_the_policy_says(void **state)
+{
+    static const struct policy one = {.name = "one", .last = 1};
+    static char hold_text[] = "audit";
+    struct catalog_mark hold = {.kind = MARK_HOLD, .why = hold_text, .who = hold_text};
+    struct scene *s = scene_of("2026-11-26T00:00:00Z", HOUR, 5);
+
+    (void)state;
+    s->marks[2] = (struct catalog_marks){.list = &hold, .count = 1, .held = true};
+    s->marks[3] = (struct catalog_marks){.locked_until_us = 1000};
+    assert_int_equal(kept(s, &one, 999), 3);
+    assert_non_null(strstr(s->verdicts[2].reason, "audit"));
+    assert_non_null(strstr(s->verdicts[3].reason, "locked until"));
+    assert_int_equal(kept(s, &one, 1000), 2); /* the lock is over */
+    assert_int_equal(kept(s, NULL, 0), 5);    /* no policy */
+    scene_free(s);
+}
+
+static void
+policies_are_kept_in_the_store(void **state)
+{
+    const struct policy a = {.name = "a", .last = 1, .window_hours = 24};
+    const struct policy nothing = {.name = "nothing"};
+    const struct guid vm = {{7}};
+    struct chunk_store_options options = {.key_path = "/key"};
+    struct policy_set set = {.count = 0};
+    struct chunk_store *cs = NULL;
+    struct mem_fs *mem = NULL;
+    struct store *store = NULL;
+    struct varve_error err;
+
+    (void)state;
+    assert_ok(mem_fs_new(&mem, &err), &err);
+    assert_ok(store_mem_open(&store, &err), &err);
+    assert_ok(chunk_store_open(&cs, store, mem_fs(mem), &options, &err), &err);
+    assert_ok(policy_load(cs, &set, &err), &err);
+    assert_int_equal(set.count, 0);
+    assert_null(policy_of(&set, &vm));
+    assert_err(policy_put(&set, &nothing, &err), VARVE_ERR_INVALID, &err);
+    assert_err(policy_assign(&set, NULL, "a", &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_ok(policy_put(&set, &a, &err), &err);
+    assert_ok(policy_assign(&set, &vm, "a", &err), &err);
+    for (int i = 0; i < 3; i++) {
+        assert_ok(policy_save(cs, &set, &err), &err);
+    }
+    policy_set_release(&set);
+    assert_ok(policy_load(cs, &set, &err), &err);
+    assert_int_equal(set.count, 1);
+    assert_int_equal(policy_of(&set, &vm)->window_hours, 24);
+    assert_err(policy_remove(&set, "a", &err), VARVE_ERR_DENIED, &err);
+    assert_ok(policy_assign(&set, &vm, "", &err), &err);
+    assert_null(policy_of(&set, &vm));
+    assert_ok(policy_remove(&set, "a", &err), &err);
+    policy_set_release(&set);
+    chunk_store_close(cs);
+    store_close(store);
+    mem_fs_free(mem);
+}
+
+static void
+cut_or_changed_bytes_are_no_policies(void **state)
+{
+    const struct policy a = {.name = "a", .last = 1};
+    const struct guid vm = {{7}};
+    struct policy_set set = {.count = 0};
+    struct policy_set again;
+    struct varve_error err;
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, POLICY_RECORD_MAX);
+    assert_ok(policy_put(&set, &a, &err), &err);
+    assert_ok(policy_assign(&set, NULL, "a", &err), &err);
+    assert_ok(policy_assign(&set, &vm, "a", &err), &err);
+    assert_ok(policy_encode(&set, &b, &err), &err);
+    for (size_t len = 0; len < b.len; len++) {
+        assert_err(policy_decode(&again, b.data, len, &err), VARVE_ERR_CORRUPT, &err);
+    }
+    assert_ok(policy_decode(&again, b.data, b.len, &err), &err);
+    policy_set_release(&again);
+    policy_set_release(&set);
+    buf_release(&b);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(each_rule_keeps_the_newest_point_of_its_last_times),
+        cmocka_unit_test(days_weeks_and_months_begin_where_they_do_in_utc),
+        cmocka_unit_test(held_locked_and_the_newest_are_kept_whatever_the_policy_says),
+        cmocka_unit_test(policies_are_kept_in_the_store),
+        cmocka_unit_test(cut_or_changed_bytes_are_no_policies),
+    };
+    struct varve_error err;
+
+    if (crypto_init(&err) != VARVE_OK) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

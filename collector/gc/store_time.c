@@ -1,0 +1,265 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "gc/store_time.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "index/index_state.h"
+#include "os/thread.h"
+
+#define FILE_HEAD   "varve-time-1"
+#define SAVE_EVERY  60000000ll /* us */
+#define FILE_MAX    512u
+#define BOOT_ID_MAX 64u
+
+struct store_time {
+    struct fs *fs;
+    char *path;
+    struct store_clocks clocks;
+    struct mutex lock; /* all below */
+    int64_t now_us;
+    uint64_t boot_ns; /* when now_us was that */
+    int64_t saved_us;
+    bool doubtful;
+    bool told;
+    char boot_id[BOOT_ID_MAX];
+};
+
+/* ---- the machine's clocks ---- */
+
+static int64_t
+system_wall(void *arg)
+{
+    (void)arg;
+    return time_now_us();
+}
+
+static uint64_t
+system_boot(void *arg)
+{
+    (void)arg;
+    return time_boot_ns();
+}
+
+static void
+system_boot_id(void *arg, char out[BOOT_ID_MAX])
+{
+    char id[INDEX_BOOT_ID_SIZE];
+
+    (void)arg;
+    index_boot_id(id);
+    (void)snprintf(out, BOOT_ID_MAX, "%s", id);
+}
+
+const struct store_clocks store_clocks_system = {
+    .wall_us = system_wall, .boot_ns = system_boot, .boot_id = system_boot_id};
+
+/* ---- time goes on ---- */
+
+static int64_t
+distance(int64_t a, int64_t b)
+{
+    return a > b ? a - b : b - a;
+}
+
+static int64_t
+advance_locked(struct store_time *t)
+{
+    uint64_t boot_ns = t->clocks.boot_ns(t->clocks.arg);
+    int64_t wall = t->clocks.wall_us(t->clocks.arg);
+    int64_t passed = boot_ns > t->boot_ns ? (int64_t)((boot_ns - t->boot_ns) / 1000u) : 0;
+    int64_t lean;
+
+    if (passed > 0) {
+        t->now_us += passed;
+        t->boot_ns += (uint64_t)passed * 1000u;
+        lean = passed / STORE_TIME_LEAN;
+        if (wall > t->now_us && distance(wall, t->now_us) <= STORE_TIME_FAR) {
+            t->now_us += wall - t->now_us < lean ? wall - t->now_us : lean;
+        } else if (wall < t->now_us && distance(wall, t->now_us) <= STORE_TIME_FAR) {
+            t->now_us -= t->now_us - wall < lean ? t->now_us - wall : lean;
+        }
+    }
+    if (distance(wall, t->now_us) > STORE_TIME_FAR) {
+        t->doubtful = true;
+    } else {
+        t->doubtful = false;
+        t->told = false;
+    }
+    return wall;
+}
+
+static void
+save_locked(struct store_time *t)
+{
+    struct varve_error err;
+    char text[FILE_MAX];
+    int len = snprintf(text, sizeof(text), FILE_HEAD "\n%" PRId64 "\n%" PRIu64 "\n%s\n", t->now_us,
+                       t->boot_ns, t->boot_id);
+
+    if (fs_write_durable(t->fs, t->path, text, (size_t)len, false, &err) != VARVE_OK) {
+        log_warn("time", "the time could not be written down: %s", err.msg);
+        return;
+    }
+    t->saved_us = t->now_us;
+}
+
+int64_t
+store_time_now(struct store_time *t)
+{
+    int64_t now;
+
+    mutex_lock(&t->lock);
+    (void)advance_locked(t);
+    now = t->now_us;
+    mutex_unlock(&t->lock);
+    return now;
+}
+
+bool
+store_time_is_doubtful(struct store_time *t, struct varve_error *why)
+{
+    char wall_text[TIME_TEXT_SIZE];
+    char own_text[TIME_TEXT_SIZE];
+    bool doubtful;
+    int64_t wall;
+
+    mutex_lock(&t->lock);
+    wall = advance_locked(t);
+    doubtful = t->doubtful;
+    time_format(wall, wall_text);
+    time_format(t->now_us, own_text);
+    mutex_unlock(&t->lock);
+    if (doubtful) {
+        (void)varve_error_set(why, VARVE_ERR_STALE,
+                              "the clock says %.19sZ, by the collector's own time it is %.19sZ: "
+                              "nothing is deleted until they agree; set the clock right, or "
+                              "confirm it: varve store clock --confirm",
+                              wall_text, own_text);
+    }
+    return doubtful;
+}
+
+enum varve_err
+store_time_confirm(struct store_time *t, struct varve_error *err)
+{
+    char text[TIME_TEXT_SIZE];
+
+    (void)err;
+    mutex_lock(&t->lock);
+    t->boot_ns = t->clocks.boot_ns(t->clocks.arg);
+    t->now_us = t->clocks.wall_us(t->clocks.arg);
+    t->doubtful = false;
+    t->told = false;
+    save_locked(t);
+    time_format(t->now_us, text);
+    mutex_unlock(&t->lock);
+    log_warn("time", "the operator has confirmed the clock: it is %s", text);
+    return VARVE_OK;
+}
+
+void
+store_time_tick(struct store_time *t)
+{
+    struct varve_error why;
+    bool tell;
+
+    if (!store_time_is_doubtful(t, &why)) {
+        why.msg[0] = '\0';
+    }
+    mutex_lock(&t->lock);
+    tell = t->doubtful && !t->told;
+    t->told = t->told || tell;
+    if (distance(t->now_us, t->saved_us) >= SAVE_EVERY) {
+        save_locked(t);
+    }
+    mutex_unlock(&t->lock);
+    if (tell) {
+        log_warn("time", "%s", why.msg);
+    }
+}
+
+/* ---- open and close ---- */
+
+/* False: there is none that can be used. */
+static bool
+load(struct store_time *t, char boot_id[BOOT_ID_MAX])
+{
+    struct varve_error err;
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+    bool ok = false;
+    char text[FILE_MAX + 1];
+
+    if (fs_read_all(t->fs, t->path, FILE_MAX, &bytes, &len, &err) == VARVE_OK) {
+        memcpy(text, bytes, len);
+        text[len] = '\0';
+        ok = sscanf(text, FILE_HEAD "\n%" SCNd64 "\n%" SCNu64 "\n%63s", &t->now_us, &t->boot_ns,
+                    boot_id) == 3 &&
+             t->now_us > 0;
+    }
+    free(bytes);
+    return ok;
+}
+
+enum varve_err
+store_time_open(struct store_time **out, struct fs *fs, const char *path,
+                const struct store_clocks *clocks, int64_t newest_us, struct varve_error *err)
+{
+    struct store_time *t = calloc(1, sizeof(*t));
+    char boot_id[BOOT_ID_MAX] = "";
+    int64_t wall;
+
+    if (t == NULL) {
+        return varve_error_nomem(err);
+    }
+    t->fs = fs;
+    t->clocks = *clocks;
+    mutex_init(&t->lock);
+    t->path = strdup(path);
+    if (t->path == NULL) {
+        store_time_close(t);
+        return varve_error_nomem(err);
+    }
+    clocks->boot_id(clocks->arg, t->boot_id);
+    wall = clocks->wall_us(clocks->arg);
+    if (!load(t, boot_id)) {
+        t->now_us = newest_us > 0 ? newest_us : wall; /* a new store believes the clock */
+        boot_id[0] = '\0';
+    }
+    if (strcmp(boot_id, t->boot_id) != 0) { /* rule 2 */
+        if (wall >= t->now_us - STORE_TIME_NEAR && wall - t->now_us <= STORE_TIME_OFF) {
+            t->now_us = wall > t->now_us ? wall : t->now_us;
+        }
+        t->boot_ns = clocks->boot_ns(clocks->arg);
+    }
+    mutex_lock(&t->lock);
+    (void)advance_locked(t);
+    save_locked(t);
+    mutex_unlock(&t->lock);
+    *out = t;
+    return VARVE_OK;
+}
+
+void
+store_time_close(struct store_time *t)
+{
+    if (t == NULL) {
+        return;
+    }
+    if (t->path != NULL) {
+        mutex_lock(&t->lock);
+        if (t->saved_us != 0) {
+            (void)advance_locked(t);
+            save_locked(t);
+        }
+        mutex_unlock(&t->lock);
+    }
+    mutex_destroy(&t->lock);
+    free(t->path);
+    free(t);
+}

@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/testing.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "gc/store_time.h"
+#include "os/file_mem.h"
+
+#define SECOND 1000000ll
+#define DAY    (86400 * SECOND)
+#define START  (1000000 * SECOND)
+
+struct clocks {
+    int64_t wall;
+    uint64_t boot_us;
+    int boots;
+};
+
+static int64_t
+wall_us(void *arg)
+{
+    return ((struct clocks *)arg)->wall;
+}
+
+static uint64_t
+boot_ns(void *arg)
+{
+    return ((struct clocks *)arg)->boot_us * 1000u;
+}
+
+static void
+boot_id(void *arg, char out[64])
+{
+    (void)snprintf(out, 64, "boot-%d", ((struct clocks *)arg)->boots);
+}
+
+struct fixture {
+    struct mem_fs *mem;
+    struct clocks c;
+    struct store_clocks clocks;
+    struct store_time *t;
+};
+
+static void
+open_time(struct fixture *f, int64_t newest)
+{
+    struct varve_error err;
+
+    assert_ok(store_time_open(&f->t, mem_fs(f->mem), "/time", &f->clocks, newest, &err), &err);
+}
+
+static void
+begin(struct fixture *f)
+{
+    struct varve_error err;
+
+    memset(f, 0, sizeof(*f));
+    assert_ok(mem_fs_new(&f->mem, &err), &err);
+    f->c = (struct clocks){.wall = START, .boot_us = 5000};
+    f->clocks = (struct store_clocks){
+        .wall_us = wall_us, .boot_ns = boot_ns, .boot_id = boot_id, .arg = &f->c};
+    open_time(f, 0);
+}
+
+static void
+end(struct fixture *f)
+{
+    store_time_close(f->t);
+    mem_fs_free(f->mem);
+}
+
+static void
+pass(struct fixture *f, int64_t us)
+{
+    f->c.wall += us;
+    f->c.boot_us += (uint64_t)us;
+}
+
+static void
+reboot(struct fixture *f, int64_t off_us)
+{
+    store_time_close(f->t);
+    f->c.boots++;
+    f->c.boot_us = 1000;
+    f->c.wall += off_us;
+    open_time(f, 0);
+}
+
+static bool
+doubtful(struct fixture *f)
+{
+    struct varve_error why;
+    bool d = store_time_is_doubtful(f->t, &why);
+
+    if (d) {
+        assert_int_equal(why.code, VARVE_ERR_STALE);
+        assert_non_null(strstr(why.msg, "varve store clock --confirm"));
+    }
+    return d;
+}
+
+static void
+a_clock_set_while_the_machine_runs_changes_nothing(void **state)
+{
+    static const int64_t jumps[] = {3650 * DAY, -DAY, -3650 * DAY, 2 * 3600 * SECOND};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(jumps) / sizeof(jumps[0]); i++) {
+        struct fixture f;
+        struct varve_error err;
+
+        begin(&f);
+        pass(&f, DAY);
+        assert_int_equal(store_time_now(f.t), START + DAY);
+        assert_false(doubtful(&f));
+        f.c.wall += jumps[i];
+        assert_int_equal(store_time_now(f.t), START + DAY);
+        assert_true(doubtful(&f));
+        pass(&f, 10 * SECOND);
+        assert_in_range(store_time_now(f.t), START + DAY + 9 * SECOND, START + DAY + 11 * SECOND);
+        store_time_close(f.t); /* nor does another process on the same machine believe it */
+        open_time(&f, 0);
+        assert_true(doubtful(&f));
+        f.c.wall -= jumps[i]; /* set right */
+        assert_false(doubtful(&f));
+        f.c.wall += jumps[i];
+        assert_ok(store_time_confirm(f.t, &err), &err);
+        assert_false(doubtful(&f));
+        assert_int_equal(store_time_now(f.t), f.c.wall);
+        end(&f);
+    }
+}
+
+static void
+over_a_reboot_a_long_weekend_is_believed_and_ten_years_are_not(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    reboot(&f, 3 * DAY);
+    assert_false(doubtful(&f));
+    assert_int_equal(store_time_now(f.t), START + 3 * DAY);
+    reboot(&f, 3650 * DAY);
+    assert_true(doubtful(&f));
+    assert_int_equal(store_time_now(f.t), START + 3 * DAY);
+    reboot(&f, 0); /* another one makes no difference */
+    assert_true(doubtful(&f));
+    f.c.wall -= 3650 * DAY;
+    assert_false(doubtful(&f));
+    reboot(&f, -DAY);
+    assert_true(doubtful(&f));
+    assert_int_equal(store_time_now(f.t), START + 3 * DAY);
+    end(&f);
+}
+
+static void
+a_lost_file_begins_at_what_is_certain(void **state)
+{
+    struct varve_error err;
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    store_time_close(f.t);
+    assert_ok(fs_remove(mem_fs(f.mem), "/time", &err), &err);
+    f.c.wall = START + 100 * DAY;
+    open_time(&f, START);
+    assert_true(doubtful(&f));
+    assert_int_equal(store_time_now(f.t), START);
+    end(&f);
+}
+
+static void
+a_clock_that_is_a_little_off_is_followed_slowly(void **state)
+{
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    f.c.wall += 60 * SECOND;
+    assert_int_equal(store_time_now(f.t), START);
+    for (int i = 0; i < 24; i++) {
+        pass(&f, 3600 * SECOND);
+        (void)store_time_now(f.t);
+    }
+    assert_int_equal(store_time_now(f.t), f.c.wall);
+    assert_false(doubtful(&f));
+    end(&f);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_clock_set_while_the_machine_runs_changes_nothing),
+        cmocka_unit_test(over_a_reboot_a_long_weekend_is_believed_and_ten_years_are_not),
+        cmocka_unit_test(a_lost_file_begins_at_what_is_certain),
+        cmocka_unit_test(a_clock_that_is_a_little_off_is_followed_slowly),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
