@@ -11,6 +11,7 @@
 #include "base/time.h"
 #include "catalog/catalog_internal.h"
 #include "crypto/identity.h"
+#include "store/chunk_record.h"
 
 /*
  * marks_lock is held over a whole change, objects included, so that a hold and a deletion of one
@@ -519,7 +520,7 @@ static enum varve_err
 read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct varve_error *err)
 {
     struct store *store = chunk_store_objects(c->cs);
-    uint8_t sealed[MARK_RECORD_MAX + 1024];
+    uint8_t sealed[2 * MARK_RECORD_MAX + 8192]; /* the record stands twice */
     struct catalog_mark said = {.kind = MARK_GONE};
     uint8_t *plain = NULL;
     uint64_t size = 0;
@@ -530,7 +531,7 @@ read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct va
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no mark", size);
     }
     if (rc == VARVE_OK) {
-        rc = store_get(store, name, 0, sealed, (size_t)size, err);
+        rc = chunk_record_read(store, name, sealed, (size_t)size, err);
     }
     if (rc == VARVE_OK) {
         rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, NULL, err);

@@ -93,6 +93,19 @@ bad_record(void *arg, uint32_t offset, const struct varve_error *why)
     tell(t->s, t->name, text);
 }
 
+/* Points, what is marked on them, domains. */
+static bool
+is_record(const char *name)
+{
+    static const char *const prefixes[] = {"point/", "hold/", "lock/", "gone/", "cfg/domain/"};
+    bool is = false;
+
+    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
+        is = is || strncmp(name, prefixes[i], strlen(prefixes[i])) == 0;
+    }
+    return is;
+}
+
 static void
 look_at(struct scrub *s, const char *name, const uint8_t *bytes, size_t len)
 {
@@ -115,7 +128,7 @@ look_at(struct scrub *s, const char *name, const uint8_t *bytes, size_t len)
         rc = store_config_decode(&config, bytes, len, &err);
     } else if (strncmp(name, KEY_RING_PREFIX, sizeof(KEY_RING_PREFIX) - 1) == 0) {
         rc = key_ring_scrub(bytes, len, &err);
-    } else if (strncmp(name, "point/", 6) == 0 || strncmp(name, "cfg/domain/", 11) == 0) {
+    } else if (is_record(name)) {
         rc = chunk_record_scrub(bytes, len, &err);
     }
     if (rc != VARVE_OK) {

@@ -11,7 +11,7 @@
 #include "os/path.h"
 
 /*
- * store_make FOLDER POINTS MIB CHANGED SEED: a store with points of one vm, made as ingest makes them.
+ * store_make FOLDER POINTS MIB CHANGED SEED [HOOK]: a store with points of one vm, made as ingest makes them.
  *
  *   FOLDER/store, FOLDER/store.key, FOLDER/index   as a collector has them
  *   FOLDER/truth/NNN.raw                           the disk of point NNN, byte for byte (first and last only
@@ -19,7 +19,8 @@
  *
  * The disk has MIB MiB and three bytes, about two fifths of it holes; from point to point CHANGED
  * per thousand of its chunks are written.  Half of what is written packs well.  With a store that is there
- * already, points are added: what it says about seed and size must be the same.
+ * already, points are added: what it says about seed and size must be the same.  HOOK is run after every point as
+ * HOOK IMAGE NUMBER, with the disk of that point in IMAGE until the next one.
  */
 #define CHUNK 65536u
 
@@ -165,6 +166,27 @@ take_point(struct maker *m, unsigned number, uint64_t per_mille)
     point_unref(p);
 }
 
+/* Gives the disk of this moment to somebody else. */
+static void
+run_hook(struct maker *m, const char *hook, unsigned number)
+{
+    char command[8192];
+    char path[4096];
+    FILE *f;
+
+    (void)snprintf(path, sizeof(path), "%s/image.raw", m->folder);
+    f = fopen(path, "wb");
+    if (f == NULL || fwrite(m->disk, 1, m->size, f) != m->size || fclose(f) != 0) {
+        (void)fprintf(stderr, "store_make: '%s' cannot be written\n", path);
+        exit(1);
+    }
+    (void)snprintf(command, sizeof(command), "'%s' '%s' %03u", hook, path, number);
+    if (system(command) != 0) {
+        (void)fprintf(stderr, "store_make: '%s' failed\n", command);
+        exit(1);
+    }
+}
+
 int
 main(int argc, char **argv)
 {
@@ -176,8 +198,9 @@ main(int argc, char **argv)
     char *index = NULL;
     char *truth = NULL;
 
-    if (argc != 6) {
-        (void)fprintf(stderr, "usage: store_make FOLDER POINTS MIB CHANGED_PER_MILLE SEED\n");
+    if (argc != 6 && argc != 7) {
+        (void)fprintf(stderr,
+                      "usage: store_make FOLDER POINTS MIB CHANGED_PER_MILLE SEED [HOOK]\n");
         return 2;
     }
     must(crypto_init(&err));
@@ -200,6 +223,9 @@ main(int argc, char **argv)
         take_point(&m, i, strtoull(argv[4], NULL, 10));
         if (points <= 10 || i == 1 || i == points) {
             write_truth(&m, i);
+        }
+        if (argc == 7) {
+            run_hook(&m, argv[6], i);
         }
     }
     catalog_close(m.catalog);
