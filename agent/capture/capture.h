@@ -13,9 +13,10 @@
 #include "os/thread.h"
 
 /*
- * A capture is a way to freeze a moment of a vm.  Members: capture/sim (a simulated Hyper-V host),
- * capture/folder (disk images at rest), capture_fake (in memory, for tests), capture_fault (fails
- * calls of another capture).  capture_contract_test.c runs the same cases over all of them.
+ * A capture is a way to freeze a moment of a vm.  Members: capture/refpoint (Hyper-V by WMI),
+ * capture/sim (a simulated Hyper-V host), capture/folder (disk images at rest), capture_fake (in
+ * memory, for tests), capture_fault (fails calls of another capture).
+ * tests/hvsim/capture_contract_test.c runs the same cases over all of them.
  *
  * Words.  A checkpoint is the frozen moment while it is being read; a reference point is what is
  * kept of it on the host so that a later run may ask "what changed since"; a change id names such

@@ -122,6 +122,9 @@ VARVE_CHECK uint32_t checkpoint_destroy(struct sim_host *h, const struct guid *i
                                         struct sim_error *err);
 VARVE_CHECK uint32_t checkpoint_apply(struct sim_host *h, const struct guid *id, struct guid *job,
                                       struct sim_error *err);
+/* ModifySystemSettings with a new ElementName; the moment's truth has the name too. */
+VARVE_CHECK uint32_t checkpoint_rename(struct sim_host *h, const struct guid *id, const char *name,
+                                       struct sim_error *err);
 VARVE_CHECK uint32_t refpoint_convert(struct sim_host *h, const struct guid *checkpoint,
                                       struct guid *job, struct sim_error *err);
 VARVE_CHECK uint32_t refpoint_destroy(struct sim_host *h, const struct guid *id, struct guid *job,
@@ -133,6 +136,11 @@ VARVE_CHECK uint32_t changes_query(struct sim_host *h, const char *path, const c
                                    uint64_t offset, uint64_t length, size_t max_ranges,
                                    struct sim_extent **ranges, size_t *count, uint64_t *processed,
                                    struct sim_error *err);
+
+/* What file a path is; *in_use: the running vm or a merge has it open for writing. */
+VARVE_CHECK uint32_t file_of_path(struct sim_host *h, const char *path, struct sim_vm **vm,
+                                  struct sim_disk **d, struct sim_disk_file **f, bool *in_use,
+                                  struct sim_error *err);
 
 enum sim_tracking { SIM_TRACKING_LOST = 1, SIM_TRACKING_OFF, SIM_TRACKING_ON };
 

@@ -180,6 +180,18 @@ file_in_use(const struct sim_vm *vm, const struct sim_disk *d, const struct sim_
     return false;
 }
 
+uint32_t
+file_of_path(struct sim_host *h, const char *path, struct sim_vm **vm, struct sim_disk **d,
+             struct sim_disk_file **f, bool *in_use, struct sim_error *err)
+{
+    uint32_t rc = find_path(h, path, vm, d, f, err);
+
+    if (rc == SIM_OK) {
+        *in_use = file_in_use(*vm, *d, *f);
+    }
+    return rc;
+}
+
 static uint32_t
 check_id(const struct sim_disk *d, const char *text, uint64_t last, uint64_t *first,
          struct sim_error *err)

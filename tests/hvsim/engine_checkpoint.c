@@ -62,6 +62,69 @@ checkpoint_create(struct sim_host *h, const struct guid *vm_id, enum sim_checkpo
     return SIM_OK;
 }
 
+/* ---- the configuration of the moment, as files ---- */
+
+static const char *const config_suffixes[] = {"vmcx", "vmrs"};
+
+static char *
+config_path(const struct sim_vm *vm, const struct guid *checkpoint, size_t i)
+{
+    char id[GUID_TEXT_SIZE];
+
+    guid_format_upper(checkpoint, id);
+    return sim_printf("%s/" SIM_CONFIG_DIR "/%s.%s", vm->folder, id, config_suffixes[i]);
+}
+
+static uint32_t
+write_config(const struct sim_vm *vm, const struct sim_checkpoint *c, struct sim_error *err)
+{
+    uint32_t rc = SIM_OK;
+
+    for (size_t i = 0; rc == SIM_OK && i < 2; i++) {
+        char *path = config_path(vm, &c->id, i);
+        char *text = sim_printf("%s\n%s", i == 0 ? "VMCX" : "VMRS", i == 0 ? c->config : "");
+
+        rc = sim_write_text(path, text, err);
+        free(path);
+        free(text);
+    }
+    return rc;
+}
+
+static void
+remove_config(const struct sim_vm *vm, const struct guid *checkpoint)
+{
+    for (size_t i = 0; i < 2; i++) {
+        char *path = config_path(vm, checkpoint, i);
+
+        (void)unlink(path);
+        free(path);
+    }
+}
+
+uint32_t
+checkpoint_rename(struct sim_host *h, const struct guid *id, const char *name,
+                  struct sim_error *err)
+{
+    struct sim_vm *vm = NULL;
+    struct sim_checkpoint *c = NULL;
+    uint32_t rc = find_checkpoint(h, id, &vm, &c, err);
+
+    if (rc == SIM_OK && strlen(name) > NAME_MAX_BYTES) {
+        rc = sim_fail(err, SIM_INVALID, "a checkpoint's name has at most %u bytes", NAME_MAX_BYTES);
+    }
+    if (rc != SIM_OK) {
+        return rc;
+    }
+    for (size_t i = 0; i < vm->truth_count; i++) {
+        if (guid_equal(&vm->truths[i].checkpoint, id)) {
+            (void)snprintf(vm->truths[i].tag, sizeof(vm->truths[i].tag), "%s", name);
+        }
+    }
+    (void)snprintf(c->name, sizeof(c->name), "%s", name);
+    return vm_save(vm, err);
+}
+
 /* ---- freezing ---- */
 
 struct freeze {
@@ -202,7 +265,8 @@ checkpoint_do_create(struct sim_host *h, struct sim_job *j, struct sim_error *er
         f.moments = NULL;
         note_truth(vm, c);
         j->result = c->id;
-        rc = vm_save(vm, err);
+        rc = write_config(vm, c, err);
+        rc = rc == SIM_OK ? vm_save(vm, err) : rc;
     }
     free(config);
     free(f.children);
@@ -295,6 +359,7 @@ checkpoint_remove(struct sim_host *h, struct sim_vm *vm, size_t index, struct si
         (void)unlink(path);
         free(path);
     }
+    remove_config(vm, &c->id);
     checkpoint_release(c);
     sim_array_remove(vm->checkpoints, &vm->checkpoint_count, sizeof(*c), index);
     tracking_forget_unused(vm);

@@ -65,6 +65,7 @@ op_list(struct sim_host *h, const json_t *request, json_t *reply, struct sim_err
     for (size_t i = 0; i < vm->checkpoint_count; i++) {
         const struct sim_checkpoint *c = &vm->checkpoints[i];
         json_t *o = json_object();
+        char *root = NULL;
 
         reply_guid(o, "id", &c->id);
         reply_guid(o, "vm", &vm->id);
@@ -72,6 +73,9 @@ op_list(struct sim_host *h, const json_t *request, json_t *reply, struct sim_err
         reply_text(o, "name", c->name);
         reply_text(o, "consistency", c->application ? "application" : "crash");
         reply_time(o, "created", c->created_us);
+        root = sim_printf("%s/Virtual Machines", vm->folder);
+        reply_text(o, "config_root", root);
+        free(root);
         (void)json_array_append_new(list, o);
     }
     (void)json_object_set_new(reply, "checkpoints", list);
@@ -251,10 +255,43 @@ op_changes(struct sim_host *h, const json_t *request, json_t *reply, struct sim_
     return SIM_OK;
 }
 
+static uint32_t
+op_rename(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    struct guid id = op_guid(request, "checkpoint");
+
+    (void)reply;
+    return checkpoint_rename(h, &id, op_text(request, "name", ""), err);
+}
+
+static uint32_t
+op_file_info(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    struct sim_vm *vm = NULL;
+    struct sim_disk *d = NULL;
+    struct sim_disk_file *f = NULL;
+    bool in_use = false;
+    uint32_t rc = file_of_path(h, op_text(request, "path", ""), &vm, &d, &f, &in_use, err);
+
+    if (rc != SIM_OK) {
+        return rc;
+    }
+    reply_guid(reply, "disk", &d->id);
+    reply_guid(reply, "vm", &vm->id);
+    reply_u64(reply, "size", d->size);
+    reply_u64(reply, "logical_sector", d->logical_sector);
+    reply_u64(reply, "physical_sector", d->physical_sector);
+    reply_bool(reply, "tracked", d->tracked);
+    reply_bool(reply, "in_use", in_use);
+    return SIM_OK;
+}
+
 const struct op point_ops[] = {
     {"checkpoint.create", "vm:g! consistency:s! tag:s!", op_create},
     {"checkpoint.user", "vm:g! name:s!", op_create_user},
     {"checkpoint.list", "vm:g!", op_list},
+    {"checkpoint.rename", "checkpoint:g! name:s!", op_rename},
+    {"file.info", "path:s!", op_file_info},
     {"checkpoint.disks", "checkpoint:g!", op_disks},
     {"checkpoint.destroy", "checkpoint:g!", op_destroy},
     {"checkpoint.apply", "checkpoint:g!", op_apply},

@@ -13,6 +13,7 @@
 #include "capture/capture_fault.h"
 #include "capture/folder/folder.h"
 #include "capture/sim/sim.h"
+#include "hvsim/refpoint_lab.h"
 #include "os/process.h"
 #include "source/source.h"
 
@@ -22,13 +23,14 @@
  */
 #define NOBODY "11111111-2222-3333-4444-555555555555"
 
-enum member { MEMBER_FAKE, MEMBER_FAULT, MEMBER_FOLDER, MEMBER_SIM, MEMBER_COUNT };
+enum member { MEMBER_FAKE, MEMBER_FAULT, MEMBER_FOLDER, MEMBER_SIM, MEMBER_REFPOINT, MEMBER_COUNT };
 
 struct lab {
     enum member member;
     struct capture *capture;
     struct guid vm;
     struct fake_host *host;
+    struct refpoint_lab *hv;
     char dir[64];
     char hvsim[512];
     char socket[128];
@@ -111,6 +113,14 @@ lab_open(struct lab *l, enum member member)
     if (member == MEMBER_SIM) {
         sim_start(l);
     }
+    if (member == MEMBER_REFPOINT) {
+        const struct wmi_fake_options options = {0};
+
+        l->hv = calloc(1, sizeof(*l->hv));
+        assert_non_null(l->hv);
+        refpoint_lab_open(l->hv, &options, REFPOINT_APPLICATION, fs_system(), l->dir);
+        l->capture = l->hv->capture;
+    }
     assert_ok(l->capture->ops->list(l->capture, &inv, &err), &err);
     assert_int_equal(inv.count, 1);
     l->vm = inv.vms[0].id;
@@ -133,7 +143,12 @@ sim_stop(void **state)
 static void
 lab_close(struct lab *l)
 {
-    capture_close(l->capture);
+    if (l->hv != NULL) {
+        refpoint_lab_close(l->hv);
+        free(l->hv);
+    } else {
+        capture_close(l->capture);
+    }
     (void)sim_stop(NULL);
     if (l->host != NULL) {
         assert_false(fake_host_foreign_touched(l->host));
@@ -153,6 +168,8 @@ lab_write(struct lab *l, uint64_t off)
     memset(bytes, ++seed, sizeof(bytes));
     if (l->host != NULL) {
         fake_host_write(l->host, 0, off, bytes, sizeof(bytes));
+    } else if (l->hv != NULL) {
+        refpoint_lab_write(l->hv, 0, off);
     } else if (l->member == MEMBER_SIM) {
         guid_format_upper(&l->vm, vm);
         run_shell("%s ctl %s guest.write '{\"vm\":\"%s\",\"disk\":\"%s\",\"seed\":%u,"

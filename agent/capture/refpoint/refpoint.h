@@ -1,0 +1,45 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_CAPTURE_REFPOINT_REFPOINT_H
+#define VARVE_CAPTURE_REFPOINT_REFPOINT_H
+
+#include "capture/capture.h"
+#include "os/file.h"
+#include "source/vdisk_port.h"
+#include "wmi/wmi_call.h"
+
+/*
+ * Freezes vms of a Hyper-V host (2016 and later) by recovery checkpoints, and keeps what was frozen as
+ * reference points.  docs/design/capture-refpoint.md says which call follows which and why.
+ *
+ * Ids: a checkpoint and a reference point are named by their WMI InstanceID; a path (__PATH) holds the
+ * host's name and is asked for anew each time.  Ours is a checkpoint whose ElementName is "varve run
+ * <run>".  Hyper-V gives the name only after the checkpoint is there; what stood on the vm before is
+ * therefore written to <state_dir>/refpoint/<run> first, so that one that a crash left without its
+ * name is known again: the only nameless one that is new and was made in our time.
+ */
+enum refpoint_consistency {
+    REFPOINT_APPLICATION = 0, /* crash consistent when the guest cannot; said in the point */
+    REFPOINT_CRASH,
+    REFPOINT_APPLICATION_OR_FAIL
+};
+
+struct refpoint_options {
+    struct wmi_port *wmi;     /* root\virtualization\v2; connected; borrowed */
+    struct vdisk_port *vdisk; /* borrowed */
+    struct fs *fs;            /* of state_dir */
+    struct fs *host_fs;       /* of the files of the vms */
+    const char *state_dir;
+    enum refpoint_consistency consistency;
+    struct wmi_times wmi_times;
+    uint32_t create_ms; /* most time of a checkpoint, a conversion, a busy vm; 0: the usual */
+    uint32_t convert_ms;
+    uint32_t busy_ms;
+    uint32_t pause_ms; /* between two looks at a busy vm */
+};
+
+/* VARVE_ERR_UNSUPPORTED names what the host lacks (the role, reference points, QueryChanges). */
+VARVE_CHECK enum varve_err capture_refpoint_open(struct capture **out,
+                                                 const struct refpoint_options *options,
+                                                 struct varve_error *err);
+
+#endif

@@ -1,0 +1,311 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "capture/refpoint/refpoint_internal.h"
+
+#define SNAPSHOT_RECOVERY 32768
+
+/* Clocks of agent and host are the same; a datetime may be cut to seconds. */
+#define TIME_SLACK_US INT64_C(5000000)
+
+static const char *const result_names[] = {"InstanceID", "ElementName", NULL};
+
+/* ---- finding ---- */
+
+/* The one nameless checkpoint that is new since the note and of its time; NULL: none, or not sure. */
+static const struct wmi_object *
+find_untagged(const struct refpoint *r, const struct wmi_objects *list,
+              const struct refpoint_note *n)
+{
+    const struct wmi_object *found = NULL;
+    size_t i;
+
+    for (i = 0; i < list->count; i++) {
+        const struct wmi_object *o = &list->items[i];
+        int64_t made = 0;
+
+        if (!refpoint_is_recovery(o) ||
+            capture_marks_has(&n->before, wmi_text_or(o, "InstanceID", "")) ||
+            strncmp(wmi_text_or(o, "ElementName", ""), "varve run ", 10) == 0) {
+            continue;
+        }
+        if (!refpoint_time(&made, wmi_text_or(o, "CreationTime", "")) ||
+            made < n->begun_us - TIME_SLACK_US ||
+            made > n->begun_us + (int64_t)r->create_ms * 1000 + TIME_SLACK_US || found != NULL) {
+            return NULL; /* somebody else's, perhaps */
+        }
+        found = o;
+    }
+    return found;
+}
+
+static enum varve_err
+take_id(const struct wmi_object *o, char checkpoint[CAPTURE_ID_MAX], struct varve_error *err)
+{
+    const char *id = wmi_text_or(o, "InstanceID", "");
+
+    if (strlen(id) >= CAPTURE_ID_MAX || id[0] == '\0') {
+        return varve_error_set(err, VARVE_ERR_PROTOCOL, "a checkpoint without a usable id");
+    }
+    (void)snprintf(checkpoint, CAPTURE_ID_MAX, "%s", id);
+    return VARVE_OK;
+}
+
+static enum varve_err
+find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *run,
+        char checkpoint[CAPTURE_ID_MAX], struct varve_error *err)
+{
+    struct refpoint_note n = {0};
+    const struct wmi_object *o;
+    char tag[REFPOINT_TAG_SIZE];
+    size_t i;
+    enum varve_err rc;
+
+    refpoint_tag(run, tag);
+    for (i = 0; i < list->count; i++) {
+        if (refpoint_is_recovery(&list->items[i]) &&
+            strcmp(wmi_text_or(&list->items[i], "ElementName", ""), tag) == 0) {
+            return take_id(&list->items[i], checkpoint, err);
+        }
+    }
+    rc = refpoint_note_read(r, run, &n, err);
+    if (rc == VARVE_OK) {
+        o = find_untagged(r, list, &n);
+        capture_marks_release(&n.before);
+        if (o != NULL) {
+            return take_id(o, checkpoint, err);
+        }
+    }
+    return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has no checkpoint '%s'", tag);
+}
+
+enum varve_err
+refpoint_find(struct capture *c, const struct guid *vm, const struct guid *run,
+              char checkpoint[CAPTURE_ID_MAX], struct varve_error *err)
+{
+    struct refpoint *r = (struct refpoint *)c;
+    struct wmi_object machine = {0};
+    struct wmi_objects list = {0};
+    enum varve_err rc = refpoint_wait_quiet(r, vm, &machine, err);
+
+    if (rc == VARVE_OK) {
+        rc = refpoint_checkpoints(r, machine.path, &list, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = find_in(r, &list, run, checkpoint, err);
+        wmi_objects_release(&list);
+    }
+    wmi_object_release(&machine);
+    return rc;
+}
+
+/* ---- making ---- */
+
+static enum varve_err
+create(struct refpoint *r, const char *vm_path, bool application, struct cancel *cancel,
+       struct wmi_object *made, struct varve_error *err)
+{
+    const struct wmi_param settings[] = {
+        {.name = "ConsistencyLevel", .type = WMI_UINT8, .integer = application ? 1 : 2},
+        {.name = "IgnoreNonSnapshottableDisks", .type = WMI_BOOL, .integer = 1},
+        /* Copy, not full: the guest's own log backups go on as they were. */
+        {.name = "GuestBackupType", .type = WMI_UINT8, .integer = 2},
+    };
+    struct wmi_param params[] = {
+        {.name = "AffectedSystem", .type = WMI_REF, .text = vm_path},
+        {.name = "SnapshotSettings", .type = WMI_STRING},
+        {.name = "SnapshotType", .type = WMI_UINT16, .integer = SNAPSHOT_RECOVERY},
+    };
+    const struct wmi_method m = {.service = "Msvm_VirtualSystemSnapshotService",
+                                 .name = "CreateSnapshot",
+                                 .params = params,
+                                 .count = 3,
+                                 .out_ref = "ResultingSnapshot",
+                                 .result_class = "Msvm_VirtualSystemSettingData",
+                                 .result_names = result_names,
+                                 .timeout_ms = r->create_ms};
+    char *xml = NULL;
+    enum varve_err rc = wmi_embed(&r->wmi, "Msvm_VirtualSystemSnapshotSettingData", settings,
+                                  r->has_guest_backup_type ? 3 : 2, &xml, err);
+
+    if (rc == VARVE_OK) {
+        params[1].text = xml;
+        rc = wmi_call(&r->wmi, &m, cancel, made, err);
+    }
+    free(xml);
+    return rc;
+}
+
+static enum varve_err
+tag_once(struct refpoint *r, const char *id, const struct guid *run, struct varve_error *err)
+{
+    char tag[REFPOINT_TAG_SIZE];
+    const struct wmi_param settings[] = {
+        {.name = "InstanceID", .type = WMI_STRING, .text = id},
+        {.name = "ElementName", .type = WMI_STRING, .text = tag},
+    };
+    struct wmi_param params[] = {{.name = "SystemSettings", .type = WMI_STRING}};
+    const struct wmi_method m = {.service = "Msvm_VirtualSystemManagementService",
+                                 .name = "ModifySystemSettings",
+                                 .params = params,
+                                 .count = 1,
+                                 .timeout_ms = r->convert_ms};
+    char *xml = NULL;
+    enum varve_err rc;
+
+    refpoint_tag(run, tag);
+    rc = wmi_embed(&r->wmi, "Msvm_VirtualSystemSettingData", settings, 2, &xml, err);
+    if (rc == VARVE_OK) {
+        params[0].text = xml;
+        rc = wmi_call(&r->wmi, &m, NULL, NULL, err);
+    }
+    free(xml);
+    return rc;
+}
+
+static void
+undo(struct refpoint *r, const struct guid *vm, const struct guid *run)
+{
+    char id[CAPTURE_ID_MAX];
+    struct varve_error err;
+    enum varve_err rc = refpoint_find(&r->base, vm, run, id, &err);
+
+    /* What was answered by an error, or not at all, may have been done. */
+    if (rc == VARVE_OK) {
+        rc = refpoint_abort(&r->base, vm, id, NULL, &err);
+    }
+    if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {
+        refpoint_note_remove(r, run);
+    } else {
+        log_warn("capture", "a checkpoint may have been left behind: %s", err.msg);
+    }
+}
+
+/* What stands on the vm now, written down before anything is added. */
+static enum varve_err
+note_before(struct refpoint *r, const char *vm_path, const struct guid *run,
+            struct varve_error *err)
+{
+    struct refpoint_note n = {.begun_us = time_now_us()};
+    struct wmi_objects list = {0};
+    size_t i;
+    enum varve_err rc = refpoint_checkpoints(r, vm_path, &list, err);
+
+    for (i = 0; rc == VARVE_OK && i < list.count; i++) {
+        if (refpoint_is_recovery(&list.items[i])) {
+            rc = capture_marks_add(&n.before, wmi_text_or(&list.items[i], "InstanceID", ""), err);
+        }
+    }
+    if (rc == VARVE_OK) {
+        rc = refpoint_note_write(r, run, &n, err);
+    }
+    wmi_objects_release(&list);
+    capture_marks_release(&n.before);
+    return rc;
+}
+
+/* One try; *id is the new checkpoint, which has its name. */
+static enum varve_err
+freeze_once(struct refpoint *r, const struct guid *vm, const struct guid *run, bool application,
+            struct cancel *cancel, char id[CAPTURE_ID_MAX], struct varve_error *err)
+{
+    struct wmi_object machine = {0};
+    struct wmi_object made = {0};
+    struct varve_error why;
+    enum varve_err rc = refpoint_vm(r, vm, &machine, err);
+
+    if (rc == VARVE_OK && (refpoint_vm_busy(&machine) || refpoint_vm_merging(&machine))) {
+        rc = varve_error_set(err, VARVE_ERR_BUSY,
+                             "the vm is merging, migrating, or at work on a "
+                             "checkpoint");
+    }
+    if (rc == VARVE_OK) {
+        rc = note_before(r, machine.path, run, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = create(r, machine.path, application, cancel, &made, err);
+        if (rc == VARVE_OK) {
+            rc = take_id(&made, id, err);
+        } else if (wmi_unanswered(rc, err) &&
+                   refpoint_find(&r->base, vm, run, id, &why) == VARVE_OK) {
+            rc = VARVE_OK;
+        }
+    }
+    if (rc == VARVE_OK) {
+        rc = tag_once(r, id, run, err);
+        if (wmi_unanswered(rc, err)) {
+            rc = tag_once(r, id, run, err); /* the same name twice does no harm */
+        }
+    }
+    wmi_object_release(&machine);
+    wmi_object_release(&made);
+    return rc;
+}
+
+static bool
+is_passing(enum varve_err rc)
+{
+    return rc == VARVE_ERR_BUSY || rc == VARVE_ERR_CLOSED;
+}
+
+/* The host's own verdict (a ReturnValue or a job's ErrorCode), not one of the way to it. */
+static bool
+guest_failed(enum varve_err rc, const struct varve_error *err)
+{
+    return rc == VARVE_ERR_IO && err->source == VARVE_SRC_HRESULT && err->native < 65536;
+}
+
+enum varve_err
+refpoint_begin(struct capture *c, const struct guid *vm, const struct guid *run,
+               struct cancel *cancel, struct capture_frozen *out, struct notes *notes,
+               struct varve_error *err)
+{
+    struct refpoint *r = (struct refpoint *)c;
+    uint64_t deadline = time_mono_ns() + (uint64_t)r->busy_ms * 1000000u;
+    bool application = r->consistency != REFPOINT_CRASH;
+    char id[CAPTURE_ID_MAX];
+    struct varve_error why = {0};
+    enum varve_err rc;
+
+    for (;;) {
+        rc = freeze_once(r, vm, run, application, cancel, id, err);
+        if (rc == VARVE_OK || rc == VARVE_ERR_CANCELLED || rc == VARVE_ERR_NOT_FOUND) {
+            break;
+        }
+        undo(r, vm, run);
+        if (application && r->consistency == REFPOINT_APPLICATION && guest_failed(rc, err)) {
+            why = *err; /* the guest could not: without it, then */
+            application = false;
+            continue;
+        }
+        if (!is_passing(rc) || time_mono_ns() > deadline) {
+            break;
+        }
+        if (cancel_wait(cancel, r->pause_ms)) {
+            rc = varve_error_set(err, VARVE_ERR_CANCELLED, "cancelled");
+            break;
+        }
+    }
+    if (rc == VARVE_OK) {
+        rc = refpoint_attach(c, vm, id, out, err);
+    }
+    if (rc != VARVE_OK) {
+        undo(r, vm, run);
+        return rc;
+    }
+    refpoint_note_remove(r, run);
+    if (out->consistency != CAPTURE_OFFLINE) {
+        out->consistency = application ? CAPTURE_APPLICATION : CAPTURE_CRASH;
+    }
+    if (why.code != VARVE_OK) {
+        notes_add(notes,
+                  "the point is crash consistent: the guest could not be made application "
+                  "consistent: %s",
+                  why.msg);
+    }
+    return VARVE_OK;
+}

@@ -1,0 +1,253 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "base/time.h"
+#include "capture/refpoint/refpoint_internal.h"
+#include "source/source_virtdisk.h"
+
+#define RANGES 4096u
+
+enum varve_err
+refpoint_checkpoint(struct refpoint *r, const struct guid *vm, const char *id,
+                    struct wmi_object *out, struct varve_error *err)
+{
+    struct wmi_object machine = {0};
+    struct wmi_objects list = {0};
+    size_t i;
+    enum varve_err rc = refpoint_vm(r, vm, &machine, err);
+
+    if (rc == VARVE_OK) {
+        rc = refpoint_checkpoints(r, machine.path, &list, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has no checkpoint '%s'", id);
+        for (i = 0; rc != VARVE_OK && i < list.count; i++) {
+            if (refpoint_is_recovery(&list.items[i]) &&
+                strcmp(wmi_text_or(&list.items[i], "InstanceID", ""), id) == 0) {
+                *out = list.items[i];
+                memset(&list.items[i], 0, sizeof(list.items[i]));
+                rc = VARVE_OK;
+            }
+        }
+        wmi_objects_release(&list);
+    }
+    wmi_object_release(&machine);
+    return rc;
+}
+
+/* ---- the frozen disks ---- */
+
+static enum varve_err
+attach_disk(struct refpoint *r, struct capture_frozen_disk *out, const char *path, bool keeps,
+            struct varve_error *err)
+{
+    struct vdisk_info size;
+    struct vdisk_info id;
+    struct vdisk_info type;
+    struct vdisk *d = NULL;
+    enum varve_err rc = virtdisk_open_frozen(r->vdisk, path, &d, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    rc = d->ops->info(d, VDISK_INFO_ID, &id, err);
+    if (rc == VARVE_OK) {
+        rc = d->ops->info(d, VDISK_INFO_SIZE, &size, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = d->ops->info(d, VDISK_INFO_STORAGE_TYPE, &type, err);
+    }
+    d->ops->close_disk(d);
+    if (rc != VARVE_OK) {
+        return varve_error_prefix(err, "'%s'", path);
+    }
+    out->id = id.id;
+    out->size = size.virtual_size;
+    out->tracked = keeps && type.device_id == 3; /* VHDX: there is no RCT for VHD */
+    out->path = refpoint_copy(path);
+    out->name = refpoint_disk_name(path);
+    return out->path != NULL && out->name != NULL ? VARVE_OK : varve_error_nomem(err);
+}
+
+enum varve_err
+refpoint_attach(struct capture *c, const struct guid *vm, const char *checkpoint,
+                struct capture_frozen *out, struct varve_error *err)
+{
+    struct refpoint *r = (struct refpoint *)c;
+    struct wmi_object machine = {0};
+    struct wmi_object cp = {0};
+    struct wmi_objects disks = {0};
+    struct capture_frozen f;
+    size_t i;
+    enum varve_err rc;
+
+    memset(&f, 0, sizeof(f));
+    rc = refpoint_vm(r, vm, &machine, err);
+    if (rc == VARVE_OK) {
+        rc = refpoint_checkpoint(r, vm, checkpoint, &cp, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = refpoint_disks(r, cp.path, &disks, err);
+    }
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    f.vm = *vm;
+    f.generation = strstr(wmi_text_or(&cp, "VirtualSystemSubType", ""), ":2") != NULL ? 2 : 1;
+    (void)snprintf(f.checkpoint, sizeof(f.checkpoint), "%s", checkpoint);
+    if (!refpoint_time(&f.frozen_at_us, wmi_text_or(&cp, "CreationTime", ""))) {
+        f.frozen_at_us = time_now_us();
+    }
+    /* A checkpoint does not say how it was made: begin() knows, a resumed run claims less. */
+    f.consistency = CAPTURE_CRASH;
+    if (wmi_integer_or(&machine, "EnabledState", 0) == 3) {
+        f.consistency = CAPTURE_OFFLINE;
+    }
+    f.keeps = refpoint_version_keeps(wmi_text_or(&cp, "Version", ""));
+    (void)snprintf(f.reason, sizeof(f.reason), "recovery checkpoint%s",
+                   f.keeps ? " and reference point"
+                           : "; this vm's configuration version has no reference points");
+    f.disks = calloc(disks.count + 1, sizeof(*f.disks));
+    rc = f.disks != NULL ? VARVE_OK : varve_error_nomem(err);
+    for (i = 0; rc == VARVE_OK && i < disks.count; i++) {
+        f.disk_count = i + 1;
+        rc = attach_disk(r, &f.disks[i], wmi_text_at(&disks.items[i], "HostResource", 0), f.keeps,
+                         err);
+    }
+    if (rc == VARVE_OK) {
+        *out = f;
+        memset(&f, 0, sizeof(f));
+    }
+out:
+    capture_frozen_release(&f);
+    wmi_object_release(&machine);
+    wmi_object_release(&cp);
+    wmi_objects_release(&disks);
+    return rc;
+}
+
+enum varve_err
+refpoint_changes(struct capture *c, const struct capture_frozen *frozen, size_t disk,
+                 const char *since, uint64_t off, uint64_t len, struct extent_list *out,
+                 uint64_t *processed, struct varve_error *err)
+{
+    struct refpoint *r = (struct refpoint *)c;
+    const struct capture_frozen_disk *fd = &frozen->disks[disk];
+    struct vdisk_range *ranges = calloc(RANGES, sizeof(*ranges));
+    struct vdisk *d = NULL;
+    uint64_t done = 0;
+    uint32_t count = RANGES;
+    uint32_t i;
+    enum varve_err rc =
+        ranges != NULL ? virtdisk_open_frozen(r->vdisk, fd->path, &d, err) : varve_error_nomem(err);
+
+    if (rc == VARVE_OK) {
+        rc = d->ops->query_changes(d, since, off, len, ranges, &count, &done, err);
+        d->ops->close_disk(d);
+    }
+    if (rc == VARVE_OK && (done == 0 || done > len || count > RANGES)) {
+        rc = varve_error_set(err, VARVE_ERR_STALE,
+                             "QueryChangesVirtualDisk covered %" PRIu64 " of %" PRIu64 " bytes",
+                             done, len);
+    }
+    for (i = 0; rc == VARVE_OK && i < count; i++) {
+        uint64_t at = ranges[i].offset;
+        uint64_t n = ranges[i].length;
+
+        /* Order, overlap and the last range's end are not documented. */
+        if (at < fd->size && n > 0) {
+            n = n > fd->size - at ? fd->size - at : n;
+            rc = extent_list_add(out, at, n, EXTENT_UNKNOWN, err);
+        }
+    }
+    if (rc == VARVE_OK) {
+        *processed = done;
+    }
+    free(ranges);
+    return rc;
+}
+
+/* ---- configuration files ---- */
+
+static enum varve_err
+take_file(struct refpoint *r, struct capture_files *files, const char *root, const char *stem,
+          const char *suffix, size_t *total, struct varve_error *err)
+{
+    struct capture_file *f = &files->items[files->count];
+    char separator = strchr(root, '\\') != NULL ? '\\' : '/';
+    size_t size = strlen(root) + strlen(stem) + strlen(suffix) + 2;
+    char *path = malloc(size);
+    const char *name;
+    enum varve_err rc;
+
+    if (path == NULL) {
+        return varve_error_nomem(err);
+    }
+    (void)snprintf(path, size, "%s%c%s%s", root, separator, stem, suffix);
+    rc = fs_read_all(r->host_fs, path, CAPTURE_FILE_MAX, &f->data, &f->len, err);
+    if (rc == VARVE_OK) {
+        name = path + strlen(path);
+        while (name > path && name[-1] != '/' && name[-1] != '\\') {
+            name--;
+        }
+        f->name = refpoint_copy(name);
+        files->count++;
+        *total += f->len;
+        rc = f->name == NULL                    ? varve_error_nomem(err)
+             : *total > CAPTURE_FILES_BYTES_MAX ? varve_error_set(err, VARVE_ERR_LIMIT, "too large")
+                                                : VARVE_OK;
+    } else if (strcmp(suffix, ".vmcx") != 0 &&
+               (rc == VARVE_ERR_NOT_FOUND || rc == VARVE_ERR_LIMIT)) {
+        if (rc == VARVE_ERR_LIMIT) {
+            log_warn("capture", "left out of the point: %s", err->msg); /* saved memory */
+        }
+        rc = VARVE_OK;
+    }
+    free(path);
+    return rc;
+}
+
+enum varve_err
+refpoint_files(struct capture *c, const struct capture_frozen *frozen, struct capture_files *out,
+               struct varve_error *err)
+{
+    static const char *const suffixes[] = {".vmcx", ".vmrs", ".vmgs"};
+    struct refpoint *r = (struct refpoint *)c;
+    struct capture_files files = {0};
+    struct wmi_object cp = {0};
+    char *stem = NULL;
+    char *dot;
+    size_t total = 0;
+    size_t i;
+    enum varve_err rc = refpoint_checkpoint(r, &frozen->vm, frozen->checkpoint, &cp, err);
+
+    if (rc == VARVE_OK) {
+        stem = refpoint_copy(wmi_text_or(&cp, "ConfigurationFile", ""));
+        files.items = calloc(sizeof(suffixes) / sizeof(suffixes[0]), sizeof(*files.items));
+        rc = stem != NULL && files.items != NULL ? VARVE_OK : varve_error_nomem(err);
+    }
+    if (rc == VARVE_OK) {
+        dot = strrchr(stem, '.');
+        if (dot == NULL) {
+            rc = varve_error_set(err, VARVE_ERR_PROTOCOL, "the checkpoint names no .vmcx");
+        } else {
+            *dot = '\0';
+        }
+    }
+    for (i = 0; rc == VARVE_OK && i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        rc = take_file(r, &files, wmi_text_or(&cp, "ConfigurationDataRoot", ""), stem, suffixes[i],
+                       &total, err);
+    }
+    wmi_object_release(&cp);
+    free(stem);
+    if (rc != VARVE_OK) {
+        capture_files_release(&files);
+        return varve_error_prefix(err, "the vm's configuration");
+    }
+    *out = files;
+    return VARVE_OK;
+}

@@ -1,0 +1,118 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_CAPTURE_REFPOINT_INTERNAL_H
+#define VARVE_CAPTURE_REFPOINT_INTERNAL_H
+
+#include "capture/refpoint/refpoint.h"
+
+struct refpoint {
+    struct capture base;
+    struct wmi wmi;
+    struct vdisk_port *vdisk;
+    struct fs *fs;
+    struct fs *host_fs;
+    char *state_dir;
+    enum refpoint_consistency consistency;
+    uint32_t create_ms;
+    uint32_t convert_ms;
+    uint32_t busy_ms;
+    uint32_t pause_ms;
+    bool has_guest_backup_type; /* Msvm_VirtualSystemSnapshotSettingData.GuestBackupType: 2019 */
+};
+
+#define REFPOINT_TAG_SIZE 64u
+
+/* ---- refpoint_look.c: asking ---- */
+
+void refpoint_tag(const struct guid *run, char out[REFPOINT_TAG_SIZE]);
+char *refpoint_copy(const char *text); /* NULL: no memory */
+/* The vm's Msvm_ComputerSystem; VARVE_ERR_NOT_FOUND when this host has no such vm. */
+VARVE_CHECK enum varve_err refpoint_vm(struct refpoint *r, const struct guid *vm,
+                                       struct wmi_object *out, struct varve_error *err);
+bool refpoint_vm_busy(const struct wmi_object *vm);    /* at work on checkpoints, or migrating */
+bool refpoint_vm_merging(const struct wmi_object *vm); /* disks */
+/* Waits until no call on checkpoints is under way: only then it is known what an unanswered one did. */
+VARVE_CHECK enum varve_err refpoint_wait_quiet(struct refpoint *r, const struct guid *vm,
+                                               struct wmi_object *out, struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_settings(struct refpoint *r, const char *vm_path,
+                                             struct wmi_object *out, struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_checkpoints(struct refpoint *r, const char *vm_path,
+                                                struct wmi_objects *out, struct varve_error *err);
+bool refpoint_is_recovery(const struct wmi_object *checkpoint);
+VARVE_CHECK enum varve_err refpoint_points(struct refpoint *r, const char *vm_path,
+                                           struct wmi_objects *out, struct varve_error *err);
+/* The virtual hard disks (SASD 31) of settings or a checkpoint. */
+VARVE_CHECK enum varve_err refpoint_disks(struct refpoint *r, const char *settings_path,
+                                          struct wmi_objects *out, struct varve_error *err);
+/* Configuration versions from 6.2 on have reference points. */
+bool refpoint_version_keeps(const char *version);
+/* "web-1_<GUID>.avhdx" is of "web-1.vhdx"; path may have '/' or '\'.  NULL: no memory. */
+char *refpoint_disk_name(const char *path);
+/* "20261122101530.123456+060" */
+bool refpoint_time(int64_t *us, const char *datetime);
+
+VARVE_CHECK enum varve_err refpoint_marks(struct capture *c, const struct guid *vm,
+                                          struct capture_marks *out, struct varve_error *err);
+
+/* ---- refpoint_list.c ---- */
+VARVE_CHECK enum varve_err refpoint_list(struct capture *c, struct capture_inventory *out,
+                                         struct varve_error *err);
+
+/* ---- refpoint_note.c: <state_dir>/refpoint/<run> ---- */
+
+struct refpoint_note {
+    int64_t begun_us;
+    struct capture_marks before; /* recovery checkpoints that were there */
+};
+
+VARVE_CHECK enum varve_err refpoint_note_write(struct refpoint *r, const struct guid *run,
+                                               const struct refpoint_note *n,
+                                               struct varve_error *err);
+/* VARVE_ERR_NOT_FOUND; a damaged one is VARVE_ERR_CORRUPT. */
+VARVE_CHECK enum varve_err refpoint_note_read(struct refpoint *r, const struct guid *run,
+                                              struct refpoint_note *out, struct varve_error *err);
+void refpoint_note_remove(struct refpoint *r, const struct guid *run);
+
+/* ---- refpoint_freeze.c ---- */
+VARVE_CHECK enum varve_err refpoint_begin(struct capture *c, const struct guid *vm,
+                                          const struct guid *run, struct cancel *cancel,
+                                          struct capture_frozen *out, struct notes *notes,
+                                          struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_find(struct capture *c, const struct guid *vm,
+                                         const struct guid *run, char checkpoint[CAPTURE_ID_MAX],
+                                         struct varve_error *err);
+
+/* ---- refpoint_frozen.c ---- */
+VARVE_CHECK enum varve_err refpoint_attach(struct capture *c, const struct guid *vm,
+                                           const char *checkpoint, struct capture_frozen *out,
+                                           struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_changes(struct capture *c, const struct capture_frozen *frozen,
+                                            size_t disk, const char *since, uint64_t off,
+                                            uint64_t len, struct extent_list *out,
+                                            uint64_t *processed, struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_files(struct capture *c, const struct capture_frozen *frozen,
+                                          struct capture_files *out, struct varve_error *err);
+/* A checkpoint of the vm by id; VARVE_ERR_NOT_FOUND. */
+VARVE_CHECK enum varve_err refpoint_checkpoint(struct refpoint *r, const struct guid *vm,
+                                               const char *id, struct wmi_object *out,
+                                               struct varve_error *err);
+
+/* ---- refpoint_keep.c ---- */
+VARVE_CHECK enum varve_err refpoint_keep(struct capture *c, const struct capture_frozen *frozen,
+                                         const struct capture_marks *before, struct cancel *cancel,
+                                         struct capture_kept *out, struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_find_kept(struct capture *c, const struct guid *vm,
+                                              const char *checkpoint,
+                                              const struct capture_marks *before,
+                                              char refpoint[CAPTURE_ID_MAX],
+                                              struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_drop(struct capture *c, const struct guid *vm,
+                                         const char *refpoint, struct cancel *cancel,
+                                         struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_abort(struct capture *c, const struct guid *vm,
+                                          const char *checkpoint, struct cancel *cancel,
+                                          struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_wait_merged(struct capture *c, const struct guid *vm,
+                                                uint32_t timeout_ms, struct cancel *cancel,
+                                                struct notes *notes, struct varve_error *err);
+
+#endif

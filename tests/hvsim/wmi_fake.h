@@ -1,0 +1,17 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HVSIM_WMI_FAKE_H
+#define HVSIM_WMI_FAKE_H
+
+#include "hvsim/port_script.h"
+#include "wmi/wmi_port.h"
+
+/* root\virtualization\v2 of the simulated host: classes, associations, methods and jobs, as objects. */
+struct wmi_fake_options {
+    bool server_2016;  /* Msvm_VirtualSystemSnapshotSettingData has no GuestBackupType */
+    bool pass_through; /* each vm has a physical disk too */
+    bool no_role;      /* no such namespace */
+};
+
+struct wmi_port *wmi_fake_new(struct port_script *script, const struct wmi_fake_options *options);
+
+#endif

@@ -1,0 +1,34 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef HVSIM_WMI_FAKE_INTERNAL_H
+#define HVSIM_WMI_FAKE_INTERNAL_H
+
+#include "hvsim/wmi_fake.h"
+
+struct wmi_fake {
+    struct wmi_port base;
+    struct port_script *script;
+    struct wmi_fake_options options;
+};
+
+#define WMI_FAKE_ID 64u
+
+/* The last GUID of a path or an InstanceID; "" when there is none. */
+void wmi_fake_guid(const char *path, char out[WMI_FAKE_ID]);
+enum varve_err wmi_fake_hresult(struct varve_error *err, uint32_t number, const char *text);
+const char *wmi_fake_text(const json_t *o, const char *key);
+
+/* wmi_fake_objects.c: what stands at a class or behind an association; a new object is added to list. */
+enum varve_err wmi_fake_select(struct wmi_fake *f, const char *class_name, const char *name,
+                               struct wmi_objects *list, struct varve_error *err);
+enum varve_err wmi_fake_associated(struct wmi_fake *f, const char *path, const char *assoc,
+                                   const char *result, struct wmi_objects *list,
+                                   struct varve_error *err);
+enum varve_err wmi_fake_job(struct wmi_fake *f, const char *path, struct wmi_object *out,
+                            struct varve_error *err);
+
+/* wmi_fake_methods.c */
+enum varve_err wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,
+                               const struct wmi_param *params, size_t count, struct wmi_result *out,
+                               struct varve_error *err);
+
+#endif

@@ -1,0 +1,264 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hvsim/sim_base.h"
+#include "hvsim/wmi_fake_internal.h"
+#include "wmi/cim_xml.h"
+
+#define INVALID_PARAMETER 32773
+
+struct call {
+    struct wmi_fake *f;
+    const struct wmi_param *params;
+    size_t count;
+    struct wmi_result *out;
+    struct varve_error *err;
+};
+
+static const struct wmi_param *
+param(const struct call *c, const char *name)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        if (strcmp(c->params[i].name, name) == 0) {
+            return &c->params[i];
+        }
+    }
+    return NULL;
+}
+
+/* Asks the host; a number below 65536 is the ReturnValue.  With a job: 4096 and its path. */
+static enum varve_err
+forward(const struct call *c, const char *op, json_t *request)
+{
+    uint32_t number = 0;
+    char said[160];
+    json_t *reply = port_script_ask(c->f->script, op, request, &number, said);
+    const char *job = wmi_fake_text(reply, "job");
+    char *path;
+    enum varve_err rc = VARVE_OK;
+
+    if (reply == NULL) {
+        if (number >= 65536) {
+            return wmi_fake_hresult(c->err, number, said);
+        }
+        c->out->return_value = number;
+        return VARVE_OK;
+    }
+    c->out->return_value = 0;
+    if (job[0] != '\0') {
+        c->out->return_value = 4096;
+        path = sim_printf(
+            "\\\\SIMHOST\\root\\virtualization\\v2:Msvm_ConcreteJob.InstanceID=\"%s\"", job);
+        rc = wmi_object_add_text(&c->out->out, "Job", WMI_REF, path, c->err);
+        free(path);
+    }
+    json_decref(reply);
+    return rc;
+}
+
+static enum varve_err
+on_target(const struct call *c, const char *op, const char *key, const char *name)
+{
+    const struct wmi_param *p = param(c, name);
+    char id[WMI_FAKE_ID];
+
+    if (p == NULL || p->type != WMI_REF) {
+        port_script_violation(c->f->script, "%s without the REF '%s'", op, name);
+        c->out->return_value = INVALID_PARAMETER;
+        return VARVE_OK;
+    }
+    wmi_fake_guid(p->text, id);
+    return forward(c, op, json_pack("{s:s}", key, id));
+}
+
+/* An embedded instance; false: ReturnValue says that it is none. */
+static bool
+embedded(const struct call *c, const char *name, const char *class_name, struct wmi_object *out)
+{
+    const struct wmi_param *p = param(c, name);
+    struct varve_error err;
+
+    if (p == NULL || cim_xml_read(p->text, strlen(p->text), out, &err) != VARVE_OK) {
+        c->out->return_value = INVALID_PARAMETER;
+        return false;
+    }
+    if (strcmp(out->class_name, class_name) != 0) {
+        wmi_object_release(out);
+        c->out->return_value = INVALID_PARAMETER;
+        return false;
+    }
+    return true;
+}
+
+static enum varve_err
+create_snapshot(const struct call *c)
+{
+    const struct wmi_param *vm = param(c, "AffectedSystem");
+    const struct wmi_param *type = param(c, "SnapshotType");
+    struct wmi_object settings;
+    char id[WMI_FAKE_ID];
+    bool application;
+
+    if (vm == NULL || type == NULL || type->integer != 32768) {
+        c->out->return_value = INVALID_PARAMETER;
+        return VARVE_OK;
+    }
+    if (!embedded(c, "SnapshotSettings", "Msvm_VirtualSystemSnapshotSettingData", &settings)) {
+        return VARVE_OK;
+    }
+    application = wmi_integer_or(&settings, "ConsistencyLevel", 0) == 1;
+    if (c->f->options.server_2016 && wmi_find(&settings, "GuestBackupType") != NULL) {
+        port_script_violation(c->f->script, "GuestBackupType on a host that does not know it");
+    }
+    if (c->f->options.pass_through && !wmi_true(&settings, "IgnoreNonSnapshottableDisks")) {
+        c->out->return_value = 32770;
+        wmi_object_release(&settings);
+        return VARVE_OK;
+    }
+    wmi_object_release(&settings);
+    wmi_fake_guid(vm->text, id);
+    /* Hyper-V chooses the name; ours comes afterwards. */
+    return forward(c, "checkpoint.create",
+                   json_pack("{s:s,s:s,s:s}", "vm", id, "consistency",
+                             application ? "application" : "crash", "tag", "Backup"));
+}
+
+static enum varve_err
+modify_system(const struct call *c)
+{
+    struct wmi_object settings;
+    char id[WMI_FAKE_ID];
+    enum varve_err rc;
+
+    if (!embedded(c, "SystemSettings", "Msvm_VirtualSystemSettingData", &settings)) {
+        return VARVE_OK;
+    }
+    wmi_fake_guid(wmi_text_or(&settings, "InstanceID", ""), id);
+    rc = forward(c, "checkpoint.rename",
+                 json_pack("{s:s,s:s}", "checkpoint", id, "name",
+                           wmi_text_or(&settings, "ElementName", "")));
+    wmi_object_release(&settings);
+    return rc;
+}
+
+static enum varve_err
+modify_merge(const struct call *c)
+{
+    struct wmi_object settings;
+    char text[128];
+    char id[WMI_FAKE_ID];
+    enum varve_err rc;
+
+    if (!embedded(c, "SettingData", "Msvm_DiskMergeSettingData", &settings)) {
+        return VARVE_OK;
+    }
+    (void)snprintf(text, sizeof(text), "%s", wmi_text_or(&settings, "InstanceID", ""));
+    if (strchr(text, '\\') != NULL) {
+        *strchr(text, '\\') = '\0';
+    }
+    wmi_fake_guid(text, id);
+    rc = forward(c, "merge.enable", json_pack("{s:s}", "vm", id));
+    wmi_object_release(&settings);
+    return rc;
+}
+
+static enum varve_err
+disk_settings(const struct call *c)
+{
+    const struct wmi_param *path = param(c, "Path");
+    uint32_t number = 0;
+    char said[160];
+    json_t *o =
+        port_script_ask(c->f->script, "file.info",
+                        json_pack("{s:s}", "path", path != NULL ? path->text : ""), &number, said);
+    const struct wmi_param properties[] = {
+        {.name = "Format", .type = WMI_UINT16, .integer = 3},
+        {.name = "VirtualDiskId", .type = WMI_STRING, .text = wmi_fake_text(o, "disk")},
+        {.name = "MaxInternalSize",
+         .type = WMI_UINT64,
+         .integer = json_integer_value(json_object_get(o, "size"))},
+        {.name = "LogicalSectorSize",
+         .type = WMI_UINT32,
+         .integer = json_integer_value(json_object_get(o, "logical_sector"))},
+    };
+    char *xml = NULL;
+    enum varve_err rc;
+
+    if (o == NULL) {
+        c->out->return_value = 32779;
+        return VARVE_OK;
+    }
+    rc = cim_xml_write("Msvm_VirtualHardDiskSettingData", properties, 4, &xml, c->err);
+    if (rc == VARVE_OK) {
+        rc = wmi_object_add_text(&c->out->out, "SettingData", WMI_STRING, xml, c->err);
+    }
+    free(xml);
+    json_decref(o);
+    return rc;
+}
+
+static enum varve_err
+job_errors(const struct call *c, const char *path)
+{
+    struct wmi_object job;
+    char *xml = NULL;
+    enum varve_err rc = wmi_fake_job(c->f, path, &job, c->err);
+
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    {
+        const struct wmi_param properties[] = {{.name = "Message",
+                                                .type = WMI_STRING,
+                                                .text = wmi_text_or(&job, "ErrorDescription", "")}};
+
+        rc = cim_xml_write("Msvm_Error", properties, 1, &xml, c->err);
+    }
+    if (rc == VARVE_OK) {
+        rc = wmi_object_add_texts(&c->out->out, "Errors", (const char *const *)&xml, 1, c->err);
+    }
+    free(xml);
+    wmi_object_release(&job);
+    return rc;
+}
+
+enum varve_err
+wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,
+                const struct wmi_param *params, size_t count, struct wmi_result *out,
+                struct varve_error *err)
+{
+    const struct call c = {f, params, count, out, err};
+    char id[WMI_FAKE_ID];
+
+    if (strcmp(method, "CreateSnapshot") == 0) {
+        return create_snapshot(&c);
+    }
+    if (strcmp(method, "DestroySnapshot") == 0) {
+        return on_target(&c, "checkpoint.destroy", "checkpoint", "AffectedSnapshot");
+    }
+    if (strcmp(method, "ConvertToReferencePoint") == 0) {
+        return on_target(&c, "refpoint.convert", "checkpoint", "AffectedSnapshot");
+    }
+    if (strcmp(method, "DestroyReferencePoint") == 0) {
+        return on_target(&c, "refpoint.destroy", "refpoint", "AffectedReferencePoint");
+    }
+    if (strcmp(method, "ModifySystemSettings") == 0) {
+        return modify_system(&c);
+    }
+    if (strcmp(method, "ModifyDiskMergeSettings") == 0) {
+        return modify_merge(&c);
+    }
+    if (strcmp(method, "GetVirtualHardDiskSettingData") == 0) {
+        return disk_settings(&c);
+    }
+    if (strcmp(method, "GetErrorEx") == 0) {
+        return job_errors(&c, path);
+    }
+    if (strcmp(method, "RequestStateChange") == 0) {
+        wmi_fake_guid(path, id);
+        return forward(&c, "job.cancel", json_pack("{s:s}", "job", id));
+    }
+    return wmi_fake_hresult(err, 0x80041055u, "no such method");
+}

@@ -1,0 +1,444 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "hvsim/sim_base.h"
+#include "hvsim/wmi_fake_internal.h"
+#include "wmi/hresult.h"
+
+#define SPACE "\\\\SIMHOST\\root\\virtualization\\v2:"
+
+/* Building cannot fail but for memory, which ends a test program. */
+static void
+must(enum varve_err rc)
+{
+    if (rc != VARVE_OK) {
+        abort();
+    }
+}
+
+static void
+begin(struct wmi_object *o, const char *class_name, const char *key, const char *id)
+{
+    struct varve_error err;
+    char *relpath = sim_printf("%s.%s=\"%s\"", class_name, key, id);
+    char *path = sim_printf("%s%s", SPACE, relpath);
+
+    must(wmi_object_init(o, path, relpath, class_name, &err));
+    free(relpath);
+    free(path);
+}
+
+static void
+text(struct wmi_object *o, const char *name, const char *v)
+{
+    struct varve_error err;
+
+    must(wmi_object_add_text(o, name, WMI_STRING, v, &err));
+}
+
+static void
+number(struct wmi_object *o, const char *name, int64_t v)
+{
+    struct varve_error err;
+
+    must(wmi_object_add_integer(o, name, WMI_UINT16, v, &err));
+}
+
+static void
+take(struct wmi_objects *list, struct wmi_object *o)
+{
+    struct varve_error err;
+
+    must(wmi_objects_take(list, o, &err));
+}
+
+void
+wmi_fake_guid(const char *path, char out[WMI_FAKE_ID])
+{
+    struct guid id;
+    size_t len = strlen(path);
+    size_t i;
+
+    out[0] = '\0';
+    for (i = len; i-- > 0;) {
+        if (len - i >= GUID_TEXT_SIZE - 1) {
+            (void)snprintf(out, GUID_TEXT_SIZE, "%s", path + i);
+            if (guid_parse(&id, out)) {
+                return;
+            }
+        }
+    }
+    out[0] = '\0';
+}
+
+enum varve_err
+wmi_fake_hresult(struct varve_error *err, uint32_t n, const char *said)
+{
+    return hresult_error(err, n, said, "WMI");
+}
+
+const char *
+wmi_fake_text(const json_t *o, const char *key)
+{
+    const char *v = json_string_value(json_object_get(o, key));
+
+    return v != NULL ? v : "";
+}
+
+static json_t *
+ask(struct wmi_fake *f, const char *op, const char *key, const char *id, struct varve_error *err)
+{
+    uint32_t n = 0;
+    char said[160];
+    json_t *o =
+        port_script_ask(f->script, op, key != NULL ? json_pack("{s:s}", key, id) : NULL, &n, said);
+
+    if (o == NULL) {
+        /* A GUID that is none is an object that is not there. */
+        (void)wmi_fake_hresult(err, n == SIM_INVALID ? SIM_NOT_FOUND : n, said);
+    }
+    return o;
+}
+
+/* "2026-11-22T10:15:30.123456Z" as a datetime */
+static void
+datetime(struct wmi_object *o, const char *name, const char *t)
+{
+    char out[40] = "";
+
+    if (strlen(t) >= 26) {
+        (void)snprintf(out, sizeof(out), "%.4s%.2s%.2s%.2s%.2s%.2s.%.6s+000", t, t + 5, t + 8,
+                       t + 11, t + 14, t + 17, t + 20);
+    }
+    text(o, name, out);
+}
+
+/* ---- objects ---- */
+
+static void
+add_vm(const json_t *vm, struct wmi_objects *list)
+{
+    int64_t status[4];
+    struct wmi_object o;
+    struct varve_error err;
+    size_t n = 0;
+    size_t i;
+    json_t *v;
+    char *key = sim_printf("Msvm_ComputerSystem\",Name=\"%s", wmi_fake_text(vm, "id"));
+
+    json_array_foreach(json_object_get(vm, "operational_status"), i, v)
+    {
+        status[n++] = json_integer_value(v);
+    }
+    begin(&o, "Msvm_ComputerSystem", "CreationClassName", key);
+    free(key);
+    text(&o, "Name", wmi_fake_text(vm, "id"));
+    text(&o, "ElementName", wmi_fake_text(vm, "name"));
+    text(&o, "Caption", "Virtual Machine");
+    number(&o, "EnabledState", json_integer_value(json_object_get(vm, "enabled_state")));
+    must(wmi_object_add_integers(&o, "OperationalStatus", WMI_UINT16, status, n, &err));
+    take(list, &o);
+}
+
+static void
+add_settings(const json_t *vm, const json_t *cp, struct wmi_objects *list)
+{
+    const json_t *owner = cp != NULL ? cp : vm;
+    char *id = sim_printf("Microsoft:%s", wmi_fake_text(owner, "id"));
+    char *file = sim_printf("%s.vmcx", wmi_fake_text(owner, "id"));
+    bool user = strcmp(wmi_fake_text(cp, "type"), "user") == 0;
+    struct wmi_object o;
+
+    begin(&o, "Msvm_VirtualSystemSettingData", "InstanceID", id);
+    text(&o, "InstanceID", id);
+    text(&o, "ElementName", wmi_fake_text(owner, "name"));
+    text(&o, "VirtualSystemIdentifier", wmi_fake_text(vm, "id"));
+    text(&o, "VirtualSystemType",
+         cp == NULL ? "Microsoft:Hyper-V:System:Realized"
+         : user     ? "Microsoft:Hyper-V:Snapshot:Realized"
+                    : "Microsoft:Hyper-V:Snapshot:Recovery");
+    text(&o, "VirtualSystemSubType",
+         json_integer_value(json_object_get(vm, "generation")) == 2
+             ? "Microsoft:Hyper-V:SubType:2"
+             : "Microsoft:Hyper-V:SubType:1");
+    text(&o, "Version", wmi_fake_text(vm, "config_version"));
+    text(&o, "ConfigurationDataRoot", wmi_fake_text(cp, "config_root"));
+    text(&o, "ConfigurationFile", file);
+    if (cp != NULL) {
+        datetime(&o, "CreationTime", wmi_fake_text(cp, "created"));
+    }
+    take(list, &o);
+    free(id);
+    free(file);
+}
+
+static void
+add_disk(const char *instance, int type, const char *subtype, const char *path,
+         struct wmi_objects *list)
+{
+    struct wmi_object o;
+    struct varve_error err;
+
+    begin(&o,
+          type == 31 ? "Msvm_StorageAllocationSettingData" : "Msvm_ResourceAllocationSettingData",
+          "InstanceID", instance);
+    text(&o, "InstanceID", instance);
+    number(&o, "ResourceType", type);
+    text(&o, "ResourceSubType", subtype);
+    must(wmi_object_add_texts(&o, "HostResource", &path, 1, &err));
+    take(list, &o);
+}
+
+static enum varve_err
+add_components(struct wmi_fake *f, const char *path, const char *result, struct wmi_objects *list,
+               struct varve_error *err)
+{
+    char id[WMI_FAKE_ID];
+    struct varve_error why;
+    json_t *reply;
+    json_t *d;
+    size_t i;
+
+    wmi_fake_guid(path, id);
+    if (strcmp(result, "Msvm_ResourceAllocationSettingData") == 0) {
+        char *instance =
+            sim_printf("Microsoft:%s\\00000000-0000-4000-8000-0000000000AA\\0\\0\\D", id);
+
+        add_disk(instance, 17, "Microsoft:Hyper-V:Synthetic Disk Drive", "", list);
+        if (f->options.pass_through) {
+            add_disk(instance, 17, "Microsoft:Hyper-V:Physical Disk Drive", "Msvm_DiskDrive", list);
+        }
+        free(instance);
+        return VARVE_OK;
+    }
+    reply = ask(f, "vm.get", "vm", id, &why);
+    if (reply == NULL) {
+        reply = ask(f, "checkpoint.disks", "checkpoint", id, err);
+    }
+    if (reply == NULL) {
+        return err->code;
+    }
+    add_disk("Microsoft:DVD", 31, "Microsoft:Hyper-V:Virtual CD/DVD Disk", "/setup.iso", list);
+    d = json_object_get(json_object_get(reply, "vm"), "disks");
+    d = d != NULL ? d : json_object_get(reply, "disks");
+    for (i = 0; i < json_array_size(d); i++) {
+        const json_t *disk = json_array_get(d, i);
+
+        add_disk(wmi_fake_text(disk, "instance_id"), 31, "Microsoft:Hyper-V:Virtual Hard Disk",
+                 wmi_fake_text(disk, "path"), list);
+    }
+    json_decref(reply);
+    return VARVE_OK;
+}
+
+static void
+add_point(const json_t *point, struct wmi_objects *list)
+{
+    const char *places[64];
+    const char *ids[64];
+    char *id = sim_printf("Microsoft:%s", wmi_fake_text(point, "id"));
+    struct wmi_object o;
+    struct varve_error err;
+    size_t n = 0;
+    size_t i;
+    json_t *d;
+
+    json_array_foreach(json_object_get(point, "disks"), i, d)
+    {
+        places[n] = wmi_fake_text(d, "instance_id");
+        ids[n++] = wmi_fake_text(d, "change_id");
+    }
+    begin(&o, "Msvm_VirtualSystemReferencePoint", "InstanceID", id);
+    text(&o, "InstanceID", id);
+    number(&o, "ReferencePointType", 2);
+    must(wmi_object_add_texts(&o, "VirtualDiskIdentifiers", places, n, &err));
+    must(wmi_object_add_texts(&o, "ResilientChangeTrackingIdentifiers", ids, n, &err));
+    take(list, &o);
+    free(id);
+}
+
+/* Checkpoints or reference points of a vm; only the one with this id, unless it is "". */
+static enum varve_err
+add_moments(struct wmi_fake *f, const char *vm_id, const char *only, bool points,
+            struct wmi_objects *list, struct varve_error *err)
+{
+    json_t *vm = ask(f, "vm.get", "vm", vm_id, err);
+    json_t *reply;
+    json_t *o;
+    size_t i;
+
+    if (vm == NULL) {
+        return err->code;
+    }
+    reply = ask(f, points ? "refpoint.list" : "checkpoint.list", "vm", vm_id, err);
+    if (reply == NULL) {
+        json_decref(vm);
+        return err->code;
+    }
+    json_array_foreach(json_object_get(reply, points ? "refpoints" : "checkpoints"), i, o)
+    {
+        if (only[0] != '\0' && strcmp(only, wmi_fake_text(o, "id")) != 0) {
+            continue;
+        }
+        if (points) {
+            add_point(o, list);
+        } else {
+            add_settings(json_object_get(vm, "vm"), o, list);
+        }
+    }
+    json_decref(vm);
+    json_decref(reply);
+    return VARVE_OK;
+}
+
+enum varve_err
+wmi_fake_job(struct wmi_fake *f, const char *path, struct wmi_object *out, struct varve_error *err)
+{
+    char id[WMI_FAKE_ID];
+    json_t *job;
+
+    wmi_fake_guid(path, id);
+    job = ask(f, "job.get", "job", id, err);
+    if (job == NULL) {
+        return err->code;
+    }
+    begin(out, "Msvm_ConcreteJob", "InstanceID", id);
+    number(out, "JobState", json_integer_value(json_object_get(job, "state")));
+    must(wmi_object_add_integer(out, "ErrorCode", WMI_UINT32,
+                                json_integer_value(json_object_get(job, "error_code")), err));
+    text(out, "ErrorDescription", wmi_fake_text(job, "error"));
+    must(wmi_object_add_integer(out, "Cancellable", WMI_BOOL, 1, err));
+    json_decref(job);
+    return VARVE_OK;
+}
+
+static enum varve_err
+add_affected(struct wmi_fake *f, const char *path, bool points, struct wmi_objects *list,
+             struct varve_error *err)
+{
+    char id[WMI_FAKE_ID];
+    json_t *job;
+    json_t *vms;
+    json_t *vm;
+    size_t i;
+    const char *made;
+    enum varve_err rc = VARVE_OK;
+
+    wmi_fake_guid(path, id);
+    job = ask(f, "job.get", "job", id, err);
+    vms = job != NULL ? ask(f, "vm.list", NULL, NULL, err) : NULL;
+    if (vms == NULL) {
+        json_decref(job);
+        return err->code;
+    }
+    made = wmi_fake_text(json_object_get(job, "result"), points ? "refpoint" : "checkpoint");
+    json_array_foreach(json_object_get(vms, "vms"), i, vm)
+    {
+        if (rc == VARVE_OK && made[0] != '\0') {
+            rc = add_moments(f, wmi_fake_text(vm, "id"), made, points, list, err);
+        }
+    }
+    json_decref(job);
+    json_decref(vms);
+    return rc;
+}
+
+enum varve_err
+wmi_fake_associated(struct wmi_fake *f, const char *path, const char *assoc, const char *result,
+                    struct wmi_objects *list, struct varve_error *err)
+{
+    bool points = strcmp(result, "Msvm_VirtualSystemReferencePoint") == 0;
+    char id[WMI_FAKE_ID];
+    json_t *vm;
+
+    wmi_fake_guid(path, id);
+    if (strcmp(assoc, "Msvm_AffectedJobElement") == 0) {
+        return add_affected(f, path, points, list, err);
+    }
+    if (strcmp(assoc, "Msvm_VirtualSystemSettingDataComponent") == 0) {
+        return add_components(f, path, result, list, err);
+    }
+    if (strcmp(assoc, "Msvm_SnapshotOfVirtualSystem") == 0 ||
+        strcmp(assoc, "Msvm_ReferencePointOfVirtualSystem") == 0) {
+        return add_moments(f, id, "", points, list, err);
+    }
+    if (strcmp(assoc, "Msvm_SettingsDefineState") != 0) {
+        return wmi_fake_hresult(err, 0x80041010u, "no such association");
+    }
+    vm = ask(f, "vm.get", "vm", id, err);
+    if (vm == NULL) {
+        return err->code;
+    }
+    add_settings(json_object_get(vm, "vm"), NULL, list);
+    json_decref(vm);
+    return VARVE_OK;
+}
+
+static bool
+is_service(const char *class_name)
+{
+    static const char *const services[] = {
+        "Msvm_VirtualSystemSnapshotService", "Msvm_VirtualSystemManagementService",
+        "Msvm_VirtualSystemReferencePointService", "Msvm_ImageManagementService"};
+
+    for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
+        if (strcmp(services[i], class_name) == 0) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void
+add_merge_setting(const json_t *vm, struct wmi_objects *list)
+{
+    char *id = sim_printf("Microsoft:%s\\MergeSettings", wmi_fake_text(vm, "id"));
+    struct wmi_object o;
+
+    begin(&o, "Msvm_DiskMergeSettingData", "InstanceID", id);
+    text(&o, "InstanceID", id);
+    number(&o, "EnabledState", json_is_true(json_object_get(vm, "merge_enabled")));
+    take(list, &o);
+    free(id);
+}
+
+enum varve_err
+wmi_fake_select(struct wmi_fake *f, const char *class_name, const char *name,
+                struct wmi_objects *list, struct varve_error *err)
+{
+    bool merge = strcmp(class_name, "Msvm_DiskMergeSettingData") == 0;
+    struct wmi_object o;
+    json_t *vms;
+    json_t *vm;
+    size_t i;
+
+    if (is_service(class_name)) {
+        begin(&o, class_name, "Name", "svc");
+        take(list, &o);
+        return VARVE_OK;
+    }
+    if (!merge && strcmp(class_name, "Msvm_ComputerSystem") != 0) {
+        return wmi_fake_hresult(err, 0x80041010u, "no such class");
+    }
+    vms = ask(f, "vm.list", NULL, NULL, err);
+    if (vms == NULL) {
+        return err->code;
+    }
+    if (!merge && name[0] == '\0') {
+        begin(&o, "Msvm_ComputerSystem", "Name", "SIMHOST"); /* the host is one of them */
+        text(&o, "Name", "SIMHOST");
+        take(list, &o);
+    }
+    json_array_foreach(json_object_get(vms, "vms"), i, vm)
+    {
+        if (merge) {
+            add_merge_setting(vm, list);
+        } else if (name[0] == '\0' || strcmp(name, wmi_fake_text(vm, "id")) == 0) {
+            add_vm(vm, list);
+        }
+    }
+    json_decref(vms);
+    return VARVE_OK;
+}
