@@ -21,6 +21,10 @@
  *   3. After the end of the process, whatever way, what is found at the next open is a state that was
  *      once right for the packs it lists; after an unclean end of the machine nothing is found.
  *
+ * What it says is a claim (docs/format/store.md section 10.1): pages on the disk may rot without LMDB noticing.
+ * A wrong place can only lead to bytes that fail their checksum, tag or hash, a lost name to a chunk that is
+ * sent again.  Nothing is removed on the word of a count alone.
+ *
  * Threads: all calls may run at the same time, except close.
  */
 struct index;

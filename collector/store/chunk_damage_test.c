@@ -7,6 +7,7 @@
 #include "crypto/identity.h"
 #include "store/chunk_store.h"
 #include "store/pack.h"
+#include "store/store_config.h"
 #include "store/store_testing.h"
 
 /* What becomes of bytes that turn wrong on the disk. */
@@ -316,6 +317,76 @@ a_torn_list_of_damage_keeps_its_whole_lines(void **state)
     free(path);
 }
 
+/* Every bit of the place of a name in the index file: right bytes come out, nothing sound is set aside, and the
+ * next open has an index that is right. */
+static void
+a_place_in_the_index_that_rots_costs_time_and_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    struct varve_error err;
+    char *path = test_path(f->index, "index.mdb");
+    char *doubt = test_path(f->index, "doubt");
+    unsigned doubted = 0;
+    unsigned flips = 0;
+
+    put(f, 0, 2);
+    put(f, 2, 2); /* a second pack */
+    for (unsigned bit = 0; bit < 128; bit += 3) {
+        uint8_t raw[CHUNK];
+        struct record_name name;
+        struct chunk_id id;
+        struct file *file = NULL;
+        struct file_stat st;
+        uint8_t *bytes = NULL;
+        size_t len = 0;
+        struct store_params params;
+        struct store_secret *secret = NULL;
+        struct store_keys *keys = NULL;
+
+        make_chunk(1, raw, &id);
+        close_all(f);
+        assert_ok(store_dir_open_read(&f->store, fs_system(), f->root, &err), &err);
+        assert_ok(store_params_load(&params, f->store, &err), &err);
+        assert_ok(store_secret_load(&secret, fs_system(), STORE_SECRET_KEY_FILE, f->key, &err),
+                  &err);
+        assert_ok(store_params_unlock(&params, secret, &keys, NULL, &err), &err);
+        store_keys_name(keys, &id, &name);
+        store_keys_free(keys);
+        store_secret_free(secret);
+        store_params_release(&params);
+        store_close(f->store);
+
+        assert_ok(fs_read_all(fs_system(), path, 64u << 20, &bytes, &len, &err), &err);
+        assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+        for (size_t at = 0; at + 48 <= len; at++) { /* old pages have it too */
+            if (memcmp(bytes + at, name.bytes, sizeof(name.bytes)) == 0) {
+                uint8_t b = bytes[at + 32 + bit / 8] ^ (uint8_t)(1u << (bit % 8));
+
+                assert_ok(file_write(file, &b, 1, at + 32 + bit / 8, &err), &err);
+                flips++;
+            }
+        }
+        file_close(file);
+        free(bytes);
+        open_all(f);
+        for (unsigned n = 0; n < 4; n++) {
+            assert_ok(get(f, n, &err), &err);
+        }
+        assert_int_equal(count_damaged(f), 0);
+        doubted += fs_stat(fs_system(), doubt, &st, &err) == VARVE_OK ? 1 : 0;
+        close_all(f);
+        open_all(f);
+        assert_err(fs_stat(fs_system(), doubt, &st, &err), VARVE_ERR_NOT_FOUND, &err);
+        for (unsigned n = 0; n < 4; n++) {
+            assert_ok(get(f, n, &err), &err);
+        }
+    }
+    print_message("%u places flipped, %u times the index was doubted\n", flips, doubted);
+    assert_true(doubted > 10);
+    free(doubt);
+    free(path);
+}
+
 int
 main(void)
 {
@@ -325,6 +396,7 @@ main(void)
         TEST(without_its_list_of_damage_the_next_check_finds_it_again),
         TEST(any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most),
         TEST(a_torn_list_of_damage_keeps_its_whole_lines),
+        TEST(a_place_in_the_index_that_rots_costs_time_and_nothing_else),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

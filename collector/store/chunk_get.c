@@ -125,6 +125,94 @@ get_place(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
                : varve_error_prefix(err, "record at offset %u of '%s'", place->offset, object);
 }
 
+/* ---- an index that is wrong ---- */
+
+struct search {
+    struct chunk_store *cs;
+    const struct record_name *name;
+    struct index_place *out;
+    bool found;
+};
+
+static bool
+find_in_contents(const struct pack_contents *l, const struct pack_id *pack,
+                 const struct record_name *name, struct index_place *out)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        const struct pack_entry *e = &l->list[i];
+
+        if (memcmp(e->name.bytes, name->bytes, RECORD_NAME_SIZE) == 0) {
+            *out = (struct index_place){.pack = *pack,
+                                        .offset = e->offset,
+                                        .stored_len = e->stored_len,
+                                        .raw_len = e->raw_len,
+                                        .kind = e->kind,
+                                        .codec = e->codec};
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Does the pack's footer, which is authenticated, say something else than the index? */
+static bool
+footer_differs(struct chunk_store *cs, const struct record_name *name,
+               const struct index_place *place)
+{
+    struct pack_contents l = {0};
+    struct index_place said;
+    struct varve_error ignored;
+    char object[PACK_OBJECT_NAME_SIZE];
+    uint64_t size = 0;
+    bool differs = false;
+
+    pack_object_name(&place->pack, object);
+    if (store_size(cs->store, object, &size, &ignored) == VARVE_OK &&
+        pack_contents_load(cs, &place->pack, size, &l, &ignored) == VARVE_OK && !l.walked) {
+        differs = !find_in_contents(&l, &place->pack, name, &said) ||
+                  said.offset != place->offset || said.stored_len != place->stored_len ||
+                  said.raw_len != place->raw_len || said.kind != place->kind ||
+                  said.codec != place->codec;
+    }
+    pack_contents_release(&l);
+    return differs;
+}
+
+static bool
+search_pack(void *arg, const struct pack_id *id, uint64_t size)
+{
+    struct search *s = arg;
+    struct pack_contents l = {0};
+    struct varve_error ignored;
+
+    s->found = pack_contents_load(s->cs, id, size, &l, &ignored) == VARVE_OK &&
+               find_in_contents(&l, id, s->name, s->out);
+    pack_contents_release(&l);
+    return !s->found;
+}
+
+/* A page of the index has rotted: the name is looked for in the footers of all packs, which is slow and
+ * right, and the index is built anew at the next open. */
+static enum varve_err
+get_by_footers(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
+               const struct record_name *name, void *buf, size_t cap, size_t *len,
+               struct varve_error *err)
+{
+    struct index_place place;
+    struct search s = {.cs = d->cs, .name = name, .out = &place};
+    enum varve_err rc;
+
+    index_doubt(d->cs);
+    rc = chunk_store_list_packs(d->cs, search_pack, &s, err);
+    if (rc == VARVE_OK && !s.found) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                             "the index is damaged and no pack has the chunk");
+    }
+    return rc == VARVE_OK ? get_place(d, w, id, name, &place, buf, cap, len, err) : rc;
+}
+
+/* ---- get ---- */
+
 /*
  * Tries the name's places until one is good; the others are told to the index, so that the next backup
  * brings the bytes again.  A place that cannot be read (a bad sector) counts as damaged too: it is still
@@ -145,6 +233,9 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
 
     for (int i = 0;; i++) {
         rc = index_get(cs->index, name, 1, &place, &found, err);
+        if (rc == VARVE_ERR_CORRUPT) {
+            return get_by_footers(d, w, id, name, buf, cap, len, err);
+        }
         if (rc != VARVE_OK) {
             return rc;
         }
@@ -162,6 +253,10 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
             }
             err->code = VARVE_ERR_CORRUPT;
             rc = VARVE_ERR_CORRUPT;
+        }
+        if ((rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_LIMIT) && !place.damaged &&
+            footer_differs(cs, name, &place)) {
+            return get_by_footers(d, w, id, name, buf, cap, len, err);
         }
         if ((rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO) || place.damaged || i == GET_TRIES) {
             return rc;

@@ -183,6 +183,7 @@ quarantine_release(struct chunk_store *cs)
 {
     free(cs->quarantine.list);
     free(cs->quarantine.path);
+    free(cs->quarantine.doubt);
 }
 
 enum varve_err
@@ -248,4 +249,50 @@ chunk_store_damage_found(struct chunk_store *cs)
     found = cs->quarantine.found;
     mutex_unlock(&cs->quarantine.lock);
     return found;
+}
+
+/* ---- an index that was found wrong ---- */
+
+void
+index_doubt(struct chunk_store *cs)
+{
+    struct varve_error err;
+    enum varve_err rc = VARVE_ERR_EXISTS;
+
+    mutex_lock(&cs->quarantine.lock);
+    if (cs->quarantine.doubt != NULL) {
+        rc = fs_write_durable(fs_system(), cs->quarantine.doubt, "", 0, true, &err);
+    }
+    mutex_unlock(&cs->quarantine.lock);
+    if (rc == VARVE_OK) {
+        log_error("store",
+                  "the index does not agree with the packs: it is built anew when the store is "
+                  "opened next; until then reads are slower");
+    } else if (rc != VARVE_ERR_EXISTS) {
+        log_warn("store", "doubt about the index could not be written down reason=%s", err.msg);
+    }
+}
+
+/* The index is deleted by the file that says whether it can be trusted going first. */
+enum varve_err
+index_doubt_settle(const char *folder, struct varve_error *err)
+{
+    static const char *const names[] = {"state", "doubt"};
+    struct file_stat st;
+    char path[4096];
+    enum varve_err rc;
+
+    (void)snprintf(path, sizeof(path), "%s/doubt", folder);
+    rc = fs_stat(fs_system(), path, &st, err);
+    if (rc != VARVE_OK) {
+        return rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+    }
+    log_warn("store", "the index was found wrong before, building it anew folder=%s", folder);
+    rc = VARVE_OK;
+    for (size_t i = 0; rc == VARVE_OK && i < sizeof(names) / sizeof(names[0]); i++) {
+        (void)snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
+        rc = fs_remove(fs_system(), path, err);
+        rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+    }
+    return rc;
 }

@@ -43,6 +43,10 @@ open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
     if (path == NULL) {
         rc = index_mem_open(&cs->index, err);
     } else {
+        rc = index_doubt_settle(path, err);
+        if (rc != VARVE_OK) {
+            return rc;
+        }
         rc = index_lmdb_open(&cs->index, path, &options, &fresh, err);
     }
     if (rc == VARVE_OK && path != NULL) {
@@ -51,6 +55,11 @@ open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
             return varve_error_nomem(err);
         }
         sprintf(cs->quarantine.path, "%s/quarantine", path);
+        cs->quarantine.doubt = malloc(strlen(path) + sizeof("/doubt"));
+        if (cs->quarantine.doubt == NULL) {
+            return varve_error_nomem(err);
+        }
+        sprintf(cs->quarantine.doubt, "%s/doubt", path);
     }
     if (rc == VARVE_OK) {
         rc = chunk_store_reconcile(cs, err);

@@ -82,6 +82,7 @@ struct quarantined {
 };
 
 struct quarantine {
+    char *doubt;       /* file that says: build the index anew; NULL: the index is in memory */
     char *path;        /* NULL: kept in memory only */
     struct mutex lock; /* everything below */
     struct quarantined *list;
@@ -140,6 +141,9 @@ struct chunk_store {
 
 /* Flags in the index what is known to be damaged; when the index is complete. */
 void quarantine_load(struct chunk_store *cs);
+/* The index was found wrong: it is built anew at the next open of the store, which index_doubt_settle() does. */
+void index_doubt(struct chunk_store *cs);
+VARVE_CHECK enum varve_err index_doubt_settle(const char *folder, struct varve_error *err);
 void quarantine_release(struct chunk_store *cs);
 /* The bytes at *place are wrong: flagged in the index and written down. */
 VARVE_CHECK enum varve_err quarantine_add(struct chunk_store *cs, const struct record_name *name,
