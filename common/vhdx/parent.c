@@ -29,6 +29,7 @@ struct search {
     char *folder; /* of the child */
     struct parent_found *out;
     char *other; /* the first disk of another id that stood where the parent should; owned */
+    struct varve_error trouble; /* why something that stood there could not be looked at */
 };
 
 /* ---- names ---- */
@@ -113,13 +114,16 @@ find_part(char **out, struct fs *fs, const char *folder, const char *part, size_
 static char *
 find_below(struct fs *fs, const char *folder, const char *rel)
 {
-    struct varve_error ignored;
+    struct varve_error why;
     struct file_stat st;
     char *at = NULL;
 
-    if (path_join(&at, folder, rel, &ignored) == VARVE_OK &&
-        fs_stat(fs, at, &st, &ignored) == VARVE_OK) {
-        return at;
+    if (path_join(&at, folder, rel, &why) == VARVE_OK) {
+        enum varve_err rc = fs_stat(fs, at, &st, &why);
+
+        if (rc != VARVE_ERR_NOT_FOUND && rc != VARVE_ERR_INVALID) {
+            return at; /* there, or in trouble: who opens it will see */
+        }
     }
     free(at);
     at = copy_text(folder);
@@ -176,16 +180,44 @@ out:
     return rc;
 }
 
+/* A file that is no disk of the format is passed over; that one could not be read must not be told as
+ * if it were not there. */
+static void
+note_trouble(struct search *s, const char *path, struct varve_error *err)
+{
+    switch (err->code) {
+    case VARVE_ERR_NOT_FOUND:
+    case VARVE_ERR_INVALID:
+    case VARVE_ERR_CORRUPT:
+    case VARVE_ERR_UNSUPPORTED:
+    case VARVE_ERR_LIMIT:
+        break;
+    default:
+        if (s->trouble.code == VARVE_OK) {
+            (void)varve_error_prefix(err, "disk '%s': looking for its parent at '%s'",
+                                     s->child->f.path, path);
+            s->trouble = *err;
+        }
+        break;
+    }
+}
+
 /* Takes path.  True when it is the parent. */
 static bool
 try_path(struct search *s, char *path, bool named)
 {
     const struct parent_hint *h = &s->child->parent;
-    struct varve_error ignored;
+    struct varve_error err;
     struct guid id;
     unsigned i;
 
-    if (path == NULL || peek_id(s->child->f.fs, path, h->format, &id, &ignored) != VARVE_OK) {
+    if (path == NULL) {
+        return false;
+    }
+    if (peek_id(s->child->f.fs, path, h->format, &id, &err) != VARVE_OK) {
+        if (named) {
+            note_trouble(s, path, &err);
+        }
         free(path);
         return false;
     }
@@ -375,7 +407,7 @@ enum varve_err
 parent_find(struct parent_found *out, const struct layer *child, struct varve_error *err)
 {
     struct parent_found found = {NULL, false, 0};
-    struct search s = {child, NULL, &found, NULL};
+    struct search s = {.child = child, .out = &found};
     char id[GUID_TEXT_SIZE];
     enum varve_err rc;
 
@@ -388,7 +420,10 @@ parent_find(struct parent_found *out, const struct layer *child, struct varve_er
         goto out;
     }
     guid_format(&child->parent.ids[0], id);
-    if (s.other != NULL) {
+    if (s.trouble.code != VARVE_OK) {
+        *err = s.trouble;
+        rc = err->code;
+    } else if (s.other != NULL) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                              "disk '%s': its parent {%s} is not there; '%s' is another disk or was "
                              "changed since",

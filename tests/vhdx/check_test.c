@@ -368,6 +368,131 @@ a_vhd_set_whose_disk_cannot_be_had_says_which(void **state)
     assert_err(open_and_check(mem_fs_fs(l->m), SET, 0, &err), VARVE_ERR_CORRUPT, &err);
 }
 
+/* ---- the machine's errors are not the file's ---- */
+
+/* Fails one call and passes the others on. */
+struct failing {
+    struct fs fs;
+    struct fs *inner;
+    unsigned calls;
+    unsigned fail_at; /* counted from 1 */
+};
+
+struct failing_file {
+    struct file file;
+    struct file *inner;
+    struct failing *of;
+};
+
+static enum varve_err
+spoil(struct failing *f, struct varve_error *e)
+{
+    f->calls++;
+    return f->calls == f->fail_at ? varve_error_set(e, VARVE_ERR_IO, "the disk is gone") : VARVE_OK;
+}
+
+static enum varve_err
+failing_open(struct fs *fs, struct file **out, const char *path, enum file_mode mode,
+             struct varve_error *e)
+{
+    struct failing *f = (struct failing *)fs;
+    struct failing_file *ff = calloc(1, sizeof(*ff));
+    enum varve_err rc = spoil(f, e);
+
+    assert_non_null(ff);
+    if (rc == VARVE_OK) {
+        rc = file_open(f->inner, &ff->inner, path, mode, e);
+    }
+    if (rc != VARVE_OK) {
+        free(ff);
+        return rc;
+    }
+    ff->file.ops = fs->ops;
+    ff->of = f;
+    *out = &ff->file;
+    return VARVE_OK;
+}
+
+static void
+failing_close(struct file *f)
+{
+    file_close(((struct failing_file *)f)->inner);
+    free(f);
+}
+
+static enum varve_err
+failing_read(struct file *f, void *buf, size_t len, uint64_t off, size_t *got,
+             struct varve_error *e)
+{
+    struct failing_file *ff = (struct failing_file *)f;
+    enum varve_err rc = spoil(ff->of, e);
+
+    return rc == VARVE_OK ? file_read(ff->inner, buf, len, off, got, e) : rc;
+}
+
+static enum varve_err
+failing_fstat(struct file *f, struct file_stat *out, struct varve_error *e)
+{
+    struct failing_file *ff = (struct failing_file *)f;
+    enum varve_err rc = spoil(ff->of, e);
+
+    return rc == VARVE_OK ? file_fstat(ff->inner, out, e) : rc;
+}
+
+static enum varve_err
+failing_stat(struct fs *fs, const char *path, struct file_stat *out, struct varve_error *e)
+{
+    struct failing *f = (struct failing *)fs;
+    enum varve_err rc = spoil(f, e);
+
+    return rc == VARVE_OK ? fs_stat(f->inner, path, out, e) : rc;
+}
+
+static enum varve_err
+failing_list(struct fs *fs, const char *path, bool (*cb)(void *arg, const char *name, bool is_dir),
+             void *arg, struct varve_error *e)
+{
+    return fs_list(((struct failing *)fs)->inner, path, cb, arg, e);
+}
+
+static const struct fs_ops failing_ops = {
+    .open = failing_open,
+    .close = failing_close,
+    .read = failing_read,
+    .fstat = failing_fstat,
+    .stat = failing_stat,
+    .list = failing_list,
+};
+
+static void
+what_the_machine_does_wrong_is_no_verdict(void **state)
+{
+    struct lab *l = *state;
+    struct failing f = {.fs = {&failing_ops}, .inner = mem_fs_fs(l->m)};
+    unsigned n;
+
+    for (n = 1; n == 1 || f.calls >= f.fail_at; n++) {
+        struct image_check_result r;
+        struct image *img = NULL;
+        enum varve_err rc;
+
+        f.fail_at = n;
+        f.calls = 0;
+        rc = image_open(&img, &f.fs, CHILD, 0, &err);
+        image_close(img);
+        if (rc != VARVE_OK && rc != VARVE_ERR_IO) {
+            fail_msg("call %u: %s: %s", n, varve_err_name(rc), err.msg);
+        }
+        f.calls = 0;
+        if (image_check(&r, &f.fs, CHILD, 0, NULL, NULL, &err) == VARVE_OK) {
+            assert_int_not_equal(r.verdict, IMAGE_BROKEN);
+        } else {
+            assert_int_equal(err.code, VARVE_ERR_IO);
+        }
+    }
+    assert_true(n > 50);
+}
+
 int
 main(void)
 {
@@ -383,6 +508,7 @@ main(void)
         CHECK_TEST(a_vhd_is_judged_by_footers_header_and_table),
         CHECK_TEST(a_vhd_set_gives_the_disk_it_names),
         CHECK_TEST(a_vhd_set_whose_disk_cannot_be_had_says_which),
+        CHECK_TEST(what_the_machine_does_wrong_is_no_verdict),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
