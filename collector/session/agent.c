@@ -24,6 +24,24 @@ session_refuse(struct session *s, uint64_t id, const struct varve_error *why,
     return VARVE_OK;
 }
 
+/* A host that sends one inventory after the other waits, so that the others get at the state file. */
+static void
+pace_inventories(struct session *s)
+{
+    uint64_t step = (uint64_t)SESSION_INVENTORY_MS * 1000000u;
+    uint64_t now = time_mono_ns();
+    uint64_t back = (now - s->inventory_ns) / step; /* at first since ever */
+
+    s->inventories -= back < s->inventories ? (unsigned)back : s->inventories;
+    if (s->inventories >= SESSION_INVENTORY_BURST) {
+        thread_sleep_ms(SESSION_INVENTORY_MS);
+        s->inventories--;
+        now = time_mono_ns();
+    }
+    s->inventories++;
+    s->inventory_ns = now;
+}
+
 static enum varve_err
 take_inventory(struct session *s, const Varve__V1__Envelope *head, struct varve_error *err)
 {
@@ -32,6 +50,7 @@ take_inventory(struct session *s, const Varve__V1__Envelope *head, struct varve_
     struct inventory inv;
     enum varve_err rc;
 
+    pace_inventories(s);
     memset(&inv, 0, sizeof(inv));
     rc = wire_inventory(&inv, head->inventory, err);
     if (rc == VARVE_OK) {

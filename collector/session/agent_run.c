@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "base/time.h"
 #include "session/session_internal.h"
 #include "session/wire_in.h"
 
@@ -465,8 +466,17 @@ end_run(struct session *s, const Varve__V1__Envelope *head, struct varve_error *
 static void
 take_progress(struct session *s, const Varve__V1__Progress *m)
 {
+    uint64_t second = time_mono_ns() / 1000000000u;
     struct ingest_run *run = NULL;
     struct varve_error err;
+
+    if (second != s->progress_second) {
+        s->progress_second = second;
+        s->progress_taken = 0;
+    }
+    if (s->progress_taken++ >= SESSION_PROGRESS_PER_SECOND) {
+        return; /* each wakes the scheduler and whoever watches; the next one says as much */
+    }
 
     if (find_run(s, &m->run_id, &run, &err) == VARVE_OK) {
         ingest_progress(run, m->planned_bytes, m->read_bytes, m->sent_bytes);

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
+#include "session/session_internal.h"
 #include "session/wire_in.h"
 
 /* Peers that do not keep to the protocol: what each is told, and that nobody else notices. */
@@ -620,6 +622,80 @@ a_flood_of_log_lines_does_not_end_the_session(void **state)
 }
 
 static void
+a_flood_of_progress_is_mostly_not_heard(void **state)
+{
+    struct stage *st = *state;
+    struct vm_row *rows = NULL;
+    struct ingest_run *run = NULL;
+    struct run_info info;
+    struct offered_run o;
+    struct guid point;
+    uint64_t last = 0;
+    size_t count = 0;
+    bool heard = true;
+
+    offer_all(&o, st, 8);
+    assert_ok(state_vm_list(st->c.state, NULL, NULL, &rows, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_ok(ingest_find(st->c.ingest, &rows[0].host, &o.run, &run, &err), &err);
+    vm_list_free(rows, count);
+    /* By chance a second begins with the last of them; not three times. */
+    for (int flood = 0; flood < 3 && heard; flood++) {
+        for (int i = 0; i < 2000; i++) {
+            Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+            Varve__V1__Progress body = VARVE__V1__PROGRESS__INIT;
+
+            body.run_id.data = o.run.bytes;
+            body.run_id.len = 16;
+            body.planned_bytes = ++last;
+            head.body_case = VARVE__V1__ENVELOPE__BODY_PROGRESS;
+            head.progress = &body;
+            assert_ok(envelope_send(o.agent.ch, &head, NULL, 0, &err), &err);
+        }
+        assert_ok(agent_inventory(&o.agent, &mail, 1), &err); /* behind all of them */
+        ingest_run_info(run, &info);
+        assert_true(info.planned_bytes >= 1);
+        heard = info.planned_bytes == last;
+    }
+    assert_false(heard);
+    ingest_run_unref(run);
+    assert_ok(send_put(&o, 0, 8, 8, 8 * CHUNK, NULL), &err);
+    {
+        struct envelope_in in;
+
+        assert_ok(envelope_recv(o.agent.ch, &in, &err), &err);
+        assert_int_equal(in.head->body_case, VARVE__V1__ENVELOPE__BODY_PUT_REPLY);
+        envelope_release(&in);
+    }
+    assert_ok(agent_disk_end(&o.agent, &o.run, 0, 0), &err);
+    assert_ok(agent_commit(&o.agent, &o.run, 1, &point), &err);
+    assert_ok(agent_end(&o.agent, &o.run, NULL), &err);
+    assert_latest_holds(st, &mail.id, &o.im);
+    done_with(&o);
+}
+
+static void
+inventories_behind_the_first_few_wait(void **state)
+{
+    struct stage *st = *state;
+    struct identity *id = NULL;
+    struct peer p;
+    uint64_t before;
+
+    (void)stage_host(st, "node-1", &id);
+    peer_agent(&p, st, id);
+    before = time_mono_ns();
+    for (unsigned i = 0; i < SESSION_INVENTORY_BURST + 2; i++) {
+        assert_ok(agent_inventory(&p, &mail, 1), &err);
+    }
+    /* Never too early; how late it may be is not looked at. */
+    assert_true(time_mono_ns() - before >= (uint64_t)SESSION_INVENTORY_MS * 1000000u);
+    assert_serves(st);
+    peer_close(&p);
+    identity_free(id);
+}
+
+static void
 more_sessions_than_allowed_are_turned_away(void **state)
 {
     struct stage *st = stage_new();
@@ -697,6 +773,8 @@ main(void)
         STAGE_CASE(bytes_that_are_no_envelope_end_the_session),
         STAGE_CASE(a_flood_of_failing_requests_is_ended),
         STAGE_CASE(a_flood_of_log_lines_does_not_end_the_session),
+        STAGE_CASE(a_flood_of_progress_is_mostly_not_heard),
+        STAGE_CASE(inventories_behind_the_first_few_wait),
         cmocka_unit_test(more_sessions_than_allowed_are_turned_away),
         cmocka_unit_test(an_error_of_a_peer_is_cut_to_what_fits),
     };

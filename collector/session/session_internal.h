@@ -57,12 +57,16 @@ struct session_call {
     struct session_call *next;
 };
 
-#define SESSION_OP_THREADS_MAX 8u
-#define SESSION_OP_POOL_MAX    64u
-#define SESSION_ERRORS_MAX     1024u
-#define SESSION_LOG_PER_SECOND 50u
-#define SESSION_HELLO_MS       30000u
-#define SESSION_END_MS         3000u
+#define SESSION_OP_THREADS_MAX      8u
+#define SESSION_OP_POOL_MAX         64u
+#define SESSION_ERRORS_MAX          1024u
+#define SESSION_LOG_PER_SECOND      50u
+#define SESSION_PROGRESS_PER_SECOND 50u
+/* Inventories at once, and how soon another is taken behind them: each is a change of the state file. */
+#define SESSION_INVENTORY_BURST 8u
+#define SESSION_INVENTORY_MS    1000u
+#define SESSION_HELLO_MS        30000u
+#define SESSION_END_MS          3000u
 
 struct session {
     struct registry *r;
@@ -96,6 +100,10 @@ struct session {
     uint64_t log_second;
     unsigned log_lines;
     unsigned log_dropped;
+    uint64_t progress_second;
+    unsigned progress_taken;
+    uint64_t inventory_ns; /* of the last one that counted */
+    unsigned inventories;  /* of the burst */
     void *slots[OP_MODULES_MAX];
     size_t slot_count;
 };
