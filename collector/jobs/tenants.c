@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "catalog/catalog_marks.h"
 #include "crypto/identity.h"
 
 struct adopting {
@@ -117,6 +118,16 @@ tenants_add(struct state *st, struct chunk_store *cs, const char *name, struct t
     return VARVE_OK;
 }
 
+/* Adds those of the tenant; frees the list. */
+static void
+count_list(struct point **points, size_t count, const struct guid *tenant, size_t *n)
+{
+    for (size_t i = 0; i < count; i++) {
+        *n += guid_equal(&points[i]->domain, tenant) ? 1 : 0;
+    }
+    catalog_list_free(points, count);
+}
+
 enum varve_err
 tenants_count_points(struct catalog *catalog, const struct guid *tenant, size_t *out,
                      struct varve_error *err)
@@ -129,10 +140,14 @@ tenants_count_points(struct catalog *catalog, const struct guid *tenant, size_t 
     if (rc != VARVE_OK) {
         return rc;
     }
-    for (size_t i = 0; i < count; i++) {
-        n += guid_equal(&points[i]->domain, tenant) ? 1 : 0;
+    count_list(points, count, tenant, &n);
+    points = NULL;
+    count = 0;
+    rc = catalog_list_gone(catalog, NULL, &points, &count, err);
+    if (rc != VARVE_OK) {
+        return rc;
     }
-    catalog_list_free(points, count);
+    count_list(points, count, tenant, &n);
     *out = n;
     return VARVE_OK;
 }
@@ -152,9 +167,11 @@ tenants_remove(struct state *st, struct chunk_store *cs, struct catalog *catalog
     }
     rc = tenants_count_points(catalog, &t->id, &points, err);
     if (rc == VARVE_OK && points > 0) {
-        rc = varve_error_set(err, VARVE_ERR_BUSY,
-                             "tenant '%.64s' still has %zu points; delete them first", t->name,
-                             points);
+        rc = varve_error_set(
+            err, VARVE_ERR_BUSY,
+            "tenant '%.64s' still has %zu points, deleted ones that can be undeleted "
+            "included; delete them and let their time pass first",
+            t->name, points);
     }
     if (rc == VARVE_OK) { /* from here on no host can become its */
         rc = state_tenant_remove(st, &t->id, err);

@@ -25,7 +25,7 @@ VARVE_CHECK enum varve_err tenants_remove(struct state *st, struct chunk_store *
                                           struct catalog *catalog, const struct tenant *t,
                                           struct varve_error *err);
 
-/* Points of the tenant. */
+/* Points of the tenant, those included that are deleted and can still be undeleted. */
 VARVE_CHECK enum varve_err tenants_count_points(struct catalog *catalog, const struct guid *tenant,
                                                 size_t *out, struct varve_error *err);
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "catalog/catalog_marks.h"
 #include "jobs/tenants.h"
 #include "os/thread.h"
 #include "session/wire_in.h"
@@ -387,6 +388,38 @@ an_operator_makes_fills_and_removes_a_tenant(void **state)
 }
 
 static void
+a_tenant_whose_points_can_be_undeleted_keeps_its_key(void **state)
+{
+    struct stage *st = *state;
+    struct image im = image_new(4 * CHUNK, 1);
+    struct point *p = NULL;
+    struct outcome o;
+    struct member m;
+    struct tenant t;
+    struct guid vm;
+
+    join(&m, st, "node-a", "acme", &mail);
+    tenant_backup(st, &m, &im, &o);
+    vm = vm_at(st, &m.host);
+    peer_close(&m.agent);
+    assert_ok(state_host_revoke(st->c.state, &m.host, &err), &err);
+    assert_ok(state_tenant_select(st->c.state, "acme", &t, &err), &err);
+    assert_err(tenants_remove(st->c.state, st->c.chunks, st->c.catalog, &t, &err), VARVE_ERR_BUSY,
+               &err);
+    catalog_latest(st->c.catalog, &vm, &p);
+    assert_non_null(p);
+    assert_ok(catalog_delete(st->c.catalog, p, 1, INT64_MAX, "me", "", &err), &err);
+    assert_err(tenants_remove(st->c.state, st->c.chunks, st->c.catalog, &t, &err), VARVE_ERR_BUSY,
+               &err);
+    assert_ok(catalog_undelete(st->c.catalog, p, &err), &err);
+    assert_latest_holds(st, &vm, &im);
+    point_unref(p);
+    tenant_release(&t);
+    identity_free(m.id);
+    free(im.data);
+}
+
+static void
 tenants_come_back_when_the_state_file_was_lost(void **state)
 {
     struct stage *st = *state;
@@ -411,6 +444,7 @@ main(void)
         STAGE_CASE(a_run_that_would_pass_a_quota_ends_and_nothing_is_harmed),
         STAGE_CASE(the_quota_of_a_tenant_is_shared_by_its_hosts),
         STAGE_CASE(an_operator_makes_fills_and_removes_a_tenant),
+        STAGE_CASE(a_tenant_whose_points_can_be_undeleted_keeps_its_key),
         STAGE_CASE(tenants_come_back_when_the_state_file_was_lost),
     };
 
