@@ -91,7 +91,7 @@ bool lmdb_place_is_condemned(struct index_lmdb *x, const MDB_val *place);
 int lmdb_pack_id(struct index_lmdb *x, uint32_t number, struct pack_id *out);
 /* Adds to the live bytes of the pack with this number; worse: it becomes a candidate. */
 int lmdb_live_add(struct index_lmdb *x, MDB_txn *txn, uint32_t number, int64_t change, bool worse);
-/* The place of a referenced name moves; NULL: from or to nowhere. */
+/* The place of a referenced name moves; from NULL: from nowhere. */
 int lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
                      const MDB_val *from, const MDB_val *to);
 /* Another place of the name takes over; MDB_NOTFOUND when there is none. */

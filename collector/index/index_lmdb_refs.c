@@ -149,8 +149,8 @@ int
 lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
                  const MDB_val *from, const MDB_val *to)
 {
-    const uint8_t *some = (const uint8_t *)(from != NULL ? from : to)->mv_data;
-    uint8_t kind = (some[15] & PLACE_NODE) != 0 ? CHUNK_NODE : CHUNK_DATA;
+    const uint8_t *place = to->mv_data;
+    uint8_t kind = (place[15] & PLACE_NODE) != 0 ? CHUNK_NODE : CHUNK_DATA;
     uint32_t from_number = from != NULL ? lmdb_place_number(from) : 0;
     uint32_t from_bytes = from != NULL ? lmdb_place_bytes(from) : 0;
     uint32_t count = 0;
@@ -159,9 +159,7 @@ lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_name *n
     if (r != 0 || count == 0) {
         return r;
     }
-    if (to != NULL) {
-        r = lmdb_live_add(x, txn, lmdb_place_number(to), lmdb_place_bytes(to), false);
-    }
+    r = lmdb_live_add(x, txn, lmdb_place_number(to), lmdb_place_bytes(to), false);
     if (r == 0 && from != NULL) {
         r = lmdb_live_add(x, txn, from_number, -(int64_t)from_bytes, true);
     }

@@ -368,9 +368,10 @@ cost_beside(unsigned others)
     (void)collect(f, 0);
     (void)collect(f, 0);
     delete_point(f, 0, 3, 0);
-    r = collect(f, 0);
+    r = collect(f, 100); /* whatever has lost something is emptied: looked at, copied, removed */
     assert_int_equal(r.points_removed, 1);
     assert_int_equal(r.blocked.code, VARVE_OK);
+    assert_true(r.packs_removed > 0 && r.cost.bytes_written > 0);
     assert_true(r.cost.operations > 0 && r.cost.bytes_read > 0);
     cost = r.cost;
     check(f);
@@ -408,7 +409,7 @@ counts_stay_exact_in_any_order(void **state)
     unsigned next[3] = {1, 1, 1};
     struct varve_error err;
 
-    for (unsigned i = 0; i < 120; i++) {
+    for (unsigned i = 0; i < 60; i++) {
         struct point **list = NULL;
         size_t count = 0;
         unsigned what = (unsigned)(test_random_next(&random) % 10);
