@@ -146,7 +146,9 @@ quotas_new(struct quotas **out, struct state *st, struct catalog *catalog, struc
         rc = state_vm_usage_list(st, &q->sent, &q->sent_count, err);
     }
     if (rc == VARVE_OK) {
-        qsort(q->sent, q->sent_count, sizeof(*q->sent), quota_compare_sent);
+        if (q->sent_count > 1) {
+            qsort(q->sent, q->sent_count, sizeof(*q->sent), quota_compare_sent);
+        }
         rc = count_points(q, err);
     }
     free(rows);

@@ -132,7 +132,7 @@ static enum varve_err
 add_level(struct chain *c, struct point *point, const struct point_disk *d, struct varve_error *err)
 {
     struct vfile *f = assembly_add_file(c->a, err);
-    struct guid guid;
+    struct guid guid = {0};
     enum varve_err rc;
 
     if (f == NULL) {
