@@ -141,9 +141,10 @@ class Lab:
 
     def convert(self, image):
         target = self.random.choice(["raw", "vhd", "vhd-fixed", "vhdx", "vhdx-fixed"])
+        known = 512 if image.format == "raw" else image.sector  # a raw image does not tell
         name = "converted." + target.split("-")[0]
         words = [self.varve, "disk", "convert", "--to", target, "--no-sync", image.files[0]]
-        if image.sector != 512 and target.startswith("vhd") and not target.startswith("vhdx"):
+        if known != 512 and target.startswith("vhd") and not target.startswith("vhdx"):
             self.run(*words, name, ok=(2,))
             if os.path.exists(self.path(name)):
                 raise Failure("a VHD was made of 4096-byte sectors")
@@ -155,8 +156,7 @@ class Lab:
                 out.write(self.run(*words, "-"))
         else:
             self.run(*words, name, *(["--sparse"] if self.random.random() < 0.5 else []))
-        sector = image.sector if target != "raw" else 512
-        self.look(Image(target, sector, image.size, image.truth, [name]))
+        self.look(Image(target, known if target != "raw" else 512, image.size, image.truth, [name]))
         self.counts["converted"] += 1
 
     def read_qemu_file(self, image):
