@@ -248,6 +248,7 @@ remove_files(struct index_lmdb *x, struct varve_error *err)
 static void
 release(struct index_lmdb *x)
 {
+    lmdb_filter_stop(x);
     forget(x);
     cancel_destroy(&x->stop);
     cond_destroy(&x->gate_changed);
@@ -270,6 +271,7 @@ lmdb_close(struct index *ix)
         cancel_set(&x->stop);
         thread_join(&x->syncer);
     }
+    lmdb_filter_stop(x);
     r = mdb_env_sync(x->env, 1);
     if (r != 0) {
         log_warn("index", "sync at close failed reason=%s", mdb_strerror(r));
@@ -362,6 +364,10 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
         goto out;
     }
     rc = open_trusted(x, options, fresh, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    rc = lmdb_filter_start(x, err);
     if (rc != VARVE_OK) {
         goto out;
     }

@@ -3,8 +3,10 @@
 #define VARVE_INDEX_INDEX_LMDB_INTERNAL_H
 
 #include <lmdb.h>
+#include <stdatomic.h>
 
 #include "index/index.h"
+#include "index/index_filter.h"
 #include "index/index_state.h"
 #include "os/thread.h"
 
@@ -50,6 +52,11 @@ struct index_lmdb {
     struct index_stats totals; /* names excepted */
     bool unsynced;
 
+    struct index_filter *filter; /* every name of the table, once it is ready */
+    atomic_bool filter_ready;    /* until then names are only added to it */
+    struct thread filler;
+    bool filler_runs;
+
     uint32_t sync_seconds;
     struct cancel stop;
     struct thread syncer;
@@ -76,6 +83,12 @@ VARVE_CHECK enum varve_err lmdb_run_read(struct index_lmdb *x, lmdb_txn_fn fn, v
 /* MDB_KEYEXIST from fn is VARVE_ERR_EXISTS. */
 VARVE_CHECK enum varve_err lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, void *arg,
                                           struct varve_error *err);
+
+/* Makes the filter; fills it in the background when there are names already. */
+VARVE_CHECK enum varve_err lmdb_filter_start(struct index_lmdb *x, struct varve_error *err);
+void lmdb_filter_stop(struct index_lmdb *x);
+/* May the name be in the table? */
+bool lmdb_filter_maybe(const struct index_lmdb *x, const struct record_name *name);
 
 /* Every row of the table of packs, for cb; false ends it. */
 int lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,

@@ -132,12 +132,16 @@ lmdb_get(struct index *ix, const struct record_name *names, size_t count, struct
     struct get_args g = {.count = count, .out = out, .found = found};
     struct wanted *wanted = NULL;
     struct wanted one;
-    enum varve_err rc;
+    enum varve_err rc = VARVE_OK;
 
     if (count == 0) {
         return VARVE_OK;
     }
     if (count == 1) {
+        found[0] = 0;
+        if (!lmdb_filter_maybe(x, names)) {
+            return VARVE_OK;
+        }
         one = (struct wanted){.name = names, .at = 0};
         g.wanted = &one;
         return lmdb_run_read(x, get_txn, &g, err);
@@ -146,12 +150,18 @@ lmdb_get(struct index *ix, const struct record_name *names, size_t count, struct
     if (wanted == NULL) {
         return varve_error_nomem(err);
     }
+    g.count = 0;
     for (size_t i = 0; i < count; i++) {
-        wanted[i] = (struct wanted){.name = &names[i], .at = i};
+        found[i] = 0;
+        if (lmdb_filter_maybe(x, &names[i])) {
+            wanted[g.count++] = (struct wanted){.name = &names[i], .at = i};
+        }
     }
-    qsort(wanted, count, sizeof(*wanted), compare_wanted); /* neighbours share pages */
-    g.wanted = wanted;
-    rc = lmdb_run_read(x, get_txn, &g, err);
+    if (g.count > 0) {
+        qsort(wanted, g.count, sizeof(*wanted), compare_wanted); /* neighbours share pages */
+        g.wanted = wanted;
+        rc = lmdb_run_read(x, get_txn, &g, err);
+    }
     free(wanted);
     return rc;
 }
@@ -272,6 +282,9 @@ lmdb_add_pack(struct index *ix, const struct index_pack *pack, const struct pack
     }
     qsort(sorted, pack->records, sizeof(*sorted), compare_entries);
     a.sorted = sorted;
+    for (uint32_t i = 0; i < pack->records; i++) { /* before the index: see index_filter.h */
+        (void)index_filter_add(x->filter, &entries[i].name);
+    }
     rc = lmdb_run_write(x, add_txn, &a, err);
     free(sorted);
     if (rc == VARVE_OK) {

@@ -1,0 +1,120 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/index_lmdb_internal.h"
+
+#include <string.h>
+
+#include "base/log.h"
+
+/*
+ * The filter of an index that is opened with names in it is filled in the background: in slices, since
+ * a long read transaction would keep LMDB from using its free pages.  Names that come meanwhile are added by
+ * who adds them.
+ */
+#define SLICE_NAMES 16384u
+
+struct slice {
+    struct record_name last; /* the next slice begins behind it */
+    bool begun;
+    bool ended;
+};
+
+static int
+fill_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct slice *s = arg;
+    MDB_val key = {.mv_size = sizeof(s->last), .mv_data = s->last.bytes};
+    struct record_name name;
+    MDB_cursor *cur = NULL;
+    MDB_val v;
+    int r = mdb_cursor_open(txn, x->name, &cur);
+
+    if (r != 0) {
+        return r;
+    }
+    r = mdb_cursor_get(cur, &key, &v, s->begun ? MDB_SET_RANGE : MDB_FIRST);
+    for (uint32_t i = 0; r == 0 && i < SLICE_NAMES; i++) {
+        if (key.mv_size != sizeof(name)) {
+            r = MDB_CORRUPTED;
+            break;
+        }
+        memcpy(&name, key.mv_data, sizeof(name));
+        /* The first of a slice was the last of the one before: once more does no harm. */
+        (void)index_filter_add(x->filter, &name);
+        s->last = name;
+        r = mdb_cursor_get(cur, &key, &v, MDB_NEXT);
+    }
+    mdb_cursor_close(cur);
+    s->begun = true;
+    s->ended = r == MDB_NOTFOUND;
+    return s->ended ? 0 : r;
+}
+
+static void
+fill_loop(void *arg)
+{
+    struct index_lmdb *x = arg;
+    struct slice s = {0};
+    struct varve_error err;
+
+    while (!s.ended && !cancel_is_set(&x->stop)) {
+        if (lmdb_run_read(x, fill_txn, &s, &err) != VARVE_OK) {
+            log_warn("index", "no filter, look-ups read the file reason=%s", err.msg);
+            return;
+        }
+    }
+    if (s.ended) {
+        atomic_store(&x->filter_ready, true);
+        log_debug("index", "filter filled bytes=%llu",
+                  (unsigned long long)index_filter_bytes(x->filter));
+    }
+}
+
+static int
+count_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    MDB_stat st;
+    int r = mdb_stat(txn, x->name, &st);
+
+    *(uint64_t *)arg = r == 0 ? st.ms_entries : 0;
+    return r;
+}
+
+enum varve_err
+lmdb_filter_start(struct index_lmdb *x, struct varve_error *err)
+{
+    uint64_t names = 0;
+    enum varve_err rc;
+
+    rc = lmdb_run_read(x, count_txn, &names, err);
+    if (rc == VARVE_OK) {
+        rc = index_filter_new(&x->filter, names + names / 4, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    if (names == 0) {
+        atomic_store(&x->filter_ready, true);
+        return VARVE_OK;
+    }
+    rc = thread_start(&x->filler, "index-filter", fill_loop, x, err);
+    x->filler_runs = rc == VARVE_OK;
+    return rc;
+}
+
+void
+lmdb_filter_stop(struct index_lmdb *x)
+{
+    if (x->filler_runs) {
+        cancel_set(&x->stop);
+        thread_join(&x->filler);
+        x->filler_runs = false;
+    }
+    index_filter_free(x->filter);
+    x->filter = NULL;
+}
+
+bool
+lmdb_filter_maybe(const struct index_lmdb *x, const struct record_name *name)
+{
+    return !atomic_load(&x->filter_ready) || index_filter_maybe(x->filter, name);
+}
