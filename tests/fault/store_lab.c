@@ -395,3 +395,21 @@ lab_check_goes_on(struct lab *l, struct lab_book *book, struct varve_error *err)
     }
     return rc;
 }
+
+enum varve_err
+lab_offer_all(struct lab *l, unsigned vm, unsigned number, struct varve_error *err)
+{
+    uint8_t buf[LAB_CHUNK];
+    struct chunk_id id;
+    enum varve_err rc = VARVE_OK;
+
+    for (uint64_t i = 0; rc == VARVE_OK && i < disk_chunks(number); i++) {
+        size_t len = chunk_bytes(vm, number, i, buf);
+
+        if (len > 0) {
+            chunk_id_of(&id, buf, len);
+            rc = offer(l, &id, buf, len, err);
+        }
+    }
+    return rc;
+}

@@ -54,6 +54,9 @@ void lab_run_end(struct lab_run *r);
 /* All of it. */
 enum varve_err lab_backup(struct lab *l, unsigned vm, unsigned number, struct varve_error *err);
 
+/* Offers every chunk of that moment again, as a run that reads the whole disk does. */
+enum varve_err lab_offer_all(struct lab *l, unsigned vm, unsigned number, struct varve_error *err);
+
 /* Which vm and run a point is of. */
 void lab_identify(const struct point *p, unsigned *vm, unsigned *number);
 
