@@ -12,7 +12,7 @@ static const struct conf_option options[] = {
     {.name = "state-dir",
      .type = CONF_STRING,
      .value = "FOLDER",
-     .initial = "/var/lib/varve-agent",
+     .initial = AGENT_STATE_DIR,
      .at = offsetof(struct agent_conf, state_dir),
      .help = "Where the agent keeps its key, its enrolment and the journal of its runs."},
     {.name = "capture",
@@ -70,7 +70,7 @@ const struct conf_program agent_program = {
     .version = VARVE_VERSION,
     .summary = "Backs up the virtual machines of this host to a Varve collector.",
     .usage = "enroll TOKEN | run | doctor [OPTION...]",
-    .file = "/etc/varve/agent.conf",
+    .file = AGENT_CONF_FILE,
     .options = options,
     .option_count = sizeof(options) / sizeof(options[0]),
 };

@@ -78,7 +78,8 @@ find_command(const struct conf_args *args, size_t *out, struct varve_error *err)
 
     if (args->positional_count == 0) {
         return varve_error_set(err, VARVE_ERR_INVALID,
-                               "say what to do: enroll TOKEN, run or doctor (--help shows more)");
+                               "say what to do: enroll TOKEN, run%s or doctor (--help shows more)",
+                               service_commands);
     }
     for (i = 0; i < COMMAND_COUNT; i++) {
         if (strcmp(args->positional[0], commands[i].name) != 0) {
@@ -96,10 +97,11 @@ find_command(const struct conf_args *args, size_t *out, struct varve_error *err)
         *out = i;
         return VARVE_OK;
     }
-    return varve_error_set(err, VARVE_ERR_INVALID,
-                           "'%.64s' is not something the agent does; enroll TOKEN, run and doctor "
-                           "are (--help shows more)",
-                           args->positional[0]);
+    return varve_error_set(
+        err, VARVE_ERR_INVALID,
+        "'%.64s' is not something the agent does; enroll TOKEN, run%s and doctor "
+        "are (--help shows more)",
+        args->positional[0], service_commands);
 }
 
 static int
@@ -125,16 +127,46 @@ carry_out(size_t command, const struct conf_args *args, const struct agent_conf 
     return rc == VARVE_OK ? EXIT_FINE : complain(&err, false);
 }
 
+struct work {
+    const struct conf_args *args;
+    const struct agent_conf *conf;
+};
+
+static int
+run_as_service(void *arg)
+{
+    const struct work *work = arg;
+
+    return carry_out(COMMAND_RUN, work->args, work->conf);
+}
+
+static int
+choose(const struct conf_args *args, const struct agent_conf *conf, int argc, char **argv)
+{
+    struct work work = {.args = args, .conf = conf};
+    struct varve_error err;
+    size_t command = 0;
+    int code = EXIT_FAILED;
+
+    if (args->positional_count == 1 &&
+        service_command(args->positional[0], argc, argv, run_as_service, &work, &code)) {
+        return code;
+    }
+    if (find_command(args, &command, &err) != VARVE_OK) {
+        return complain(&err, false);
+    }
+    return carry_out(command, args, conf);
+}
+
 int
 main(int argc, char **argv)
 {
     struct agent_conf conf = {0};
     struct conf_args args;
     struct varve_error err;
-    size_t command = 0;
     int code;
 
-    service_prepare();
+    service_prepare(&argc, &argv);
     if (conf_load(&agent_program, &conf, &args, argc, argv, fs_system(), &err) != VARVE_OK) {
         return complain(&err, false);
     }
@@ -145,11 +177,7 @@ main(int argc, char **argv)
         return EXIT_FINE;
     }
     log_set_level((enum log_level)conf.log_level);
-    if (find_command(&args, &command, &err) != VARVE_OK) {
-        code = complain(&err, false);
-    } else {
-        code = carry_out(command, &args, &conf);
-    }
+    code = choose(&args, &conf, argc, argv);
     conf_args_release(&args);
     conf_release(&agent_program, &conf);
     return code;

@@ -18,10 +18,15 @@ end_signals(sigset_t *set)
     (void)sigaddset(set, SIGINT);
 }
 
+const char *const service_commands = "";
+
 void
-service_prepare(void)
+service_prepare(int *argc, char ***argv)
 {
     sigset_t set;
+
+    (void)argc;
+    (void)argv;
 
     end_signals(&set);
     (void)pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -77,4 +82,17 @@ service_own(const char *path, struct varve_error *err)
         return varve_error_errno(err, e, "locking '%s'", path);
     }
     return VARVE_OK; /* kept open; the system lets go of it with the process */
+}
+
+bool
+service_command(const char *name, int argc, char **argv, int (*run)(void *arg), void *arg,
+                int *code)
+{
+    (void)name;
+    (void)argc;
+    (void)argv;
+    (void)run;
+    (void)arg;
+    (void)code;
+    return false; /* the service manager runs "run" */
 }

@@ -16,7 +16,15 @@ endif()
 # Extensions are off, so each feature set is asked for by name.  POSIX is on everywhere because
 # almost all code that needs it is in *_posix.c and nothing else can tell; GNU functions
 # (renameat2, ...) are asked for per file: see varve_gnu_source() in targets.cmake.
-target_compile_definitions(varve_flags INTERFACE _FILE_OFFSET_BITS=64 _POSIX_C_SOURCE=200809L)
+if(WIN32)
+  set(VARVE_SYSTEM win32)
+  # Server 2016 and Windows 10 on; printf() of C and not of msvcrt.
+  target_compile_definitions(varve_flags INTERFACE _WIN32_WINNT=0x0A00 WINVER=0x0A00
+    WIN32_LEAN_AND_MEAN NOMINMAX UNICODE _UNICODE __USE_MINGW_ANSI_STDIO=1)
+else()
+  set(VARVE_SYSTEM posix)
+  target_compile_definitions(varve_flags INTERFACE _FILE_OFFSET_BITS=64 _POSIX_C_SOURCE=200809L)
+endif()
 
 set(VARVE_SANITIZED 0)
 if(VARVE_FUZZ)
@@ -39,8 +47,18 @@ target_compile_definitions(varve_flags INTERFACE VARVE_SANITIZED=${VARVE_SANITIZ
 
 # Hardening, for builds that optimize (FORTIFY needs that) and are not instrumented.
 if(CMAKE_BUILD_TYPE MATCHES "^(Release|RelWithDebInfo)$" AND NOT VARVE_SANITIZED)
-  add_compile_options(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
-  add_link_options(-Wl,-z,relro -Wl,-z,now)
+  if(WIN32)
+    add_compile_options(-fstack-protector-strong)
+    add_link_options(-fstack-protector-strong) # mingw keeps what it calls in a library
+  else()
+    add_compile_options(-fstack-protector-strong -U_FORTIFY_SOURCE -D_FORTIFY_SOURCE=2)
+    add_link_options(-Wl,-z,relro -Wl,-z,now)
+  endif()
 endif()
-include(CheckPIESupported)
-check_pie_supported(LANGUAGES C)
+if(MINGW)
+  # One file: no DLL but those of the system; the same bytes from the same sources.
+  add_link_options(-static -Wl,--no-insert-timestamp)
+else()
+  include(CheckPIESupported)
+  check_pie_supported(LANGUAGES C)
+endif()

@@ -1,5 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 # Why each of these was chosen: docs/design/dependencies.md.  Packages: deploy/packages.txt.
+if(WIN32)
+  include(dependencies-win32)
+  return()
+endif()
 find_package(PkgConfig REQUIRED)
 find_package(Threads REQUIRED)
 find_package(nng CONFIG REQUIRED) # nng::nng

@@ -8,6 +8,7 @@
 #   varve_tool(hvsim main.c)                test program; goes into <build>/tools
 #   varve_gnu_source(file_posix.c)          this file uses GNU functions
 #   varve_test(x_test varve_x ...)          x_test.c, cmocka, one CTest; exit code 77 = skipped
+#   varve_posix_test(x_test varve_x ...)    the same; it uses POSIX itself: not built on Windows
 #   varve_script_test(name run.sh args...)  a script as a CTest; 77 = skipped; may set LABELS after
 #   varve_fuzz(fuzz_x corpus/x varve_x ...) fuzz_x.c; see below
 #   varve_proto(varve_proto a.proto ...)    generated protobuf-c code, #include "a.pb-c.h"
@@ -59,6 +60,9 @@ endif()
 function(varve_test_properties name)
   file(RELATIVE_PATH _folder ${CMAKE_SOURCE_DIR} ${CMAKE_CURRENT_SOURCE_DIR})
   string(REPLACE "/" ";" _labels "${_folder}")
+  if(WIN32)
+    list(APPEND _labels wine)
+  endif()
   set_tests_properties(${name} PROPERTIES
     SKIP_RETURN_CODE 77
     TIMEOUT ${VARVE_TEST_TIMEOUT}
@@ -71,6 +75,12 @@ function(varve_test name)
   target_link_libraries(${name} PRIVATE ${ARGN} PkgConfig::CMOCKA)
   add_test(NAME ${name} COMMAND ${name})
   varve_test_properties(${name})
+endfunction()
+
+function(varve_posix_test name)
+  if(NOT WIN32)
+    varve_test(${name} ${ARGN})
+  endif()
 endfunction()
 
 function(varve_script_test name script)

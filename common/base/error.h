@@ -21,9 +21,13 @@
  */
 
 #if defined(__GNUC__) || defined(__clang__)
-#define VARVE_CHECK        __attribute__((warn_unused_result))
+#define VARVE_CHECK __attribute__((warn_unused_result))
+#if defined(__MINGW32__) /* its own printf(), as told by __USE_MINGW_ANSI_STDIO */
+#define VARVE_PRINTF(f, a) __attribute__((format(gnu_printf, f, a)))
+#else
 #define VARVE_PRINTF(f, a) __attribute__((format(printf, f, a)))
-#define VARVE_NORETURN     __attribute__((noreturn))
+#endif
+#define VARVE_NORETURN __attribute__((noreturn))
 #else
 #define VARVE_CHECK
 #define VARVE_PRINTF(f, a)

@@ -43,7 +43,9 @@ errno_decides_the_code_and_is_kept(void **state)
         enum varve_err code;
     } cases[] = {
         {ENOSPC, VARVE_ERR_NOSPACE},
+#ifdef EDQUOT
         {EDQUOT, VARVE_ERR_NOSPACE},
+#endif
         {ENOENT, VARVE_ERR_NOT_FOUND},
         {EEXIST, VARVE_ERR_EXISTS},
         {EACCES, VARVE_ERR_DENIED},

@@ -19,10 +19,19 @@ static const char *const level_names[] = {
 
 static atomic_int shown_level = LOG_LEVEL_INFO;
 
+typedef void (*log_sink)(enum log_level level, const char *line);
+static _Atomic(log_sink) other_sink;
+
 void
 log_set_level(enum log_level level)
 {
     atomic_store(&shown_level, (int)level);
+}
+
+void
+log_set_sink(void (*sink)(enum log_level level, const char *line))
+{
+    atomic_store(&other_sink, sink);
 }
 
 bool
@@ -61,8 +70,9 @@ static void
 log_line(enum log_level level, const char *area, const char *fmt, va_list ap)
 {
     char line[LOG_LINE_MAX];
+    log_sink sink = atomic_load(&other_sink);
     char now[TIME_TEXT_SIZE];
-    size_t room = sizeof(line) - 1; /* the line feed takes the place of the NUL */
+    size_t room = sizeof(line) - 1; /* for the line feed */
     size_t len;
     int n;
 
@@ -81,6 +91,11 @@ log_line(enum log_level level, const char *area, const char *fmt, va_list ap)
     replace_controls(line);
     len = strlen(line);
     line[len] = '\n';
+    line[len + 1] = '\0';
+    if (sink != NULL) {
+        sink(level, line);
+        return;
+    }
     /* stderr has no buffer: one fwrite is one write, so lines of several threads and processes do
      * not mix.  There is nobody to tell when it fails. */
     (void)fwrite(line, 1, len + 1, stderr);

@@ -24,8 +24,8 @@ check_access(struct file *f, const char *path, struct varve_error *err)
     if (!st.is_private) {
         return varve_error_set(err, VARVE_ERR_DENIED,
                                "'%s' holds a secret but others than its owner may use it: check "
-                               "who read it, then run 'chmod 600'",
-                               path);
+                               "who read it, then %s",
+                               path, file_private_hint);
     }
     return VARVE_OK;
 }

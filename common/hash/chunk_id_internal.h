@@ -9,8 +9,9 @@
 #define SHA256_SIZE 32
 
 /*
- * SHA-256 by libcrypto (sha256_openssl.c).  False when it is not there (sha256_none.c) or has
- * failed for want of memory: out is then untouched and the caller takes sha256_sodium().
+ * SHA-256 of the platform: libcrypto (sha256_openssl.c) or CNG (sha256_cng.c).  False when there is
+ * none (sha256_none.c) or it has failed for want of memory: out is then untouched and the caller
+ * takes sha256_sodium().
  */
 bool sha256_fast(uint8_t out[SHA256_SIZE], const void *data, size_t len);
 

@@ -89,6 +89,9 @@ struct file {
 
 struct fs *fs_system(void);
 
+/* How an operator makes a file of this system private, for messages. */
+extern const char *const file_private_hint;
+
 /* Thin calls over the table; errors name the path. */
 VARVE_CHECK enum varve_err file_open(struct fs *fs, struct file **out, const char *path,
                                      enum file_mode mode, struct varve_error *err);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,6 +9,7 @@
 #include "os/file.h"
 #include "os/file_fault.h"
 #include "os/file_mem.h"
+#include "os/process.h"
 
 /*
  * What file.h promises of every struct fs, run over each member.  A case gets an empty folder on a
@@ -70,9 +72,13 @@ remove_entry(void *arg, const char *name, bool is_dir)
 static void
 system_make(struct member *m)
 {
+    static unsigned count;
+    struct varve_error err;
+
     m->fs = fs_system();
-    (void)snprintf(m->root, sizeof(m->root), "/tmp/varve-file-XXXXXX");
-    assert_non_null(mkdtemp(m->root));
+    (void)snprintf(m->root, sizeof(m->root), "/tmp/varve-file-%" PRIu32 "-%u", process_id(),
+                   ++count);
+    assert_ok(fs_mkdir(m->fs, m->root, &err), &err);
 }
 
 static void

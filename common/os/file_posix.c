@@ -31,6 +31,8 @@ struct posix_file {
 /* One call moves at most this much; larger requests are split (read(2) stops at 0x7ffff000). */
 #define IO_MAX ((size_t)1 << 30)
 
+const char *const file_private_hint = "run 'chmod 600'";
+
 static struct posix_file *
 of(struct file *f)
 {

@@ -4,6 +4,24 @@
 #include <stdlib.h>
 #include <string.h>
 
+#if defined(_WIN32)
+#define BACKSLASH_IS_SLASH 1
+#else
+#define BACKSLASH_IS_SLASH 0
+#endif
+
+static bool
+is_slash(char c)
+{
+    return c == '/' || (BACKSLASH_IS_SLASH && c == '\\');
+}
+
+static bool
+is_absolute(const char *path)
+{
+    return is_slash(path[0]) || (BACKSLASH_IS_SLASH && path[0] != '\0' && path[1] == ':');
+}
+
 static enum varve_err
 copy(char **out, const char *s, size_t len, struct varve_error *err)
 {
@@ -26,10 +44,10 @@ path_join(char **out, const char *a, const char *b, struct varve_error *err)
     size_t slash;
     char *p;
 
-    if (a_len == 0 || b[0] == '/') {
+    if (a_len == 0 || is_absolute(b)) {
         return copy(out, b, b_len, err);
     }
-    slash = a[a_len - 1] == '/' ? 0 : 1;
+    slash = is_slash(a[a_len - 1]) ? 0 : 1;
     p = malloc(a_len + slash + b_len + 1);
     if (p == NULL) {
         return varve_error_nomem(err);
@@ -48,13 +66,13 @@ path_dirname(char **out, const char *path, struct varve_error *err)
 {
     size_t len = strlen(path);
 
-    while (len > 1 && path[len - 1] == '/') {
+    while (len > 1 && is_slash(path[len - 1])) {
         len--;
     }
-    while (len > 0 && path[len - 1] != '/') {
+    while (len > 0 && !is_slash(path[len - 1])) {
         len--;
     }
-    while (len > 1 && path[len - 1] == '/') {
+    while (len > 1 && is_slash(path[len - 1])) {
         len--;
     }
     return len == 0 ? copy(out, ".", 1, err) : copy(out, path, len, err);
@@ -63,9 +81,14 @@ path_dirname(char **out, const char *path, struct varve_error *err)
 const char *
 path_basename(const char *path)
 {
-    const char *slash = strrchr(path, '/');
+    const char *name = path;
 
-    return slash == NULL ? path : slash + 1;
+    for (; *path != '\0'; path++) {
+        if (is_slash(*path)) {
+            name = path + 1;
+        }
+    }
+    return name;
 }
 
 static char

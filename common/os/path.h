@@ -7,8 +7,8 @@
 #include "base/error.h"
 
 /*
- * Paths as text: UTF-8 with '/'.  Nothing here looks at a disk.  Results are the caller's to
- * free().
+ * Paths as text: UTF-8 with '/'; on Windows '\\' separates as well and "C:" begins an absolute path.
+ * Nothing here looks at a disk.  Results are the caller's to free().
  */
 
 /* "a/b"; no second '/' when a ends in one; b alone when a is "" or b is absolute. */

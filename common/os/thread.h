@@ -2,7 +2,9 @@
 #ifndef VARVE_OS_THREAD_H
 #define VARVE_OS_THREAD_H
 
+#if !defined(_WIN32)
 #include <pthread.h>
+#endif
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -10,10 +12,21 @@
 #include "base/error.h"
 
 /*
- * Threads, locks and waiting (thread_posix.c).  The structs are pthread's, which mingw-w64 has too.
- * Lock and wait calls cannot fail except by our own mistake, which aborts.
+ * Threads, locks and waiting (thread_posix.c, thread_win32.c).  Lock and wait calls cannot fail except
+ * by our own mistake, which aborts.
  */
 
+#if defined(_WIN32)
+struct mutex {
+    void *m; /* an SRWLOCK, without <windows.h> for everybody */
+};
+struct cond {
+    void *c; /* a CONDITION_VARIABLE */
+};
+struct thread {
+    void *t; /* a HANDLE */
+};
+#else
 struct mutex {
     pthread_mutex_t m;
 };
@@ -23,6 +36,7 @@ struct cond {
 struct thread {
     pthread_t t;
 };
+#endif
 
 void mutex_init(struct mutex *m);
 void mutex_destroy(struct mutex *m);

@@ -99,10 +99,52 @@ out:
     return rc;
 }
 
+static int
+by_name(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* The names in a folder, sorted: the same order in each run.  -1: errno says why. */
+static int
+list_folder(const char *path, char ***out)
+{
+    DIR *dir = opendir(path);
+    char **names = NULL;
+    int count = 0;
+
+    if (dir == NULL) {
+        return -1;
+    }
+    for (const struct dirent *e = readdir(dir); e != NULL; e = readdir(dir)) {
+        size_t size = strlen(e->d_name) + 1;
+        char **more = realloc(names, ((size_t)count + 1) * sizeof(*names));
+
+        if (more == NULL) {
+            count = -1;
+            break;
+        }
+        names = more;
+        names[count] = malloc(size);
+        if (names[count] == NULL) {
+            count = -1;
+            break;
+        }
+        memcpy(names[count], e->d_name, size);
+        count++;
+    }
+    (void)closedir(dir);
+    if (count > 0) {
+        qsort(names, (size_t)count, sizeof(*names), by_name);
+    }
+    *out = names;
+    return count;
+}
+
 int
 main(int argc, char **argv)
 {
-    struct dirent **entries = NULL;
+    char **entries = NULL;
     unsigned files = 0;
     int failed = 0;
     int count;
@@ -111,7 +153,7 @@ main(int argc, char **argv)
         fprintf(stderr, "usage: %s CORPUS-FOLDER\n", argv[0]);
         return 2;
     }
-    count = scandir(argv[1], &entries, NULL, alphasort); /* sorted: the same order in each run */
+    count = list_folder(argv[1], &entries);
     if (count < 0) {
         fprintf(stderr, "listing '%s': %s\n", argv[1], strerror(errno));
         return 1;
@@ -119,8 +161,8 @@ main(int argc, char **argv)
     for (int i = 0; i < count; i++) {
         char path[4096];
 
-        if (entries[i]->d_name[0] != '.') {
-            (void)snprintf(path, sizeof(path), "%s/%s", argv[1], entries[i]->d_name);
+        if (entries[i][0] != '.') {
+            (void)snprintf(path, sizeof(path), "%s/%s", argv[1], entries[i]);
             files++;
             failed |= run_file(path) != 0;
         }
