@@ -15,12 +15,14 @@
 #   lab_pid NAME              pid of "collector", "host-NAME", "agent-NAME"
 #   lab_kill NAME             SIGKILL;  lab_stop NAME  SIGTERM;  lab_stop_all
 #
+# AGENT (an array) is what runs the agent, when that is not the one in BIN.
 # BIN is where the programs are, HVSIM the simulator: of the build that VARVE_BUILD_DIR names, else of build/release.
 
 lab_top=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 lab_build=${VARVE_BUILD_DIR:-$lab_top/build/release}
 BIN=$lab_build/bin
 HVSIM=$lab_build/tools/hvsim
+[ -n "${AGENT:-}" ] || AGENT=("$BIN/varve-agent")
 LAB=${LAB:-}
 
 lab_die() {
@@ -124,7 +126,7 @@ lab_enrol() { # NAME
     [ -d "$LAB/agents/$1" ] && return 0
     token=$("$BIN/varve" host invite "$1" --json | sed -n 's/.*"token": *"\([^"]*\)".*/\1/p')
     [ -n "$token" ] || lab_die "no invitation for $1"
-    "$BIN/varve-agent" enroll "$token" --state-dir "$LAB/agents/$1" >>"$LAB/logs/agent-$1.log" 2>&1 ||
+    "${AGENT[@]}" enroll "$token" --state-dir "$LAB/agents/$1" >>"$LAB/logs/agent-$1.log" 2>&1 ||
         lab_die "enrolling $1 failed: $(tail -n 1 "$LAB/logs/agent-$1.log")"
 }
 
@@ -135,7 +137,7 @@ state-dir = $LAB/agents/$1
 capture = sim
 sim-socket = $LAB/hosts/$1.sock
 CONF
-    lab_start "agent-$1" "$BIN/varve-agent" run --config "$LAB/agents/$1.conf"
+    lab_start "agent-$1" "${AGENT[@]}" run --config "$LAB/agents/$1.conf"
 }
 
 lab_folder_agent() {
@@ -145,7 +147,7 @@ state-dir = $LAB/agents/$1
 capture = folder
 folder = $2
 CONF
-    lab_start "agent-$1" "$BIN/varve-agent" run --config "$LAB/agents/$1.conf"
+    lab_start "agent-$1" "${AGENT[@]}" run --config "$LAB/agents/$1.conf"
 }
 
 lab_vm_count_is() { [ "$("$BIN/varve" vm list --json | grep -c '"host_connected": *true')" -eq "$1" ]; }
