@@ -20,7 +20,7 @@ struct size_class {
     struct piece *free;
 };
 
-static struct mutex lock = {PTHREAD_MUTEX_INITIALIZER}; /* the lists of pieces */
+static struct mutex lock = MUTEX_INIT; /* the lists of pieces */
 static struct size_class classes[] = {{64, NULL}, {128, NULL}, {640, NULL}, {1024, NULL}};
 
 /* NULL: larger than all of them. */

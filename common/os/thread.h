@@ -20,6 +20,10 @@
 struct mutex {
     void *m; /* an SRWLOCK, without <windows.h> for everybody */
 };
+#define MUTEX_INIT                                                                                 \
+    {                                                                                              \
+        NULL                                                                                       \
+    } /* of one that lives as long as the program */
 struct cond {
     void *c; /* a CONDITION_VARIABLE */
 };
@@ -30,6 +34,10 @@ struct thread {
 struct mutex {
     pthread_mutex_t m;
 };
+#define MUTEX_INIT                                                                                 \
+    {                                                                                              \
+        PTHREAD_MUTEX_INITIALIZER                                                                  \
+    }
 struct cond {
     pthread_cond_t c;
 };
