@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "standin_virtdisk.h"
+#include "wine/standin_virtdisk.h"
 
 #include <stdio.h>
 #include <stdlib.h>

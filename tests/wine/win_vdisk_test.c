@@ -10,7 +10,7 @@
 #include "os/file.h"
 #include "os/process.h"
 #include "source/win_vdisk.h"
-#include "standin_virtdisk.h"
+#include "wine/standin_virtdisk.h"
 
 /* win_vdisk at the real boundary: LoadLibrary, handles, overlapped reads; virtdisk.dll is the stand-in
  * of this folder, which the test's runner puts into the prefix's system folder. */
