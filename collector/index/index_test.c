@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -431,10 +432,11 @@ end_in_child(struct member *m, const char *boot_id)
             add_pack(m->ix, 2, 50, 50, &err) != VARVE_OK) {
             _exit(1);
         }
-        _exit(0);
+        (void)kill(getpid(), SIGKILL);
+        _exit(2);
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
-    assert_true(WIFEXITED(status) && WEXITSTATUS(status) == 0);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
 }
 
 static void
