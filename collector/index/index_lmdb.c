@@ -7,6 +7,7 @@
 
 #include "base/endian.h"
 #include "base/log.h"
+#include "base/time.h"
 #include "os/file.h"
 #include "store/store_config.h"
 
@@ -14,6 +15,7 @@
 #define MAP_SIZE_DEFAULT (16ull << 30)
 #define READERS_MAX      1024u
 #define SYNC_SECONDS     10u
+#define PROVEN_SECONDS   60u /* an index that worked so long is not what ended the process */
 
 static void
 sync_env(struct index_lmdb *x)
@@ -44,8 +46,16 @@ sync_loop(void *arg)
 {
     struct index_lmdb *x = arg;
 
+    uint64_t proven = time_mono_ns() + PROVEN_SECONDS * UINT64_C(1000000000);
+
     while (!cancel_wait(&x->stop, x->sync_seconds * 1000u)) {
+        struct varve_error err;
+
         sync_env(x);
+        if (x->unclean_ends > 0 && time_mono_ns() > proven &&
+            index_state_write_dirty(x->folder, x->boot_id, 0, &err) == VARVE_OK) {
+            x->unclean_ends = 0;
+        }
     }
 }
 
@@ -275,7 +285,7 @@ lmdb_close(struct index *ix)
     r = mdb_env_sync(x->env, 1);
     if (r != 0) {
         log_warn("index", "sync at close failed reason=%s", mdb_strerror(r));
-    } else if (index_state_write(x->folder, true, x->boot_id, &err) != VARVE_OK) {
+    } else if (index_state_write_clean(x->folder, x->boot_id, &err) != VARVE_OK) {
         log_warn("index", "marking as clean failed reason=%s", err.msg);
     }
     release(x);
@@ -305,10 +315,10 @@ open_trusted(struct index_lmdb *x, const struct index_options *options, bool *fr
 {
     enum varve_err rc;
 
-    *fresh = !index_state_trusted(x->folder, x->boot_id);
+    *fresh = !index_state_trusted(x->folder, x->boot_id, &x->unclean_ends);
     if (!*fresh) {
         /* Not trusted while we look: a crash in here must not leave "clean" beside a changed file. */
-        rc = index_state_write(x->folder, false, x->boot_id, err);
+        rc = index_state_write_dirty(x->folder, x->boot_id, x->unclean_ends, err);
         if (rc != VARVE_OK) {
             return rc;
         }
@@ -323,7 +333,7 @@ open_trusted(struct index_lmdb *x, const struct index_options *options, bool *fr
     }
     rc = remove_files(x, err);
     if (rc == VARVE_OK) {
-        rc = index_state_write(x->folder, false, x->boot_id, err);
+        rc = index_state_write_dirty(x->folder, x->boot_id, 0, err);
     }
     if (rc == VARVE_OK) {
         rc = open_env(x, options, err);

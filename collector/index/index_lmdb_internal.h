@@ -37,6 +37,7 @@ struct index_lmdb {
     MDB_dbi row;
     char *folder;
     char boot_id[INDEX_BOOT_ID_SIZE];
+    unsigned unclean_ends; /* in a row, before this use; the syncer's once it runs */
 
     struct mutex gate; /* active, growing */
     struct cond gate_changed;

@@ -38,53 +38,97 @@ index_path_of(const char *folder, const char *name)
     return path;
 }
 
-bool
-index_state_trusted(const char *folder, const char *boot_id)
+/* The file as it was written: "" when it cannot be read. */
+static void
+state_read(const char *folder, char out[STATE_MAX])
 {
-    char clean[STATE_MAX];
-    char dirty[STATE_MAX];
     struct varve_error err;
     uint8_t *text = NULL;
-    char *path = NULL;
+    char *path = index_path_of(folder, "state");
     size_t len = 0;
-    bool trusted = false;
 
-    path = index_path_of(folder, "state");
-    if (path == NULL || fs_read_all(fs_system(), path, STATE_MAX, &text, &len, &err) != VARVE_OK) {
-        goto out;
+    out[0] = '\0';
+    if (path != NULL &&
+        fs_read_all(fs_system(), path, STATE_MAX - 1, &text, &len, &err) == VARVE_OK) {
+        memcpy(out, text, len);
+        out[len] = '\0';
     }
-    /* After a clean end the boot does not matter: the file was synced. */
-    snprintf(clean, sizeof(clean), "%s\nclean\n", STATE_MAGIC);
-    snprintf(dirty, sizeof(dirty), "%s\ndirty\n%s\n", STATE_MAGIC, boot_id);
-    if (len >= strlen(clean) && memcmp(text, clean, strlen(clean)) == 0) {
-        trusted = true;
-    } else if (boot_id[0] != '\0' && len == strlen(dirty) && memcmp(text, dirty, len) == 0) {
-        trusted = true;
-    } else {
-        log_info("index", "not ended cleanly before the machine went down, rebuilding folder=%s",
-                 folder);
-    }
-out:
     free(text);
     free(path);
-    return trusted;
 }
 
-enum varve_err
-index_state_write(const char *folder, bool clean, const char *boot_id, struct varve_error *err)
+static bool
+state_begins(const char *text, const char *state, const char *boot_id, const char **rest)
+{
+    char want[STATE_MAX];
+    size_t len;
+
+    (void)snprintf(want, sizeof(want), "%s\n%s\n%s%s", STATE_MAGIC, state, boot_id,
+                   boot_id[0] != '\0' ? "\n" : "");
+    len = strlen(want);
+    *rest = text + len;
+    return strncmp(text, want, len) == 0;
+}
+
+bool
+index_state_trusted(const char *folder, const char *boot_id, unsigned *ends)
 {
     char text[STATE_MAX];
-    char *path = NULL;
-    enum varve_err rc;
-    int len;
+    const char *rest;
 
-    path = index_path_of(folder, "state");
+    *ends = 0;
+    state_read(folder, text);
+    if (text[0] == '\0') {
+        return false;
+    }
+    /* After a clean end the boot does not matter: the file was synced. */
+    if (state_begins(text, "clean", "", &rest)) {
+        return true;
+    }
+    if (boot_id[0] == '\0' || !state_begins(text, "dirty", boot_id, &rest)) {
+        log_info("index", "not ended cleanly before the machine went down, rebuilding folder=%s",
+                 folder);
+        return false;
+    }
+    *ends = 1 + (rest[0] >= '0' && rest[0] <= '9' ? (unsigned)(rest[0] - '0') : 0);
+    if (*ends >= INDEX_UNCLEAN_ENDS_MAX) {
+        log_warn("index", "the process ended uncleanly %u times in a row, rebuilding folder=%s",
+                 *ends, folder);
+        *ends = 0;
+        return false;
+    }
+    return true;
+}
+
+static enum varve_err
+state_write(const char *folder, const char *text, struct varve_error *err)
+{
+    char *path = index_path_of(folder, "state");
+    enum varve_err rc;
+
     if (path == NULL) {
         return varve_error_nomem(err);
     }
-    len = snprintf(text, sizeof(text), "%s\n%s\n%s\n", STATE_MAGIC, clean ? "clean" : "dirty",
-                   boot_id);
-    rc = fs_write_durable(fs_system(), path, text, (size_t)len, false, err);
+    rc = fs_write_durable(fs_system(), path, text, strlen(text), false, err);
     free(path);
     return rc;
+}
+
+enum varve_err
+index_state_write_clean(const char *folder, const char *boot_id, struct varve_error *err)
+{
+    char text[STATE_MAX];
+
+    (void)snprintf(text, sizeof(text), "%s\nclean\n%s\n", STATE_MAGIC, boot_id);
+    return state_write(folder, text, err);
+}
+
+enum varve_err
+index_state_write_dirty(const char *folder, const char *boot_id, unsigned ends,
+                        struct varve_error *err)
+{
+    char text[STATE_MAX];
+
+    (void)snprintf(text, sizeof(text), "%s\ndirty\n%s\n%u\n", STATE_MAGIC, boot_id, ends);
+    return state_write(folder, text, err);
 }

@@ -10,6 +10,7 @@
 
 #include "crypto/identity.h"
 #include "index/index.h"
+#include "index/index_state.h"
 #include "os/file.h"
 #include "os/thread.h"
 #include "store/store_config.h"
@@ -413,14 +414,16 @@ a_clean_index_is_kept_whatever_the_boot(void **state)
     assert_int_equal(pack_at(m->ix, 57), 2);
 }
 
-/* The process ends without closing. */
+/* A process opens it, adds pack 2 or does nothing, and ends without closing. */
 static void
-end_in_child(struct member *m, const char *boot_id)
+child_dies(struct member *m, const char *boot_id, bool adds)
 {
     int status = 0;
     pid_t pid;
 
-    index_close(m->ix);
+    if (m->ix != NULL) {
+        index_close(m->ix);
+    }
     m->ix = NULL;
     pid = fork();
     assert_true(pid >= 0);
@@ -429,7 +432,7 @@ end_in_child(struct member *m, const char *boot_id)
         bool fresh = false;
 
         if (open_lmdb(m, store_id, boot_id, 0, &fresh, &err) != VARVE_OK ||
-            add_pack(m->ix, 2, 50, 50, &err) != VARVE_OK) {
+            (adds && add_pack(m->ix, 2, 50, 50, &err) != VARVE_OK)) {
             _exit(1);
         }
         (void)kill(getpid(), SIGKILL);
@@ -437,6 +440,18 @@ end_in_child(struct member *m, const char *boot_id)
     }
     assert_int_equal(waitpid(pid, &status, 0), pid);
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void
+end_in_child(struct member *m, const char *boot_id)
+{
+    child_dies(m, boot_id, true);
+}
+
+static void
+die_in_child(struct member *m, const char *boot_id)
+{
+    child_dies(m, boot_id, false);
 }
 
 static void
@@ -449,6 +464,22 @@ an_index_of_a_dead_process_is_kept(void **state)
     reopen(m, "boot-1", false);
     assert_int_equal(pack_at(m->ix, 7), 1);
     assert_int_equal(pack_at(m->ix, 57), 2);
+}
+
+static void
+an_index_whose_process_dies_again_and_again_is_thrown_away(void **state)
+{
+    struct member *m = *state;
+
+    add(m->ix, 1, 0, 50);
+    for (unsigned n = 1; n <= INDEX_UNCLEAN_ENDS_MAX; n++) {
+        die_in_child(m, "boot-1");
+    }
+    reopen(m, "boot-1", true);
+    add(m->ix, 1, 0, 50);
+    die_in_child(m, "boot-1"); /* counted anew */
+    reopen(m, "boot-1", false);
+    assert_int_equal(pack_at(m->ix, 7), 1);
 }
 
 static void
@@ -797,6 +828,7 @@ main(void)
         CONTRACT(lmdb_setup),
         CONTRACT(small_map_setup), /* grows in the middle of everything */
         LMDB(a_clean_index_is_kept_whatever_the_boot),
+        LMDB(an_index_whose_process_dies_again_and_again_is_thrown_away),
         LMDB(an_index_of_a_dead_process_is_kept),
         LMDB(an_index_of_a_machine_that_went_down_is_thrown_away),
         LMDB(an_index_of_another_store_is_thrown_away),
