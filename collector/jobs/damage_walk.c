@@ -142,7 +142,7 @@ walk_point(struct walk *w, const struct point *p, struct varve_error *err)
 
         w->pending.disk = i;
         if (!chunk_id_is_hole(&root->id)) {
-            rc = walk_tree(w, &root->id, verify_root_level(root->chunk_count), 0, &clean, err);
+            rc = walk_tree(w, &root->id, manifest_root_level(root->chunk_count), 0, &clean, err);
         }
         flush(w);
     }

@@ -69,8 +69,7 @@ void verify_queue_report(struct verify_queue *q, const struct chunk_id *key, siz
                          const struct varve_error *error);
 void verify_queue_add_bytes(struct verify_queue *q, uint64_t bytes);
 
-/* Level of the root of a disk of chunk_count chunks; chunks below one node of a level. */
-unsigned verify_root_level(uint64_t chunk_count);
+/* Chunks below one node of a level. */
 uint64_t verify_node_span(unsigned level);
 /* Reads, checks and decodes a node that covers chunks from first on of a disk of chunk_count. */
 VARVE_CHECK enum varve_err verify_get_node(struct chunk_domain *domain, const struct chunk_id *id,

@@ -164,7 +164,7 @@ read_point(struct verify *v, const struct point *p, struct varve_error *err)
             continue;
         }
         if (!chunk_id_is_hole(&v->disk->root.id)) {
-            rc = read_tree(v, &v->disk->root.id, verify_root_level(v->disk->root.chunk_count), 0,
+            rc = read_tree(v, &v->disk->root.id, manifest_root_level(v->disk->root.chunk_count), 0,
                            err);
         }
     }
@@ -313,7 +313,7 @@ find_in_point(struct verify *v, const struct point *p, struct varve_error *err)
                                   root->chunk_count, v->disk->size);
             rc = add_problem(v, 0, div_round_up_u64(v->disk->size, v->chunk_size), &wrong, err);
         } else if (!chunk_id_is_hole(&root->id)) {
-            rc = find_in_tree(v, &root->id, verify_root_level(root->chunk_count), 0, &clean, err);
+            rc = find_in_tree(v, &root->id, manifest_root_level(root->chunk_count), 0, &clean, err);
         }
         if (rc == VARVE_OK) {
             rc = flush_problem(v, err);

@@ -211,17 +211,6 @@ verify_queue_drained(struct verify_queue *q, uint32_t timeout_ms)
     return drained;
 }
 
-unsigned
-verify_root_level(uint64_t chunk_count)
-{
-    unsigned level = 0;
-
-    while (level + 1 < MANIFEST_LEVELS_MAX && verify_node_span(level) < chunk_count) {
-        level++;
-    }
-    return level;
-}
-
 uint64_t
 verify_node_span(unsigned level)
 {

@@ -144,7 +144,7 @@ repair_points(struct repair *r, struct catalog *catalog, struct varve_error *err
             const struct manifest_root *root = &points[i]->disks[k].root;
 
             if (!chunk_id_is_hole(&root->id)) {
-                rc = walk(r, d, &root->id, verify_root_level(root->chunk_count), err);
+                rc = walk(r, d, &root->id, manifest_root_level(root->chunk_count), err);
             }
         }
         r->out->points++;

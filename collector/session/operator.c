@@ -26,27 +26,6 @@ op_gone(struct op_sink *sink)
     return session_is_gone(sink->s);
 }
 
-bool
-op_wait_gone(struct op_sink *sink, uint32_t timeout_ms)
-{
-    struct session *s = sink->s;
-    uint64_t deadline = time_mono_ns() + (uint64_t)timeout_ms * 1000000u;
-    bool gone;
-
-    mutex_lock(&s->lock);
-    while (!s->gone) {
-        uint64_t now = time_mono_ns();
-
-        if (now >= deadline) {
-            break;
-        }
-        (void)cond_timedwait(&s->changed, &s->lock, (uint32_t)((deadline - now) / 1000000u) + 1);
-    }
-    gone = s->gone;
-    mutex_unlock(&s->lock);
-    return gone;
-}
-
 enum varve_err
 session_operator_begin(struct session *s, struct varve_error *err)
 {

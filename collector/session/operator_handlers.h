@@ -52,8 +52,6 @@ VARVE_CHECK enum varve_err op_reply(struct op_sink *sink, Varve__V1__Envelope *h
                                     struct varve_error *err);
 /* The peer is gone or the collector is about to stop: long work ends early, answer or not. */
 bool op_gone(struct op_sink *sink);
-/* Sleeps for at most timeout_ms; true as soon as op_gone() is. */
-bool op_wait_gone(struct op_sink *sink, uint32_t timeout_ms);
 
 /* Fills a wire error that borrows err's text. */
 void op_wire_error(Varve__V1__Error *out, const struct varve_error *err);
