@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "index/index_testing.h"
+
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "crypto/identity.h"
+#include "index/index_state.h"
+#include "os/file.h"
+#include "store/store_testing.h"
+
+/* What only LMDB can get wrong: which files of an earlier process are trusted, and the map. */
+
+static void
+a_clean_index_is_kept_whatever_the_boot(void **state)
+{
+    struct member *m = *state;
+
+    add(m->ix, 1, 0, 50);
+    index_close(m->ix);
+    reopen(m, "boot-2", false);
+    assert_int_equal(pack_at(m->ix, 7), 1);
+    add(m->ix, 2, 50, 50); /* numbers go on */
+    assert_int_equal(pack_at(m->ix, 7), 1);
+    assert_int_equal(pack_at(m->ix, 57), 2);
+}
+
+/* A process opens it, adds pack 2 or does nothing, and ends without closing. */
+static void
+child_dies(struct member *m, const char *boot_id, bool adds)
+{
+    int status = 0;
+    pid_t pid;
+
+    if (m->ix != NULL) {
+        index_close(m->ix);
+    }
+    m->ix = NULL;
+    pid = fork();
+    assert_true(pid >= 0);
+    if (pid == 0) {
+        struct varve_error err;
+        bool fresh = false;
+
+        if (open_lmdb(m, store_id, boot_id, 0, &fresh, &err) != VARVE_OK ||
+            (adds && add_pack(m->ix, 2, 50, 50, &err) != VARVE_OK)) {
+            _exit(1);
+        }
+        (void)kill(getpid(), SIGKILL);
+        _exit(2);
+    }
+    assert_int_equal(waitpid(pid, &status, 0), pid);
+    assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+}
+
+static void
+end_in_child(struct member *m, const char *boot_id)
+{
+    child_dies(m, boot_id, true);
+}
+
+static void
+die_in_child(struct member *m, const char *boot_id)
+{
+    child_dies(m, boot_id, false);
+}
+
+static void
+an_index_of_a_dead_process_is_kept(void **state)
+{
+    struct member *m = *state;
+
+    add(m->ix, 1, 0, 50);
+    end_in_child(m, "boot-1");
+    reopen(m, "boot-1", false);
+    assert_int_equal(pack_at(m->ix, 7), 1);
+    assert_int_equal(pack_at(m->ix, 57), 2);
+}
+
+static void
+an_index_whose_process_dies_again_and_again_is_thrown_away(void **state)
+{
+    struct member *m = *state;
+
+    add(m->ix, 1, 0, 50);
+    for (unsigned n = 1; n <= INDEX_UNCLEAN_ENDS_MAX; n++) {
+        die_in_child(m, "boot-1");
+    }
+    reopen(m, "boot-1", true);
+    add(m->ix, 1, 0, 50);
+    die_in_child(m, "boot-1"); /* counted anew */
+    reopen(m, "boot-1", false);
+    assert_int_equal(pack_at(m->ix, 7), 1);
+}
+
+static void
+an_index_of_a_machine_that_went_down_is_thrown_away(void **state)
+{
+    struct member *m = *state;
+
+    add(m->ix, 1, 0, 50);
+    end_in_child(m, "boot-1");
+    reopen(m, "boot-2", true);
+    assert_int_equal(pack_at(m->ix, 7), -1);
+    index_close(m->ix);
+    reopen(m, "", true); /* a clean one; and a machine without boot id */
+    add(m->ix, 1, 0, 50);
+    end_in_child(m, "");
+    reopen(m, "", true);
+}
+
+static void
+an_index_of_another_store_is_thrown_away(void **state)
+{
+    static const uint8_t other[STORE_ID_SIZE] = "store number 02";
+    struct member *m = *state;
+    struct varve_error err;
+    bool fresh = false;
+
+    add(m->ix, 1, 0, 50);
+    index_close(m->ix);
+    assert_ok(open_lmdb(m, other, "boot-1", 0, &fresh, &err), &err);
+    assert_true(fresh);
+    assert_int_equal(pack_at(m->ix, 7), -1);
+}
+
+static void
+a_cut_or_overwritten_file_is_thrown_away(void **state)
+{
+    struct member *m = *state;
+    char *path = test_path(m->path, "index.mdb");
+    struct varve_error err;
+    struct file *file = NULL;
+    struct file_stat st;
+    uint8_t junk[8192];
+
+    add(m->ix, 1, 0, 500);
+    index_close(m->ix);
+    assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+    assert_ok(file_fstat(file, &st, &err), &err);
+    assert_ok(file_truncate(file, st.size / 2, &err), &err);
+    file_close(file);
+    reopen(m, "boot-1", true);
+    add(m->ix, 1, 0, 500);
+    index_close(m->ix);
+
+    memset(junk, 0xa5, sizeof(junk));
+    assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+    assert_ok(file_write(file, junk, sizeof(junk), 0, &err), &err);
+    file_close(file);
+    reopen(m, "boot-1", true);
+    free(path);
+}
+
+static void
+the_map_grows_with_the_index(void **state)
+{
+    struct member *m = *state;
+    struct varve_error err;
+    bool fresh = false;
+
+    index_close(m->ix);
+    assert_ok(open_lmdb(m, store_id, "boot-1", 1u << 18, &fresh, &err), &err);
+    for (uint64_t n = 0; n < 60; n++) {
+        add(m->ix, n, n * 500, 500); /* 3 MB in all */
+    }
+    index_close(m->ix);
+    assert_ok(open_lmdb(m, store_id, "boot-1", 1u << 18, &fresh, &err), &err);
+    for (uint64_t n = 0; n < 60; n++) {
+        assert_int_equal(pack_at(m->ix, n * 500 + n), (int)n);
+    }
+}
+
+#define LMDB(f) cmocka_unit_test_setup_teardown(f, lmdb_setup, teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        LMDB(a_clean_index_is_kept_whatever_the_boot),
+        LMDB(an_index_of_a_dead_process_is_kept),
+        LMDB(an_index_whose_process_dies_again_and_again_is_thrown_away),
+        LMDB(an_index_of_a_machine_that_went_down_is_thrown_away),
+        LMDB(an_index_of_another_store_is_thrown_away),
+        LMDB(a_cut_or_overwritten_file_is_thrown_away),
+        LMDB(the_map_grows_with_the_index),
+    };
+    struct varve_error err;
+
+    if (crypto_init(&err) != VARVE_OK) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
