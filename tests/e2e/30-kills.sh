@@ -58,7 +58,7 @@ for ((n = 1; n <= kills; n++)); do
     scribble $((1 + RANDOM % 6))
     "$BIN/varve" backup run web db --quiet >>"$LAB/logs/killed-runs.log" 2>&1 &
     run=$!
-    sleep "0.$(printf %03d $((RANDOM % 700)))"
+    sleep "0.$(printf %03d $((RANDOM % 500)))" # a run takes about half a second
     case $((RANDOM % 3)) in
     0) victims=agent-alpha ;;
     1) victims=collector ;;
