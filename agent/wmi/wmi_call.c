@@ -296,10 +296,9 @@ end_of_job(struct wmi *w, const struct wmi_method *m, const char *job, struct ca
         return varve_error_set(err, VARVE_ERR_CANCELLED, "cancelled");
     }
     if (gave_up == VARVE_ERR_TIMEOUT) {
-        rc = varve_error_set(err, VARVE_ERR_BUSY, "%s: not done within %" PRIu32 " s, stopped",
-                             m->name, m->timeout_ms / 1000);
-        err->code = VARVE_ERR_IO; /* known to have ended, unlike a call without an answer */
-        return err->code;
+        /* IO: known to have ended, unlike a call without an answer */
+        return varve_error_set(err, VARVE_ERR_IO, "%s: not done within %" PRIu32 " s, stopped",
+                               m->name, m->timeout_ms / 1000);
     }
     return hresult_error(err, code != 0 ? (uint32_t)code : 32768u, text, "%s", m->name);
 }

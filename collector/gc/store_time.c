@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "gc/store_time.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,37 @@ store_time_tick(struct store_time *t)
 /* ---- open and close ---- */
 
 /* False: there is none that can be used. */
+/* FILE_HEAD, time, time since boot, boot id: a line each. */
+static bool
+parse(struct store_time *t, const char *text, char boot_id[BOOT_ID_MAX])
+{
+    char *end = NULL;
+    size_t len;
+
+    if (strncmp(text, FILE_HEAD "\n", sizeof(FILE_HEAD)) != 0) {
+        return false;
+    }
+    text += sizeof(FILE_HEAD);
+    errno = 0;
+    t->now_us = strtoll(text, &end, 10);
+    if (end == text || *end != '\n') {
+        return false;
+    }
+    text = end + 1;
+    t->boot_ns = strtoull(text, &end, 10);
+    if (end == text || *end != '\n') {
+        return false;
+    }
+    text = end + 1;
+    len = strcspn(text, "\n");
+    if (errno != 0 || len == 0 || len >= BOOT_ID_MAX) {
+        return false;
+    }
+    memcpy(boot_id, text, len);
+    boot_id[len] = '\0';
+    return t->now_us > 0;
+}
+
 static bool
 load(struct store_time *t, char boot_id[BOOT_ID_MAX])
 {
@@ -198,9 +230,7 @@ load(struct store_time *t, char boot_id[BOOT_ID_MAX])
     if (fs_read_all(t->fs, t->path, FILE_MAX, &bytes, &len, &err) == VARVE_OK) {
         memcpy(text, bytes, len);
         text[len] = '\0';
-        ok = sscanf(text, FILE_HEAD "\n%" SCNd64 "\n%" SCNu64 "\n%63s", &t->now_us, &t->boot_ns,
-                    boot_id) == 3 &&
-             t->now_us > 0;
+        ok = parse(t, text, boot_id);
     }
     free(bytes);
     return ok;

@@ -97,8 +97,8 @@ int lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,
                    void *arg);
 
 /* Number and flags of what a place points to. */
-uint32_t lmdb_place_number(const MDB_val *place);
-uint32_t lmdb_place_bytes(const MDB_val *place); /* with the record's header */
+uint32_t lmdb_place_number(const MDB_val *v);
+uint32_t lmdb_place_bytes(const MDB_val *v); /* with the record's header */
 bool lmdb_place_is_damaged(const MDB_val *place);
 /* Is the place in a condemned pack?  Any thread. */
 bool lmdb_place_is_condemned(struct index_lmdb *x, const MDB_val *place);

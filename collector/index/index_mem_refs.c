@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "index/index_mem_internal.h"
 
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -60,7 +61,7 @@ table_ready(struct mem_ref_table *t)
         return old != NULL;
     }
     t->buckets = fresh;
-    for (size_t i = 0; i < old_count; i++) {
+    for (size_t i = 0; old != NULL && i < old_count; i++) {
         while (old[i] != NULL) {
             struct mem_ref *r = old[i];
             size_t h;
@@ -122,7 +123,7 @@ turned_locked(struct index_mem *m, const struct index_delta *d)
     }
 }
 
-/* The link must be there: mem_apply() made room. */
+/* There must be a spare: mem_apply() made them. */
 static void
 apply_delta_locked(struct index_mem *m, const struct index_delta *d, struct mem_ref **spare)
 {
@@ -132,6 +133,7 @@ apply_delta_locked(struct index_mem *m, const struct index_delta *d, struct mem_
     if (*p == NULL) {
         struct mem_ref *r = *spare;
 
+        assert(r != NULL);
         *spare = r->next;
         memset(r, 0, sizeof(*r));
         memcpy(r->key, d->name.bytes, key_len_of(d->kind));

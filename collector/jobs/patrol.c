@@ -64,15 +64,39 @@ save(struct patrol *p)
     }
 }
 
+/* FILE_MAGIC, two times, name of a pack: a line each. */
+static void
+parse_state(struct patrol *p, char *text)
+{
+    char *end = NULL;
+    int64_t began;
+    int64_t finished;
+
+    if (strncmp(text, FILE_MAGIC "\n", sizeof(FILE_MAGIC)) != 0) {
+        return;
+    }
+    text += sizeof(FILE_MAGIC);
+    began = strtoll(text, &end, 10);
+    if (end == text || *end != '\n') {
+        return;
+    }
+    text = end + 1;
+    finished = strtoll(text, &end, 10);
+    if (end == text || *end != '\n') {
+        return;
+    }
+    text = end + 1;
+    text[strcspn(text, "\n")] = '\0';
+    p->state.pass_began_us = began;
+    p->state.last_finished_us = finished;
+    p->has_position = pack_object_name_parse(&p->position, text);
+}
+
 static void
 load(struct patrol *p)
 {
     struct varve_error err;
-    char object[64] = "";
-    char magic[32] = "";
     uint8_t *text = NULL;
-    int64_t began = 0;
-    int64_t finished = 0;
     size_t len = 0;
 
     if (p->path == NULL ||
@@ -83,13 +107,7 @@ load(struct patrol *p)
         char copy[STATE_MAX] = "";
 
         memcpy(copy, text, len);
-        if (sscanf(copy, "%31s %" SCNd64 " %" SCNd64 " %63s", magic, &began, &finished, object) ==
-                4 &&
-            strcmp(magic, FILE_MAGIC) == 0) {
-            p->state.pass_began_us = began;
-            p->state.last_finished_us = finished;
-            p->has_position = pack_object_name_parse(&p->position, object);
-        }
+        parse_state(p, copy);
     }
     free(text);
 }

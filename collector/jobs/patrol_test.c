@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -29,7 +30,7 @@ pick(void *arg, const char *name, uint64_t size)
     assert_ok(store_get(p->store, name, 0, head, sizeof(head), &err), &err);
     assert_ok(pack_header_decode(&h, head, &err), &err);
     if (h.kind == p->kind) {
-        strcpy(p->name, name);
+        (void)snprintf(p->name, sizeof(p->name), "%s", name);
         p->size = size;
     }
     return true;

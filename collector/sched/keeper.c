@@ -119,7 +119,7 @@ judge_vm(struct retention *r, struct point *const *points, size_t count, struct 
     struct catalog_marks *marks = calloc(count, sizeof(*marks));
     struct verdict *verdicts = calloc(count, sizeof(*verdicts));
     const struct policy *found = NULL;
-    struct policy policy;
+    struct policy policy = {.last = 0};
     size_t have = 0;
     enum varve_err rc = VARVE_OK;
 

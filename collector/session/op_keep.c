@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -243,7 +244,7 @@ change_policies(void *arg, struct policy_set *s, struct varve_error *err)
             return varve_error_set(err, VARVE_ERR_INVALID, "a policy's name has at most %u bytes",
                                    POLICY_NAME_MAX);
         }
-        strcpy(p.name, req->put->name);
+        (void)snprintf(p.name, sizeof(p.name), "%s", req->put->name);
         p.last = req->put->last;
         p.hourly = req->put->hourly;
         p.daily = req->put->daily;

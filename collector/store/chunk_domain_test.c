@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -248,7 +249,7 @@ note_name(void *arg, const char *name, uint64_t size)
     struct name_list *l = arg;
 
     assert_true(l->count < NAMES_MAX);
-    strcpy(l->names[l->count], name);
+    (void)snprintf(l->names[l->count], sizeof(l->names[0]), "%s", name);
     l->sizes[l->count++] = size;
     return true;
 }

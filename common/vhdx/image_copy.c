@@ -415,7 +415,7 @@ static void
 worker_main(void *arg)
 {
     struct copy *c = arg;
-    struct bench *b = malloc(sizeof(*b));
+    struct bench *b = calloc(1, sizeof(*b));
     uint8_t *buf = malloc(IMAGE_COPY_PIECE);
     struct varve_error err;
     enum varve_err rc = b == NULL || buf == NULL ? varve_error_nomem(&err) : VARVE_OK;

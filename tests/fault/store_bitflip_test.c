@@ -58,7 +58,7 @@ count_bytes(void *arg, const char *name, uint64_t size)
     if (!v->found && v->at < v->sum + size) {
         v->found = true;
         v->offset = v->at - v->sum;
-        strcpy(v->name, name);
+        (void)snprintf(v->name, sizeof(v->name), "%s", name);
     }
     v->sum += size;
     return true;
@@ -110,7 +110,7 @@ scrub_one(void *arg, const char *name, uint64_t size)
     }
     if (rc != VARVE_OK) {
         s->bad++;
-        strcpy(s->name, name);
+        (void)snprintf(s->name, sizeof(s->name), "%s", name);
     }
     free(bytes);
     return true;

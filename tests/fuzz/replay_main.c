@@ -121,14 +121,12 @@ list_folder(const char *path, char ***out)
         char **more = realloc(names, ((size_t)count + 1) * sizeof(*names));
 
         if (more == NULL) {
-            count = -1;
-            break;
+            abort();
         }
         names = more;
         names[count] = malloc(size);
         if (names[count] == NULL) {
-            count = -1;
-            break;
+            abort();
         }
         memcpy(names[count], e->d_name, size);
         count++;

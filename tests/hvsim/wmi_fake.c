@@ -127,7 +127,7 @@ fake_exec(struct wmi_port *p, const char *path, const char *method, const struct
     memset(out, 0, sizeof(*out));
     if (port_script_call(f->script, &after, "wmi exec %s", method)) {
         if (after) {
-            rc = wmi_fake_method(f, path, method, params, count, out, &ignored);
+            (void)(wmi_fake_method(f, path, method, params, count, out, &ignored) == VARVE_OK);
             wmi_result_release(out);
         }
         return injected(f, err);

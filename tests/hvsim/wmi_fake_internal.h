@@ -14,7 +14,7 @@ struct wmi_fake {
 
 /* The last GUID of a path or an InstanceID; "" when there is none. */
 void wmi_fake_guid(const char *path, char out[WMI_FAKE_ID]);
-enum varve_err wmi_fake_hresult(struct varve_error *err, uint32_t number, const char *text);
+enum varve_err wmi_fake_hresult(struct varve_error *err, uint32_t n, const char *said);
 const char *wmi_fake_text(const json_t *o, const char *key);
 
 /* wmi_fake_objects.c: what stands at a class or behind an association; a new object is added to list. */

@@ -63,11 +63,16 @@ static void
 tell(const char *when, size_t agents)
 {
     FILE *f = fopen("/proc/self/statm", "r");
-    unsigned long long size = 0;
     unsigned long long pages = 0;
+    char line[128] = "";
+    char *size_end = line;
 
-    if (f == NULL || fscanf(f, "%llu %llu", &size, &pages) != 2) {
+    if (f == NULL) {
         return;
+    }
+    if (fgets(line, sizeof(line), f) != NULL) {
+        (void)strtoull(line, &size_end, 10);
+        pages = strtoull(size_end, NULL, 10);
     }
     (void)fclose(f);
     (void)printf("%s: agents=%zu resident_kib=%llu mappings=%zu\n", when, agents, pages * 4,
