@@ -31,7 +31,7 @@ backup() { # SEED OFFSET-MiB LENGTH-MiB
     write "$@"
     varve backup run web --quiet
 }
-newest() { points_json web | head -n 1 | jq -r .id; }
+newest() { points_json web | jq -rs '.[0].id'; }
 check_all() {
     for point in $(points_json web | jq -r .id); do points_check_raw alpha "$point"; done
 }

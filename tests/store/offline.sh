@@ -53,11 +53,11 @@ expect 0 "$varve" store rebuild --store "$store" --key "$key" --index "$work/s/i
 restore made@latest 003
 
 # ---- a bit of each kind of object ----
-chunks=$(find "$store/pack" -type f -size +100k | head -n 1)
+chunks=$(find "$store/pack" -type f -size +100k -print -quit)
 flip "$chunks" 70000
 expect 8 "$varve" store scrub --store "$store"
 grep -q "${chunks#"$store"/}" "$work/stdout" || fail "scrub does not name the pack"
-nodes=$(find "$store/pack" -type f -size -100k | head -n 1)
+nodes=$(find "$store/pack" -type f -size -100k -print -quit)
 flip "$nodes" 200
 points=("$store"/point/*/*)
 for offset in 40 4140; do # both copies
