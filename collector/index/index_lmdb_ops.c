@@ -44,19 +44,14 @@ static int
 place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place *out)
 {
     const uint8_t *p = v->mv_data;
-    uint32_t number;
+    int r;
 
     if (v->mv_size != PLACE_SIZE) {
         return MDB_CORRUPTED;
     }
-    number = get_le32(p);
-    mutex_lock(&x->lock);
-    if (number < x->id_count) {
-        out->pack = x->ids[number];
-    }
-    mutex_unlock(&x->lock);
-    if (number >= x->id_count) {
-        return MDB_CORRUPTED;
+    r = lmdb_pack_id(x, get_le32(p), &out->pack);
+    if (r != 0) {
+        return r;
     }
     out->offset = get_le32(p + 4);
     out->stored_len = get_le32(p + 8);
