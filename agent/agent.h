@@ -5,16 +5,20 @@
 #include "capture/capture.h"
 #include "conf/conf.h"
 #include "enrolment.h"
+#include "source/source.h"
+#include "source/vdisk_port.h"
+#include "wmi/wmi_port.h"
 
 /* The agent as one thing: its options, and what its commands do.  Only main.c uses this. */
 
-enum agent_capture { AGENT_CAPTURE_FOLDER = 0, AGENT_CAPTURE_SIM = 1 };
+enum agent_capture { AGENT_CAPTURE_FOLDER = 0, AGENT_CAPTURE_HYPERV, AGENT_CAPTURE_SIM };
 
 struct agent_conf {
     char *state_dir;
     unsigned capture; /* enum agent_capture */
     char *sim_socket;
     char *folder;
+    unsigned consistency; /* enum refpoint_consistency */
     int64_t hash_threads;
     uint64_t memory;
     int64_t max_runs;
@@ -27,9 +31,24 @@ extern const struct conf_program agent_program;
 /* What the table cannot say: options that need one another. */
 VARVE_CHECK enum varve_err agent_conf_check(const struct agent_conf *conf, struct varve_error *err);
 
-/* agent_open.c: the capture that the configuration names. */
-VARVE_CHECK enum varve_err agent_open_capture(struct capture **out, const struct agent_conf *conf,
-                                              const struct identity *key, struct varve_error *err);
+/* agent_host.c: the way to the virtual machines that the configuration names. */
+struct agent_host {
+    struct capture *capture;
+    struct wmi_port *wmi;     /* these two only with capture = hyperv */
+    struct vdisk_port *vdisk; /* NULL: vdisk_why */
+    struct varve_error vdisk_why;
+};
+
+/* The ports of capture = hyperv, not connected; of the system: agent_ports_*.c. */
+VARVE_CHECK enum varve_err agent_ports_open(struct agent_host *h, struct varve_error *err);
+/* Opens the capture; the ports too, unless they are open. */
+VARVE_CHECK enum varve_err agent_host_open(struct agent_host *h, const struct agent_conf *conf,
+                                           const struct identity *key, struct varve_error *err);
+void agent_host_close(struct agent_host *h); /* one that is all zero is fine */
+/* struct job_env's open_source; arg is the host */
+VARVE_CHECK enum varve_err agent_host_source(void *arg, const struct capture_frozen *frozen,
+                                             size_t disk, struct source **out,
+                                             struct varve_error *err);
 
 /* Until the system wants the program to end. */
 VARVE_CHECK enum varve_err agent_run(const struct agent_conf *conf, struct varve_error *err);

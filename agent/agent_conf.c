@@ -5,7 +5,8 @@
 #include "job/runner.h"
 #include "pump/pump.h"
 
-static const char *const captures[] = {"folder", "sim", NULL};
+static const char *const captures[] = {"folder", "hyperv", "sim", NULL};
+static const char *const consistencies[] = {"application", "crash", "application-or-fail", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct conf_option options[] = {
@@ -18,10 +19,20 @@ static const struct conf_option options[] = {
     {.name = "capture",
      .type = CONF_ENUM,
      .choices = captures,
-     .initial = "folder",
+     .initial = AGENT_CAPTURE,
      .at = offsetof(struct agent_conf, capture),
      .help = "How virtual machines are found and frozen. folder: disk images at rest in a folder. "
-             "sim: a simulated Hyper-V host."},
+             "hyperv: the virtual machines of this Hyper-V host; only on Windows, and the default "
+             "there. sim: a simulated Hyper-V host."},
+    {.name = "consistency",
+     .type = CONF_ENUM,
+     .choices = consistencies,
+     .initial = "application",
+     .at = offsetof(struct agent_conf, consistency),
+     .help = "What a virtual machine is asked for before it is frozen, with capture = hyperv. "
+             "application: its programs are asked to put their data in order, and when they "
+             "cannot, it is frozen as it is and the point says so. crash: it is not asked. "
+             "application-or-fail: when they cannot, the run fails."},
     {.name = "folder",
      .type = CONF_STRING,
      .value = "FOLDER",

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "capture/refpoint/refpoint.h"
 #include "inventory/inventory.h"
 #include "wire/channel.h"
 
@@ -70,6 +71,33 @@ say_host(struct capture *capture, struct varve_error *first)
     }
 }
 
+/* What the host must offer for capture = hyperv, one by one; false: it does not. */
+static bool
+say_hyperv(struct agent_host *host, struct varve_error *first)
+{
+    struct refpoint_findings findings;
+    struct varve_error err;
+    size_t i;
+    enum varve_err rc = agent_ports_open(host, &err);
+
+    if (rc != VARVE_OK) {
+        (void)printf("hyper-v   %s\n", err.msg);
+        note_problem(rc, &err, first);
+        return false;
+    }
+    refpoint_probe(&findings, host->wmi, host->vdisk, &host->vdisk_why);
+    for (i = 0; i < findings.count; i++) {
+        const struct refpoint_finding *f = &findings.items[i];
+
+        (void)printf("hyper-v   %s%s\n", f->code == VARVE_OK ? "" : "PROBLEM: ", f->text);
+        if (f->code != VARVE_OK) {
+            rc = varve_error_set(&err, f->code, "%s", f->text);
+            note_problem(rc, &err, first);
+        }
+    }
+    return rc == VARVE_OK;
+}
+
 /* Only the handshake: a Hello would take the place of the running agent's connection. */
 static void
 say_collector(const struct enrolment *e, const struct identity *key, struct varve_error *first)
@@ -93,10 +121,11 @@ agent_doctor(const struct agent_conf *conf, struct varve_error *err)
 {
     struct enrolment e;
     struct identity *key = NULL;
-    struct capture *capture = NULL;
+    struct agent_host host;
     struct varve_error first;
     enum varve_err rc;
 
+    memset(&host, 0, sizeof(host));
     memset(&first, 0, sizeof(first));
     rc = enrolment_load(&e, &key, fs_system(), conf->state_dir, err);
     if (rc != VARVE_OK) {
@@ -104,14 +133,16 @@ agent_doctor(const struct agent_conf *conf, struct varve_error *err)
     }
     (void)printf("agent     %s, enrolled as '%s'\n", AGENT_SOFTWARE, e.name);
     say_collector(&e, key, &first);
-    rc = agent_open_capture(&capture, conf, key, err);
-    if (rc == VARVE_OK) {
-        say_host(capture, &first);
-    } else {
-        (void)printf("host      %s\n", err->msg);
-        note_problem(rc, err, &first);
+    if (conf->capture != AGENT_CAPTURE_HYPERV || say_hyperv(&host, &first)) {
+        rc = agent_host_open(&host, conf, key, err);
+        if (rc == VARVE_OK) {
+            say_host(host.capture, &first);
+        } else {
+            (void)printf("host      %s\n", err->msg);
+            note_problem(rc, err, &first);
+        }
     }
-    capture_close(capture);
+    agent_host_close(&host);
     identity_free(key);
     if (first.code != VARVE_OK) {
         *err = first;

@@ -4,8 +4,6 @@
 
 #include "agent.h"
 #include "base/log.h"
-#include "capture/folder/folder.h"
-#include "capture/sim/sim.h"
 #include "job/runner.h"
 #include "os/path.h"
 #include "service.h"
@@ -17,24 +15,13 @@
 struct agent {
     struct enrolment enrolment;
     struct identity *key;
-    struct capture *capture;
+    struct agent_host host;
     struct pump *pump;
     struct runner *runner;
     struct uplink *uplink;
     char host_name[SERVICE_NAME_MAX];
     char system[SERVICE_NAME_MAX];
 };
-
-enum varve_err
-agent_open_capture(struct capture **out, const struct agent_conf *conf, const struct identity *key,
-                   struct varve_error *err)
-{
-    if (conf->capture == AGENT_CAPTURE_SIM) {
-        return capture_sim_open(out, conf->sim_socket, err);
-    }
-    return capture_folder_open(out, fs_system(), conf->folder, identity_public(key),
-                               IDENTITY_KEY_SIZE, err);
-}
 
 /* ---- what connects the parts ---- */
 
@@ -52,14 +39,6 @@ link_put(void *arg, struct peer *p)
 {
     (void)arg;
     uplink_put_peer(p);
-}
-
-static enum varve_err
-open_source(void *arg, const struct capture_frozen *frozen, size_t disk, struct source **out,
-            struct varve_error *err)
-{
-    (void)arg;
-    return source_file_open(out, fs_system(), frozen->disks[disk].path, frozen->allow_raw, err);
 }
 
 static enum varve_err
@@ -110,7 +89,7 @@ start_uplink(struct agent *a, struct varve_error *err)
         .address = a->enrolment.address,
         .collector = a->enrolment.collector,
         .identity = a->key,
-        .capture = a->capture,
+        .capture = a->host.capture,
         .events = {.arg = a,
                    .start_run = on_start_run,
                    .cancel_run = on_cancel_run,
@@ -133,7 +112,8 @@ agent_open(struct agent *a, const struct agent_conf *conf, struct varve_error *e
     struct job_env env = {.fs = fs_system(),
                           .state_dir = conf->state_dir,
                           .link = {.arg = a, .get = link_get, .put = link_put},
-                          .open_source = open_source,
+                          .open_source = agent_host_source,
+                          .open_arg = &a->host,
                           .rejoin_ms = JOB_REJOIN_MS,
                           .merge_ms = JOB_MERGE_MS,
                           .retry_ms = JOB_RETRY_MS};
@@ -149,13 +129,13 @@ agent_open(struct agent *a, const struct agent_conf *conf, struct varve_error *e
     }
     free(key_path);
     if (rc == VARVE_OK) {
-        rc = agent_open_capture(&a->capture, conf, a->key, err);
+        rc = agent_host_open(&a->host, conf, a->key, err);
     }
     if (rc == VARVE_OK) {
         rc = pump_new(&a->pump, &pump_options, err);
     }
     if (rc == VARVE_OK) {
-        env.capture = a->capture;
+        env.capture = a->host.capture;
         env.pump = a->pump;
         rc = runner_new(&a->runner, &env, (unsigned)conf->max_runs, err);
     }
@@ -183,7 +163,7 @@ agent_close(struct agent *a)
     runner_free(a->runner);
     uplink_stop(a->uplink);
     pump_free(a->pump);
-    capture_close(a->capture);
+    agent_host_close(&a->host);
     identity_free(a->key);
 }
 
@@ -199,7 +179,7 @@ agent_run(const struct agent_conf *conf, struct varve_error *err)
     rc = agent_open(a, conf, err);
     if (rc == VARVE_OK) {
         log_info("main", "%s host='%s' capture=%s", AGENT_SOFTWARE, a->enrolment.name,
-                 a->capture->name);
+                 a->host.capture->name);
         service_wait_end();
         log_info("main", "stopping");
     }

@@ -97,6 +97,8 @@ struct vdisk_port_ops {
 
     /* Whether the system has QueryChangesVirtualDisk (Windows 10, Server 2016). */
     bool (*has_query_changes)(struct vdisk_port *p);
+    /* Whether this process holds SE_MANAGE_VOLUME_PRIVILEGE, without which nothing is attached. */
+    bool (*may_attach)(struct vdisk_port *p);
 
     /* OpenVirtualDisk; the format is found by the provider (device and vendor unknown). */
     enum varve_err (*open)(struct vdisk_port *p, const char *path, const struct vdisk_how *how,

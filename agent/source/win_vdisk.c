@@ -29,6 +29,7 @@ typedef DWORD(WINAPI *detach_fn)(HANDLE, uint32_t flags, uint32_t provider);
 struct win_port {
     struct vdisk_port base;
     HMODULE dll;
+    bool may_attach;
     open_fn open;
     info_fn info;
     set_fn set;
@@ -97,6 +98,12 @@ static bool
 port_has_query_changes(struct vdisk_port *p)
 {
     return ((struct win_port *)p)->changes != NULL;
+}
+
+static bool
+port_may_attach(struct vdisk_port *p)
+{
+    return ((struct win_port *)p)->may_attach;
 }
 
 /* ---- disks ---- */
@@ -425,6 +432,7 @@ io_read_end(struct vdisk_io *base, uint32_t timeout_ms, uint32_t *got, struct va
 static const struct vdisk_port_ops ops = {
     .close = port_close,
     .has_query_changes = port_has_query_changes,
+    .may_attach = port_may_attach,
     .open = disk_open,
     .close_disk = disk_close,
     .info = disk_info,
@@ -441,9 +449,10 @@ static const struct vdisk_port_ops ops = {
 /* ---- opening ---- */
 
 /* Not held: attaching will say so (1300 or 5) and the error names it. */
-static void
+static bool
 enable_manage_volume(void)
 {
+    bool held = false;
     HANDLE token = NULL;
     TOKEN_PRIVILEGES p;
 
@@ -452,10 +461,13 @@ enable_manage_volume(void)
     p.Privileges[0].Attributes = SE_PRIVILEGE_ENABLED;
     if (OpenProcessToken(GetCurrentProcess(), TOKEN_ADJUST_PRIVILEGES | TOKEN_QUERY, &token)) {
         if (LookupPrivilegeValueW(NULL, L"SeManageVolumePrivilege", &p.Privileges[0].Luid)) {
-            (void)AdjustTokenPrivileges(token, FALSE, &p, 0, NULL, NULL);
+            /* It succeeds, too, when it could not: ERROR_NOT_ALL_ASSIGNED. */
+            held = AdjustTokenPrivileges(token, FALSE, &p, 0, NULL, NULL) &&
+                   GetLastError() == ERROR_SUCCESS;
         }
         (void)CloseHandle(token);
     }
+    return held;
 }
 
 static FARPROC
@@ -489,7 +501,7 @@ win_vdisk_open(struct vdisk_port **out, struct varve_error *err)
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
                                "this Windows has no virtdisk.dll that can be used");
     }
-    enable_manage_volume();
+    port->may_attach = enable_manage_volume();
     *out = &port->base;
     return VARVE_OK;
 }

@@ -47,6 +47,7 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
         .convert_ms = 5000,
         .busy_ms = 5000,
         .pause_ms = 1};
+    const struct vdisk_fake_options vdisk_options = {0};
     struct sim_options host_options;
     struct sim_error err;
     struct varve_error why;
@@ -67,7 +68,7 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
     must_work(disk_add(l->host, &l->vm, &disk, &l->disks[1], &err));
     port_script_init(&l->script, &link);
     l->wmi = wmi_fake_new(&l->script, options);
-    l->vdisk = vdisk_fake_new(&l->script);
+    l->vdisk = vdisk_fake_new(&l->script, &vdisk_options);
     o.wmi = l->wmi;
     o.vdisk = l->vdisk;
     assert_ok(capture_refpoint_open(&l->capture, &o, &why), &why);

@@ -353,6 +353,100 @@ names_and_times_of_a_host_are_understood(void **state)
     assert_false(refpoint_version_keeps("5.0"));
 }
 
+/* ---- what the host must offer ---- */
+
+static void
+probe(const struct wmi_fake_options *wmi, const struct vdisk_fake_options *vdisk,
+      struct refpoint_findings *out)
+{
+    struct refpoint_lab l;
+    struct wmi_port *asked_wmi;
+    struct vdisk_port *asked_vdisk;
+
+    lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
+    asked_wmi = wmi_fake_new(&l.script, wmi);
+    asked_vdisk = vdisk_fake_new(&l.script, vdisk);
+    refpoint_probe(out, asked_wmi, asked_vdisk, NULL);
+    wmi_port_close(asked_wmi);
+    vdisk_port_close(asked_vdisk);
+    refpoint_lab_close(&l);
+}
+
+static void
+each_thing_that_a_host_lacks_is_named_with_the_way_out(void **state)
+{
+    static const struct {
+        struct wmi_fake_options wmi;
+        struct vdisk_fake_options vdisk;
+        enum varve_err code; /* of the one problem */
+        const char *text;
+    } cases[] = {
+        {{.no_role = true}, {0}, VARVE_ERR_UNSUPPORTED, "Install-WindowsFeature"},
+        {{.no_rights = true}, {0}, VARVE_ERR_DENIED, "elevated"},
+        {{0}, {.no_query_changes = true}, VARVE_ERR_UNSUPPORTED, "QueryChangesVirtualDisk"},
+        {{0}, {.no_privilege = true}, VARVE_ERR_DENIED, "SeManageVolumePrivilege"},
+    };
+    struct refpoint_findings found;
+    size_t i;
+    size_t k;
+
+    (void)state;
+    probe(&plain, &(const struct vdisk_fake_options){0}, &found);
+    assert_int_equal(found.count, 4);
+    for (k = 0; k < found.count; k++) {
+        assert_int_equal(found.items[k].code, VARVE_OK);
+    }
+    assert_non_null(strstr(found.items[0].text, "virtual machines: 1"));
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        size_t problems = 0;
+
+        probe(&cases[i].wmi, &cases[i].vdisk, &found);
+        for (k = 0; k < found.count; k++) {
+            if (found.items[k].code != VARVE_OK) {
+                problems++;
+                assert_int_equal(found.items[k].code, cases[i].code);
+                assert_non_null(strstr(found.items[k].text, cases[i].text));
+            }
+        }
+        assert_int_equal(problems, 1);
+    }
+    probe(&(const struct wmi_fake_options){.server_2016 = true},
+          &(const struct vdisk_fake_options){0}, &found);
+    assert_int_equal(found.items[2].code, VARVE_OK);
+    assert_non_null(strstr(found.items[2].text, "1703"));
+    probe(&(const struct wmi_fake_options){.server_2012 = true},
+          &(const struct vdisk_fake_options){0}, &found);
+    assert_int_equal(found.items[2].code, VARVE_ERR_UNSUPPORTED); /* behind the missing service */
+    assert_non_null(strstr(found.items[1].text, "ReferencePointService"));
+}
+
+static void
+a_host_without_the_role_or_without_reference_points_has_no_capture(void **state)
+{
+    static const struct wmi_fake_options hosts[] = {{.no_role = true}, {.server_2012 = true}};
+    struct refpoint_lab l;
+    size_t i;
+
+    (void)state;
+    lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
+    for (i = 0; i < 2; i++) {
+        struct wmi_port *wmi = wmi_fake_new(&l.script, &hosts[i]);
+        const struct refpoint_options o = {.wmi = wmi,
+                                           .vdisk = l.vdisk,
+                                           .fs = fs_system(),
+                                           .host_fs = fs_system(),
+                                           .state_dir = "/tmp",
+                                           .wmi_times = {1, 1, 1, 1}};
+        struct capture *none = NULL;
+        struct varve_error err;
+
+        assert_err(capture_refpoint_open(&none, &o, &err), VARVE_ERR_UNSUPPORTED, &err);
+        assert_null(none);
+        wmi_port_close(wmi);
+    }
+    refpoint_lab_close(&l);
+}
+
 int
 main(void)
 {
@@ -367,6 +461,8 @@ main(void)
         cmocka_unit_test(a_moved_vm_goes_on_with_its_chain_on_the_new_host),
         cmocka_unit_test(reads_of_any_alignment_give_the_bytes_of_the_disk),
         cmocka_unit_test(names_and_times_of_a_host_are_understood),
+        cmocka_unit_test(each_thing_that_a_host_lacks_is_named_with_the_way_out),
+        cmocka_unit_test(a_host_without_the_role_or_without_reference_points_has_no_capture),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

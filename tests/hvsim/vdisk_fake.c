@@ -15,6 +15,7 @@
 struct fake_port {
     struct vdisk_port base;
     struct port_script *script;
+    struct vdisk_fake_options options;
     size_t open;
     size_t in_flight;
     size_t in_flight_max;
@@ -71,8 +72,13 @@ fake_close(struct vdisk_port *port)
 static bool
 fake_has_query_changes(struct vdisk_port *port)
 {
-    (void)port;
-    return true;
+    return !((struct fake_port *)port)->options.no_query_changes;
+}
+
+static bool
+fake_may_attach(struct vdisk_port *port)
+{
+    return !((struct fake_port *)port)->options.no_privilege;
 }
 
 static enum varve_err
@@ -232,6 +238,9 @@ fake_attach(struct vdisk *disk, uint32_t flags, struct varve_error *err)
     if (flags != (VDISK_ATTACH_READ_ONLY | VDISK_ATTACH_NO_LOCAL_HOST) || d->attached) {
         port_script_violation(d->port->script, "AttachVirtualDisk flags 0x%X", flags);
     }
+    if (d->port->options.no_privilege) {
+        return native_error(err, 1300, "AttachVirtualDisk");
+    }
     d->attached = true;
     return VARVE_OK;
 }
@@ -326,6 +335,7 @@ fake_read_end(struct vdisk_io *vio, uint32_t timeout_ms, uint32_t *got, struct v
 static const struct vdisk_port_ops fake_ops = {
     .close = fake_close,
     .has_query_changes = fake_has_query_changes,
+    .may_attach = fake_may_attach,
     .open = fake_open,
     .close_disk = fake_close_disk,
     .info = fake_info,
@@ -340,12 +350,13 @@ static const struct vdisk_port_ops fake_ops = {
 };
 
 struct vdisk_port *
-vdisk_fake_new(struct port_script *script)
+vdisk_fake_new(struct port_script *script, const struct vdisk_fake_options *options)
 {
     struct fake_port *p = sim_alloc(sizeof(*p));
 
     p->base.ops = &fake_ops;
     p->script = script;
+    p->options = *options;
     return &p->base;
 }
 

@@ -7,7 +7,13 @@
 
 /* virtdisk.dll of the simulated host.  Breaking a rule of the API (mask with version 2, a read that is not
  * aligned or not attached, a handle left open) is noted in script->violation. */
-struct vdisk_port *vdisk_fake_new(struct port_script *script);
+struct vdisk_fake_options {
+    bool no_query_changes; /* a system older than Server 2016 */
+    bool no_privilege;     /* SE_MANAGE_VOLUME_PRIVILEGE is not held: attaching fails with 1300 */
+};
+
+struct vdisk_port *vdisk_fake_new(struct port_script *script,
+                                  const struct vdisk_fake_options *options);
 /* Disks and reads that are open now. */
 size_t vdisk_fake_open_count(const struct vdisk_port *p);
 /* Most reads that were in flight at a time. */

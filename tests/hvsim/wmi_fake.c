@@ -76,6 +76,10 @@ fake_query(struct wmi_port *p, const char *wql, const char *const *names, struct
         rc = wmi_fake_hresult(err, 0x80041017u, "no such query");
     } else if (port_script_call(f->script, &after, "wmi query %s", class_name)) {
         rc = injected(f, err);
+    } else if (f->options.no_rights) {
+        rc = VARVE_OK;
+    } else if (f->options.server_2012 && strstr(class_name, "ReferencePointService") != NULL) {
+        rc = wmi_fake_hresult(err, 0x80041010u, "no such class");
     } else {
         rc = wmi_fake_select(f, class_name, name, &list, err);
     }
@@ -110,6 +114,13 @@ fake_class_has(struct wmi_port *p, const char *class_name, const char *property,
 
     if (port_script_call(f->script, &after, "wmi class %s", class_name)) {
         return injected(f, err);
+    }
+    if (f->options.no_role) { /* there is no connection to ask on */
+        return wmi_fake_hresult(err, 0x800706BAu, "not connected");
+    }
+    if (f->options.server_2012 && strcmp(class_name, "Msvm_VirtualSystemReferencePoint") == 0) {
+        *out = false;
+        return VARVE_OK;
     }
     *out = property == NULL || strcmp(property, "GuestBackupType") != 0 || !f->options.server_2016;
     return VARVE_OK;

@@ -10,6 +10,8 @@ struct wmi_fake_options {
     bool server_2016;  /* Msvm_VirtualSystemSnapshotSettingData has no GuestBackupType */
     bool pass_through; /* each vm has a physical disk too */
     bool no_role;      /* no such namespace */
+    bool no_rights;    /* the caller is not elevated: lists are empty */
+    bool server_2012;  /* no reference points */
 };
 
 struct wmi_port *wmi_fake_new(struct port_script *script, const struct wmi_fake_options *options);

@@ -42,4 +42,22 @@ VARVE_CHECK enum varve_err capture_refpoint_open(struct capture **out,
                                                  const struct refpoint_options *options,
                                                  struct varve_error *err);
 
+/* ---- refpoint_probe.c: what a host offers, for people who ask why nothing is backed up ---- */
+
+#define REFPOINT_FINDINGS_MAX 12u
+
+struct refpoint_finding {
+    enum varve_err code; /* VARVE_OK: nothing to do */
+    char text[400];      /* what is so, and the way out */
+};
+
+struct refpoint_findings {
+    struct refpoint_finding items[REFPOINT_FINDINGS_MAX];
+    size_t count;
+};
+
+/* Connects wmi and asks it and vdisk (NULL: why, in vdisk_why).  Waits for nothing, changes nothing. */
+void refpoint_probe(struct refpoint_findings *out, struct wmi_port *wmi, struct vdisk_port *vdisk,
+                    const struct varve_error *vdisk_why);
+
 #endif

@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent.h"
+
+enum varve_err
+agent_ports_open(struct agent_host *h, struct varve_error *err)
+{
+    (void)h;
+    return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                           "there is Hyper-V on Windows only: set capture = folder");
+}

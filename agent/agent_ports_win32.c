@@ -1,0 +1,15 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "agent.h"
+#include "source/win_vdisk.h"
+#include "wmi/win_wmi.h"
+
+enum varve_err
+agent_ports_open(struct agent_host *h, struct varve_error *err)
+{
+    enum varve_err rc = win_wmi_open(&h->wmi, WIN_WMI_HYPERV, err);
+
+    if (rc == VARVE_OK && win_vdisk_open(&h->vdisk, &h->vdisk_why) != VARVE_OK) {
+        h->vdisk = NULL;
+    }
+    return rc;
+}
