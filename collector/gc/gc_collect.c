@@ -157,11 +157,27 @@ judge(struct collection *c, const struct index_pack *pack, struct varve_error *e
 
 /* ---- removing ---- */
 
+/* It is not dead, or not any more: an ordinary pack. */
+static enum varve_err
+keep_one(struct collection *c, const struct index_pack *pack, struct varve_error *err)
+{
+    struct pack_look look;
+    bool usable = false;
+    enum varve_err rc = look_at(c, pack, &look, &usable, err);
+
+    if (rc == VARVE_OK && usable) {
+        rc = mark(c, pack, look.live_bytes, true, false, err);
+        pack_look_release(&look);
+    }
+    return rc;
+}
+
 static enum varve_err
 remove_one(struct collection *c, const struct index_pack *pack, struct varve_error *err)
 {
     struct pack_look look;
     bool usable = false;
+    bool removed = false;
     enum varve_err rc = look_at(c, pack, &look, &usable, err);
 
     if (rc != VARVE_OK || !usable) {
@@ -170,10 +186,12 @@ remove_one(struct collection *c, const struct index_pack *pack, struct varve_err
     if (look.live_count > 0) { /* somebody has published meanwhile */
         rc = mark(c, pack, look.live_bytes, true, false, err);
     } else {
-        rc = chunk_store_remove_pack(c->gc->cs, &look, &c->r->cost, err);
-        if (rc == VARVE_OK) {
+        rc = chunk_store_remove_pack(c->gc->cs, &look, &removed, &c->r->cost, err);
+        if (removed) {
             c->r->packs_removed++;
             c->r->bytes_freed += pack->size;
+        } else if (rc == VARVE_OK) {
+            rc = keep_one(c, pack, err);
         }
     }
     pack_look_release(&look);
@@ -186,6 +204,7 @@ remove_condemned(struct collection *c, struct varve_error *err)
 {
     struct pack_list marked = {.count = 0};
     bool wait = chunk_use_is_before(c->gc->cs, c->gc->safe_use);
+    uint64_t before = 0;
     enum varve_err rc = VARVE_OK;
 
     c->r->packs_waiting = 0;
@@ -204,9 +223,10 @@ remove_condemned(struct collection *c, struct varve_error *err)
             c->r->packs_waiting++;
             continue;
         }
+        before = c->r->cost.bytes_read;
         rc = remove_one(c, &marked.packs[i], err);
         if (rc == VARVE_OK) {
-            rc = breathe(c, 0, err);
+            rc = breathe(c, c->r->cost.bytes_read - before, err);
         }
     }
     free(marked.packs);
@@ -257,6 +277,22 @@ choose_batch(struct collection *c, size_t from, size_t *count, struct varve_erro
     return VARVE_OK;
 }
 
+/* Something in it could not be copied.  Where another place took over for all of that, it is looked at again;
+ * else it is not tried again for nothing. */
+static enum varve_err
+stay(struct collection *c, const struct index_pack *pack, struct varve_error *err)
+{
+    struct pack_look look;
+    bool usable = false;
+    enum varve_err rc = look_at(c, pack, &look, &usable, err);
+
+    if (rc == VARVE_OK && usable) {
+        rc = mark(c, pack, look.live_bytes, look.live_count == 0, false, err);
+        pack_look_release(&look);
+    }
+    return rc;
+}
+
 static enum varve_err
 move_one(struct collection *c, struct pack_copier *copier, const struct index_pack *pack,
          struct varve_error *err)
@@ -270,8 +306,8 @@ move_one(struct collection *c, struct pack_copier *copier, const struct index_pa
         return rc;
     }
     rc = pack_copier_add(copier, &look, &failed, err);
-    if (rc == VARVE_OK && failed > 0) { /* it stays, and is not tried again for nothing */
-        rc = mark(c, pack, look.live_bytes, false, false, err);
+    if (rc == VARVE_OK && failed > 0) {
+        rc = stay(c, pack, err);
     } else if (rc == VARVE_OK) {
         c->r->packs_moved++;
         c->r->bytes_copied += look.live_bytes;

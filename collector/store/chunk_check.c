@@ -42,13 +42,28 @@ fetch_record(struct check *c, const struct pack_entry *e, struct varve_error *er
     return VARVE_OK;
 }
 
-/* Everything that a reader would check, and that the bytes are those of the name. */
-static enum varve_err
-check_record(struct check *c, const struct pack_entry *e, struct varve_error *err)
+enum varve_err
+record_check(const struct chunk_domain *d, struct worker *w, const struct pack_id *pack,
+             const struct pack_entry *e, struct varve_error *err)
 {
     struct record_name name;
     struct chunk_id id;
     size_t len = 0;
+    enum varve_err rc = record_unpack(d, w, pack, e, w->raw, d->cs->raw_cap, &len, err);
+
+    if (rc == VARVE_OK) {
+        chunk_id_of(&id, w->raw, len);
+        store_keys_name(d->keys, &id, &name);
+        if (memcmp(name.bytes, e->name.bytes, RECORD_NAME_SIZE) != 0) {
+            rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the bytes are not those of the name");
+        }
+    }
+    return rc;
+}
+
+static enum varve_err
+check_record(struct check *c, const struct pack_entry *e, struct varve_error *err)
+{
     enum varve_err rc;
 
     if (e->raw_len > c->cs->raw_cap) {
@@ -57,15 +72,10 @@ check_record(struct check *c, const struct pack_entry *e, struct varve_error *er
     }
     rc = fetch_record(c, e, err);
     if (rc == VARVE_OK) {
-        rc = record_unpack(c->domain, c->w, c->id, e, c->w->raw, c->cs->raw_cap, &len, err);
+        rc = record_check(c->domain, c->w, c->id, e, err);
     }
     if (rc == VARVE_OK) {
-        chunk_id_of(&id, c->w->raw, len);
-        store_keys_name(c->domain->keys, &id, &name);
-        if (memcmp(name.bytes, e->name.bytes, RECORD_NAME_SIZE) != 0) {
-            rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the bytes are not those of the name");
-        }
-        c->out->bytes += len;
+        c->out->bytes += e->raw_len;
     }
     return rc;
 }
@@ -125,17 +135,17 @@ find_domain(struct check *c, const struct pack_contents *contents, struct varve_
 
 /* ---- records ---- */
 
-/* Flags the record when it is what the index has for its name, and only then. */
-static enum varve_err
-set_aside(struct check *c, const struct pack_entry *e, struct varve_error *err)
+enum varve_err
+set_aside_entry(struct chunk_store *cs, const struct pack_id *pack, const struct pack_entry *e,
+                struct varve_error *err)
 {
     struct index_place place;
     uint8_t found = 0;
-    enum varve_err rc = index_get(c->cs->index, &e->name, 1, &place, &found, err);
+    enum varve_err rc = index_get(cs->index, &e->name, 1, &place, &found, err);
 
     if (rc == VARVE_OK && found && place.offset == e->offset && !place.damaged &&
-        memcmp(place.pack.bytes, c->id->bytes, PACK_ID_SIZE) == 0) {
-        rc = quarantine_add(c->cs, &e->name, &place, err);
+        memcmp(place.pack.bytes, pack->bytes, PACK_ID_SIZE) == 0) {
+        rc = quarantine_add(cs, &e->name, &place, err);
     }
     return rc;
 }
@@ -154,7 +164,7 @@ check_records(struct check *c, const struct pack_contents *l, struct varve_error
             c->out->damaged++;
             (void)varve_error_prefix(&why, "record at offset %u", l->list[i].offset);
             complain(c, &why);
-            rc = set_aside(c, &l->list[i], err);
+            rc = set_aside_entry(c->cs, c->id, &l->list[i], err);
         } else if (one != VARVE_OK) {
             *err = why;
             rc = one;

@@ -144,8 +144,11 @@ find_live(struct chunk_store *cs, struct pack_look *look, struct collect_cost *c
     }
     cost->operations += 2 * n;
     for (size_t i = 0; rc == VARVE_OK && i < n; i++) {
-        look->live[i] = found[i] && counts[i] > 0 && places[i].offset == look->entries[i].offset &&
-                        memcmp(places[i].pack.bytes, look->pack.id.bytes, PACK_ID_SIZE) == 0;
+        bool here = found[i] && places[i].offset == look->entries[i].offset &&
+                    memcmp(places[i].pack.bytes, look->pack.id.bytes, PACK_ID_SIZE) == 0;
+
+        look->live[i] = counts[i] > 0 && here;
+        look->elsewhere[i] = counts[i] > 0 && !here;
         if (look->live[i]) {
             look->live_count++;
             look->live_bytes += (uint64_t)PACK_RECORD_HEADER + look->entries[i].stored_len;
@@ -203,7 +206,9 @@ pack_look_at(struct chunk_store *cs, const struct index_pack *pack, struct pack_
     if (rc == VARVE_OK) {
         cost->bytes_read += PACK_HEADER_SIZE + pack_footer_size(look.count) + PACK_TAIL_SIZE;
         look.live = calloc(look.count + 1, 1);
-        rc = look.live == NULL ? varve_error_nomem(err) : find_live(cs, &look, cost, err);
+        look.elsewhere = calloc(look.count + 1, 1);
+        rc = look.live == NULL || look.elsewhere == NULL ? varve_error_nomem(err)
+                                                         : find_live(cs, &look, cost, err);
     }
     if (rc != VARVE_OK) {
         pack_look_release(&look);
@@ -218,6 +223,7 @@ pack_look_release(struct pack_look *look)
 {
     free(look->entries);
     free(look->live);
+    free(look->elsewhere);
     memset(look, 0, sizeof(*look));
 }
 
@@ -344,12 +350,16 @@ copy_record(struct pack_copier *c, const struct pack_look *look, const struct pa
     if (rc == VARVE_OK) {
         rc = pack_record_open(c->from->record, e, c->from->aead, &plain, &len, err);
     }
+    if (rc == VARVE_OK) {
+        return copy_plain(c, e, plain, len, err);
+    }
     *damaged = rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO;
     if (*damaged) {
         log_error("gc", "a record cannot be moved, its pack stays: offset %u of '%s': %s",
                   e->offset, object, err->msg);
+        rc = set_aside_entry(c->cs, &look->pack.id, e, err); /* another place may take over */
     }
-    return rc == VARVE_OK ? copy_plain(c, e, plain, len, err) : rc;
+    return rc;
 }
 
 enum varve_err
@@ -370,10 +380,7 @@ pack_copier_add(struct pack_copier *c, const struct pack_look *look, size_t *fai
             continue;
         }
         rc = copy_record(c, look, &look->entries[i], &damaged, err);
-        if (damaged) {
-            (*failed)++;
-            rc = VARVE_OK;
-        }
+        *failed += damaged ? 1 : 0;
     }
     return rc;
 }
@@ -381,21 +388,28 @@ pack_copier_add(struct pack_copier *c, const struct pack_look *look, size_t *fai
 /* ---- removing ---- */
 
 enum varve_err
-chunk_store_remove_pack(struct chunk_store *cs, const struct pack_look *look,
+chunk_store_remove_pack(struct chunk_store *cs, const struct pack_look *look, bool *removed,
                         struct collect_cost *cost, struct varve_error *err)
 {
     char object[PACK_OBJECT_NAME_SIZE];
+    bool needed = false;
     enum varve_err rc;
 
+    *removed = false;
     pack_object_name(&look->pack.id, object);
     if (look->live_count > 0 || !look->pack.condemned) {
         return varve_error_set(err, VARVE_ERR_INTERNAL, "'%s' is in use and must not be removed",
                                object);
     }
+    rc = second_copies_check(cs, look, &needed, cost, err);
+    if (rc != VARVE_OK || needed) {
+        return rc;
+    }
     rc = store_remove(cs->store, object, err);
     if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {
         rc = index_drop_entries(cs->index, &look->pack.id, look->entries, look->count,
                                 &cost->operations, err);
+        *removed = rc == VARVE_OK;
     }
     return rc;
 }

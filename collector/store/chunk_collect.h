@@ -21,7 +21,10 @@
  *      in it, and chunk_store_put() stores them anew; chunk_store_get() reads them until it is gone.
  *   3. A record is copied with the tag checked, under the key of its new pack; a record that cannot be
  *      opened is not copied, and its pack stays.
- *   4. No clock decides any of this.
+ *   4. Where a name with a count stands twice, the pack with the one copy is removed only after the other
+ *      copy, the one that stays, was read and hashed (chunk_second.c).  What the index knows about damage
+ *      may be lost with it, so it is not asked.
+ *   5. No clock decides any of this.
  *
  * What a crash leaves: the mark of a condemned pack is in the index, as durable as that; without it the
  * pack is an ordinary one again.  Removed object, names still in the index: the next open drops them.
@@ -66,7 +69,8 @@ struct pack_look {
     struct index_pack pack;
     struct chunk_domain *domain;
     struct pack_entry *entries;
-    uint8_t *live; /* by entry: its name's place is here, and it has a count */
+    uint8_t *live;      /* by entry: its name's place is here, and it has a count */
+    uint8_t *elsewhere; /* by entry: it has a count, and its name's place is not here */
     size_t count;
     size_t live_count;
     uint64_t live_bytes; /* headers included */
@@ -92,9 +96,13 @@ VARVE_CHECK enum varve_err pack_copier_add(struct pack_copier *c, const struct p
 VARVE_CHECK enum varve_err pack_copier_flush(struct pack_copier *c, struct varve_error *err);
 void pack_copier_free(struct pack_copier *c); /* NULL is fine */
 
-/* Removes a condemned pack without live records: the object first, which gives the space back. */
+/*
+ * Removes a condemned pack without live records: the object first, which gives the space back.
+ * *removed false: it holds the only whole copy of something after all, which the index knows now, and stays;
+ * the caller looks at it again and takes the mark off.
+ */
 VARVE_CHECK enum varve_err chunk_store_remove_pack(struct chunk_store *cs,
-                                                   const struct pack_look *look,
+                                                   const struct pack_look *look, bool *removed,
                                                    struct collect_cost *cost,
                                                    struct varve_error *err);
 

@@ -154,8 +154,7 @@ find_in_contents(const struct pack_contents *l, const struct pack_id *pack,
     return false;
 }
 
-/* Does the pack's footer, which is authenticated, say something else than the index? */
-static bool
+bool
 footer_differs(struct chunk_store *cs, const struct record_name *name,
                const struct index_place *place)
 {

@@ -176,6 +176,23 @@ VARVE_CHECK enum varve_err record_unpack(const struct chunk_domain *d, struct wo
                                          void *buf, size_t cap, size_t *len,
                                          struct varve_error *err);
 
+/* What stands in w->record, with everything checked that a reader would, and that the bytes, which go to
+ * w->raw, are those of the name. */
+VARVE_CHECK enum varve_err record_check(const struct chunk_domain *d, struct worker *w,
+                                        const struct pack_id *pack, const struct pack_entry *e,
+                                        struct varve_error *err);
+/* The record is damaged: flagged when it is what the index has for its name, and only then. */
+VARVE_CHECK enum varve_err set_aside_entry(struct chunk_store *cs, const struct pack_id *pack,
+                                           const struct pack_entry *e, struct varve_error *err);
+/* Does the pack's footer, which is authenticated, say something else than the index? */
+bool footer_differs(struct chunk_store *cs, const struct record_name *name,
+                    const struct index_place *place);
+/* Reads the other copies of what the pack holds and some point needs, before the pack goes.  *needed: one of
+ * them is not whole, and the pack stays. */
+VARVE_CHECK enum varve_err second_copies_check(struct chunk_store *cs, const struct pack_look *look,
+                                               bool *needed, struct collect_cost *cost,
+                                               struct varve_error *err);
+
 /* The domains that the store has an object of.  One that cannot be read is logged and left out. */
 VARVE_CHECK enum varve_err chunk_domains_load(struct chunk_store *cs, struct varve_error *err);
 void chunk_domains_free(struct chunk_store *cs);
