@@ -56,7 +56,11 @@ struct index_stats {
     uint64_t packs;
     uint64_t stored_bytes; /* sizes of all packs */
     uint64_t raw_bytes;
-    uint64_t damaged; /* marked since this process opened the index */
+    /* Since this process opened the index: */
+    uint64_t damaged;        /* marked */
+    uint64_t asked_table;    /* names that get() without places looked up in the file, */
+    uint64_t asked_locality; /* or found among those of a pack in memory (index_locality.h) */
+    uint64_t packs_loaded;   /* into that */
 };
 
 /*
@@ -157,6 +161,15 @@ struct index_options {
     uint64_t map_size;       /* first size of the map, grows by itself; 0: 16 GiB */
     uint32_t sync_seconds;   /* 0: 10 */
     const char *boot_id;     /* for tests; NULL: the machine's */
+    /*
+     * Fills in the pack->records names that pack holds in its order, from something that is as trustworthy
+     * as what add_pack() was given.  Called by get() at the second name found in one pack, from any thread, with no lock
+     * held; an error means that this pack is not asked for again.  NULL: names are not kept together.
+     */
+    enum varve_err (*pack_names)(void *arg, const struct index_pack *pack,
+                                 struct record_name *names, struct varve_error *err);
+    void *pack_names_arg;
+    uint32_t locality_names; /* kept at most; 0: 256 Ki */
 };
 
 /* The folder is made when it is not there.  What cannot be trusted in it is deleted: *fresh then says

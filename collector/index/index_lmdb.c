@@ -11,10 +11,11 @@
 #include "os/file.h"
 #include "store/store_config.h"
 
-#define FORMAT_VERSION   2u
+#define FORMAT_VERSION   3u
 #define MAP_SIZE_DEFAULT (16ull << 30)
 #define READERS_MAX      1024u
 #define SYNC_SECONDS     10u
+#define LOCALITY_NAMES   (256u * 1024)
 #define PROVEN_SECONDS   60u /* an index that worked so long is not what ended the process */
 
 static void
@@ -259,6 +260,7 @@ static void
 release(struct index_lmdb *x)
 {
     lmdb_filter_stop(x);
+    index_locality_free(x->locality);
     forget(x);
     cancel_destroy(&x->stop);
     cond_destroy(&x->gate_changed);
@@ -370,6 +372,13 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
         strncpy(x->boot_id, options->boot_id, sizeof(x->boot_id) - 1);
     }
     rc = fs_mkdir_parents(fs_system(), folder, err);
+    if (rc != VARVE_OK) {
+        goto out;
+    }
+    x->pack_names = options->pack_names;
+    x->pack_names_arg = options->pack_names_arg;
+    rc = index_locality_new(
+        &x->locality, options->locality_names == 0 ? LOCALITY_NAMES : options->locality_names, err);
     if (rc != VARVE_OK) {
         goto out;
     }

@@ -7,6 +7,7 @@
 
 #include "index/index.h"
 #include "index/index_filter.h"
+#include "index/index_locality.h"
 #include "index/index_state.h"
 #include "os/thread.h"
 
@@ -23,6 +24,7 @@
 #define PLACE_DAMAGED  4u
 #define PACK_CANDIDATE 1u
 #define PACK_CONDEMNED 2u
+#define PACK_DAMAGED   4u /* a record of it was marked damaged, once */
 
 struct index_lmdb {
     struct index base;
@@ -57,6 +59,12 @@ struct index_lmdb {
     atomic_bool filter_ready;    /* until then names are only added to it */
     struct thread filler;
     bool filler_runs;
+
+    struct index_locality *locality;
+    _Atomic uint64_t asked_table; /* names looked up in the file by backups */
+    enum varve_err (*pack_names)(void *arg, const struct index_pack *pack,
+                                 struct record_name *names, struct varve_error *err);
+    void *pack_names_arg;
 
     uint32_t sync_seconds;
     struct cancel stop;
@@ -96,6 +104,13 @@ int lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,
                    bool (*cb)(void *arg, const struct index_pack *pack, uint32_t number),
                    void *arg);
 
+static inline MDB_val
+lmdb_key_of(const struct record_name *name)
+{
+    return (MDB_val){.mv_size = sizeof(name->bytes), .mv_data = (void *)(uintptr_t)name->bytes};
+}
+
+int lmdb_place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place *out);
 /* Number and flags of what a place points to. */
 uint32_t lmdb_place_number(const MDB_val *v);
 uint32_t lmdb_place_bytes(const MDB_val *v); /* with the record's header */
@@ -111,6 +126,8 @@ int lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_nam
 /* Another place of the name takes over; MDB_NOTFOUND when there is none. */
 int lmdb_promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key);
 void lmdb_pack_decode(const MDB_val *key, const MDB_val *v, struct index_pack *out);
+/* Neither condemned nor with a record that was marked damaged. */
+bool lmdb_pack_is_whole(const MDB_val *v);
 /* Makes room for number in ids and condemned; the lock is held. */
 bool lmdb_ids_reserve_locked(struct index_lmdb *x, uint32_t number);
 void lmdb_condemned_set(struct index_lmdb *x, uint32_t number, bool condemned);

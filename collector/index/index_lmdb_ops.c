@@ -40,8 +40,8 @@ lmdb_place_bytes(const MDB_val *v)
     return get_le32((const uint8_t *)v->mv_data + 8) + PACK_RECORD_HEADER;
 }
 
-static int
-place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place *out)
+int
+lmdb_place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place *out)
 {
     const uint8_t *p = v->mv_data;
     int r;
@@ -60,105 +60,6 @@ place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place *out)
     out->codec = (p[15] & PLACE_LZ4) != 0 ? PACK_CODEC_LZ4 : PACK_CODEC_RAW;
     out->damaged = (p[15] & PLACE_DAMAGED) != 0;
     return 0;
-}
-
-static MDB_val
-key_of(const struct record_name *name)
-{
-    return (MDB_val){.mv_size = sizeof(name->bytes), .mv_data = (void *)(uintptr_t)name->bytes};
-}
-
-/* ---- get ---- */
-
-struct wanted {
-    const struct record_name *name;
-    size_t at;
-};
-
-struct get_args {
-    const struct wanted *wanted;
-    size_t count;
-    struct index_place *out;
-    uint8_t *found;
-};
-
-static int
-compare_wanted(const void *a, const void *b)
-{
-    return memcmp(((const struct wanted *)a)->name, ((const struct wanted *)b)->name,
-                  sizeof(struct record_name));
-}
-
-static int
-get_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
-{
-    struct get_args *g = arg;
-
-    for (size_t i = 0; i < g->count; i++) {
-        MDB_val key = key_of(g->wanted[i].name);
-        size_t at = g->wanted[i].at;
-        MDB_val v;
-        int r = mdb_get(txn, x->name, &key, &v);
-
-        if (r == MDB_NOTFOUND) {
-            g->found[at] = 0;
-            continue;
-        }
-        if (r == 0 && v.mv_size != PLACE_SIZE) {
-            r = MDB_CORRUPTED;
-        }
-        if (r == 0 && g->out != NULL) {
-            r = place_decode(x, &v, &g->out[at]);
-        }
-        if (r != 0) {
-            return r;
-        }
-        g->found[at] =
-            g->out != NULL || (!lmdb_place_is_damaged(&v) && !lmdb_place_is_condemned(x, &v));
-    }
-    return 0;
-}
-
-enum varve_err
-lmdb_get(struct index *ix, const struct record_name *names, size_t count, struct index_place *out,
-         uint8_t *found, struct varve_error *err)
-{
-    struct index_lmdb *x = lmdb_of(ix);
-    struct get_args g = {.count = count, .out = out, .found = found};
-    struct wanted *wanted = NULL;
-    struct wanted one;
-    enum varve_err rc = VARVE_OK;
-
-    if (count == 0) {
-        return VARVE_OK;
-    }
-    if (count == 1) {
-        found[0] = 0;
-        if (!lmdb_filter_maybe(x, names)) {
-            return VARVE_OK;
-        }
-        one = (struct wanted){.name = names, .at = 0};
-        g.wanted = &one;
-        return lmdb_run_read(x, get_txn, &g, err);
-    }
-    wanted = malloc(count * sizeof(*wanted));
-    if (wanted == NULL) {
-        return varve_error_nomem(err);
-    }
-    g.count = 0;
-    for (size_t i = 0; i < count; i++) {
-        found[i] = 0;
-        if (lmdb_filter_maybe(x, &names[i])) {
-            wanted[g.count++] = (struct wanted){.name = &names[i], .at = i};
-        }
-    }
-    if (g.count > 0) {
-        qsort(wanted, g.count, sizeof(*wanted), compare_wanted); /* neighbours share pages */
-        g.wanted = wanted;
-        rc = lmdb_run_read(x, get_txn, &g, err);
-    }
-    free(wanted);
-    return rc;
 }
 
 /* ---- add ---- */
@@ -194,7 +95,7 @@ static int
 add_name(struct index_lmdb *x, MDB_txn *txn, uint32_t number, const struct pack_entry *e)
 {
     uint8_t place[PLACE_SIZE];
-    MDB_val key = key_of(&e->name);
+    MDB_val key = lmdb_key_of(&e->name);
     MDB_val v = {.mv_size = PLACE_SIZE, .mv_data = place};
     int r;
 
@@ -382,7 +283,7 @@ drop_names(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
             continue;
         }
         memcpy(&copy, key.mv_data, sizeof(copy)); /* the page may move under us */
-        key = key_of(&copy);
+        key = lmdb_key_of(&copy);
         r = lmdb_promote_other(x, txn, &key);
         if (r == MDB_NOTFOUND) {
             r = mdb_cursor_del(cur, 0);
@@ -463,6 +364,7 @@ lmdb_drop_packs(struct index *ix, const struct pack_id *ids, size_t count, struc
         for (uint32_t i = 0; i < d.numbers; i++) {
             if (d.gone[i] != 0) {
                 lmdb_condemned_set(x, i, false);
+                index_locality_drop(x->locality, i);
             }
         }
     }
@@ -475,15 +377,34 @@ lmdb_drop_packs(struct index *ix, const struct pack_id *ids, size_t count, struc
 struct damage_args {
     const struct record_name *name;
     const struct index_place *place;
+    uint32_t number; /* of its pack */
     bool counted;
 };
+
+/* From now on the pack's footer says more than what is whole. */
+static int
+flag_pack(struct index_lmdb *x, MDB_txn *txn, const struct pack_id *id)
+{
+    uint8_t value[PACK_SIZE];
+    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)id->bytes};
+    MDB_val v;
+    int r = mdb_get(txn, x->pack, &key, &v);
+
+    if (r != 0 || v.mv_size != PACK_SIZE) {
+        return r == MDB_NOTFOUND ? 0 : r != 0 ? r : MDB_CORRUPTED;
+    }
+    memcpy(value, v.mv_data, PACK_SIZE);
+    put_le32(value + 12, get_le32(value + 12) | PACK_DAMAGED);
+    v = (MDB_val){.mv_size = PACK_SIZE, .mv_data = value};
+    return mdb_put(txn, x->pack, &key, &v, 0);
+}
 
 static int
 damage_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
 {
     struct damage_args *a = arg;
     uint8_t flagged[PLACE_SIZE];
-    MDB_val key = key_of(a->name);
+    MDB_val key = lmdb_key_of(a->name);
     struct index_place now;
     MDB_val v;
     int r;
@@ -493,14 +414,18 @@ damage_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     if (r != 0) {
         return r == MDB_NOTFOUND ? 0 : r;
     }
-    r = place_decode(x, &v, &now);
+    r = lmdb_place_decode(x, &v, &now);
     if (r != 0 || now.damaged || now.offset != a->place->offset ||
         memcmp(now.pack.bytes, a->place->pack.bytes, PACK_ID_SIZE) != 0) {
         return r;
     }
     memcpy(flagged, v.mv_data, PLACE_SIZE);
     a->counted = true;
-    r = lmdb_promote_other(x, txn, &key);
+    a->number = lmdb_place_number(&v);
+    r = flag_pack(x, txn, &now.pack);
+    if (r == 0) {
+        r = lmdb_promote_other(x, txn, &key);
+    }
     if (r != MDB_NOTFOUND) {
         return r;
     }
@@ -518,6 +443,7 @@ lmdb_mark_damaged(struct index *ix, const struct record_name *name, const struct
     enum varve_err rc = lmdb_run_write(x, damage_txn, &a, err);
 
     if (rc == VARVE_OK && a.counted) {
+        index_locality_drop(x->locality, a.number);
         mutex_lock(&x->lock);
         x->totals.damaged++;
         mutex_unlock(&x->lock);
@@ -546,6 +472,12 @@ lmdb_pack_decode(const MDB_val *key, const MDB_val *v, struct index_pack *out)
     out->live_bytes = get_le64(q + 32);
     out->candidate = (flags & PACK_CANDIDATE) != 0;
     out->condemned = (flags & PACK_CONDEMNED) != 0;
+}
+
+bool
+lmdb_pack_is_whole(const MDB_val *v)
+{
+    return (get_le32((const uint8_t *)v->mv_data + 12) & (PACK_CONDEMNED | PACK_DAMAGED)) == 0;
 }
 
 int
@@ -617,6 +549,7 @@ void
 lmdb_stats(struct index *ix, struct index_stats *out)
 {
     struct index_lmdb *x = lmdb_of(ix);
+    struct index_locality_stats locality;
     struct varve_error err;
     uint64_t names = 0;
 
@@ -627,4 +560,8 @@ lmdb_stats(struct index *ix, struct index_stats *out)
     *out = x->totals;
     mutex_unlock(&x->lock);
     out->names = names;
+    index_locality_get_stats(x->locality, &locality);
+    out->asked_table = atomic_load(&x->asked_table);
+    out->asked_locality = locality.answered;
+    out->packs_loaded = locality.packs;
 }

@@ -514,7 +514,7 @@ mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     }
     memcpy(value, v.mv_data, PACK_SIZE);
     a->number = get_le32(value);
-    put_le32(value + 12, flags);
+    put_le32(value + 12, flags | (get_le32(value + 12) & PACK_DAMAGED));
     put_le64(value + 32, a->pack->live_bytes);
     v = (MDB_val){.mv_size = 4, .mv_data = value};
     r = flags != 0 ? mdb_put(txn, x->marked, &key, &v, 0) : mdb_del(txn, x->marked, &key, NULL);
@@ -533,6 +533,7 @@ lmdb_mark_pack(struct index *ix, const struct index_pack *pack, struct varve_err
 
     if (rc == VARVE_OK) {
         lmdb_condemned_set(lmdb_of(ix), a.number, pack->condemned);
+        index_locality_drop(lmdb_of(ix)->locality, a.number);
     } else if (err->source == VARVE_SRC_LMDB && err->native == MDB_NOTFOUND) {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the pack is not in the index");
     }
@@ -623,6 +624,7 @@ lmdb_drop_entries(struct index *ix, const struct pack_id *id, const struct pack_
 
     if (rc == VARVE_OK && a.found) {
         lmdb_condemned_set(x, a.number, false);
+        index_locality_drop(x->locality, a.number);
         mutex_lock(&x->lock);
         x->totals.packs--;
         x->totals.stored_bytes -= a.freed.stored_bytes;

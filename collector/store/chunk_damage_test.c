@@ -4,7 +4,10 @@
 #include <string.h>
 
 #include "base/testing.h"
+#include "crypto/aead.h"
 #include "crypto/identity.h"
+#include "index/index.h"
+#include "store/chunk_collect.h"
 #include "store/chunk_store.h"
 #include "store/pack.h"
 #include "store/store_config.h"
@@ -109,6 +112,28 @@ has(struct fixture *f, unsigned n)
     make_chunk(n, buf, &id);
     assert_ok(chunk_store_has(chunk_store_default(f->cs), &id, 1, &have, &err), &err);
     return have != 0;
+}
+
+/* Asks for count names at once, as an agent does that sends a disk again. */
+static unsigned
+has_of(struct fixture *f, unsigned first, unsigned count)
+{
+    struct chunk_id *ids = calloc(count, sizeof(*ids));
+    uint8_t *have = calloc(count, 1);
+    uint8_t buf[CHUNK];
+    struct varve_error err;
+    unsigned yes = 0;
+
+    for (unsigned i = 0; i < count; i++) {
+        make_chunk(first + i, buf, &ids[i]);
+    }
+    assert_ok(chunk_store_has(chunk_store_default(f->cs), ids, count, have, &err), &err);
+    for (unsigned i = 0; i < count; i++) {
+        yes += have[i];
+    }
+    free(have);
+    free(ids);
+    return yes;
 }
 
 /* The bytes, or an error; never other bytes. */
@@ -254,6 +279,45 @@ without_its_list_of_damage_the_next_check_finds_it_again(void **state)
     assert_false(has(f, 0));
 }
 
+/* The second backup of a disk is answered from the footers of packs: index/index_locality.h. */
+static void
+damage_counts_where_the_names_of_a_pack_are_kept_in_memory(void **state)
+{
+    struct fixture *f = *state;
+    struct packs packs = {.count = 0};
+    struct index_stats stats;
+    struct varve_error err;
+    uint32_t record = PACK_RECORD_HEADER + CHUNK + AEAD_TAG_SIZE;
+
+    put(f, 0, 500);
+    put(f, 500, 500);
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
+    assert_int_equal(has_of(f, 0, 1100), 1000);
+    index_get_stats(chunk_store_index(f->cs), &stats);
+    assert_int_equal(stats.packs_loaded, 2);
+    assert_true(stats.asked_table < 40);
+
+    flip(f, &packs.id[0], 8 * (PACK_HEADER_SIZE + 7 * record + PACK_RECORD_HEADER + 99));
+    assert_int_equal(has_of(f, 0, 1000), 1000); /* nobody knows */
+    for (unsigned n = 0; n < 2; n++) {          /* the pack with a lower id comes first */
+        (void)get(f, 7, &err);
+        (void)get(f, 507, &err);
+        assert_int_equal(has_of(f, 0, 1000), 999);
+        close_all(f);
+        open_all(f);
+    }
+    put(f, 7, 1);
+    put(f, 507, 1);
+    assert_int_equal(has_of(f, 0, 1000), 1000);
+    assert_int_equal(count_damaged(f), 0);
+
+    flip(f, &packs.id[1], 8 * (packs.size[1] - PACK_TAIL_SIZE - 20)); /* its footer */
+    close_all(f);
+    open_all(f);
+    assert_int_equal(has_of(f, 0, 1000), 1000); /* name by name */
+    assert_int_equal(count_damaged(f), 0);
+}
+
 /* Every seventh bit of a pack of three records: found, nothing wrong handed out, the others read. */
 static void
 any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most(void **state)
@@ -394,6 +458,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_again),
         TEST(without_its_list_of_damage_the_next_check_finds_it_again),
+        TEST(damage_counts_where_the_names_of_a_pack_are_kept_in_memory),
         TEST(any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most),
         TEST(a_torn_list_of_damage_keeps_its_whole_lines),
         TEST(a_place_in_the_index_that_rots_costs_time_and_nothing_else),

@@ -36,7 +36,8 @@ start_threads(struct chunk_store *cs, unsigned count, struct varve_error *err)
 static enum varve_err
 open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
 {
-    struct index_options options = {.store_id = cs->config.id};
+    struct index_options options = {
+        .store_id = cs->config.id, .pack_names = pack_contents_names, .pack_names_arg = cs};
     bool fresh = false;
     enum varve_err rc;
 

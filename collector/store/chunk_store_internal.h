@@ -212,6 +212,9 @@ VARVE_CHECK enum varve_err pack_contents_load(struct chunk_store *cs, const stru
                                               uint64_t size, struct pack_contents *out,
                                               struct varve_error *err);
 void pack_contents_release(struct pack_contents *l);
+/* The names of a pack as its footer tells them, in one read: struct index_options wants this. */
+VARVE_CHECK enum varve_err pack_contents_names(void *arg, const struct index_pack *pack,
+                                               struct record_name *names, struct varve_error *err);
 
 /* Finishes the pack, stores it, and tells the index. */
 VARVE_CHECK enum varve_err chunk_store_put_pack(struct chunk_store *cs, struct pack_builder *b,

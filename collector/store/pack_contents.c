@@ -171,3 +171,62 @@ pack_contents_load(struct chunk_store *cs, const struct pack_id *id, uint64_t si
     }
     return rc;
 }
+
+/* ---- its names, for the index ---- */
+
+struct name_list {
+    struct record_name *names;
+    size_t count;
+    size_t cap;
+};
+
+static void
+add_name(void *arg, const struct pack_entry *e)
+{
+    struct name_list *l = arg;
+
+    if (l->count < l->cap) {
+        l->names[l->count] = e->name;
+    }
+    l->count++;
+}
+
+enum varve_err
+pack_contents_names(void *arg, const struct index_pack *pack, struct record_name *names,
+                    struct varve_error *err)
+{
+    struct chunk_store *cs = arg;
+    struct name_list l = {.names = names, .cap = pack->records};
+    size_t footer_len = pack_footer_size(pack->records);
+    char name[PACK_OBJECT_NAME_SIZE];
+    struct pack_tail tail;
+    uint8_t *bytes = NULL;
+    enum varve_err rc;
+
+    pack_object_name(&pack->id, name);
+    if (pack->size < PACK_HEADER_SIZE + footer_len + PACK_TAIL_SIZE) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "'%s' is too short for %u records", name,
+                               pack->records);
+    }
+    bytes = malloc(footer_len + PACK_TAIL_SIZE);
+    if (bytes == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = store_get(cs->store, name, pack->size - PACK_TAIL_SIZE - footer_len, bytes,
+                   footer_len + PACK_TAIL_SIZE, err);
+    if (rc == VARVE_OK) {
+        rc = pack_tail_decode(&tail, bytes + footer_len, pack->size, err);
+    }
+    if (rc == VARVE_OK && tail.footer_len != footer_len) { /* it was walked: not all is known */
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "'%s' does not have %u records", name,
+                             pack->records);
+    }
+    if (rc == VARVE_OK) {
+        rc = pack_footer_decode(&tail, bytes, &pack->id, cs->home.keys, add_name, &l, err);
+    }
+    if (rc == VARVE_OK && l.count != pack->records) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "'%s' has %zu records", name, l.count);
+    }
+    free(bytes);
+    return rc;
+}
