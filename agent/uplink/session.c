@@ -220,6 +220,7 @@ session_ask(struct session *s, Varve__V1__Envelope *head, Varve__V1__Envelope__B
             uint32_t timeout_ms, struct envelope_in *reply, struct varve_error *err)
 {
     struct pending p = {.expects = expects, .reply = reply, .err = err};
+    struct varve_error sent;
     enum varve_err rc;
 
     mutex_lock(&s->lock);
@@ -232,22 +233,20 @@ session_ask(struct session *s, Varve__V1__Envelope *head, Varve__V1__Envelope__B
     head->id = p.id;
     mutex_unlock(&s->lock);
 
-    rc = envelope_send(s->ch, head, NULL, 0, err);
+    /* Not into err: who answers writes there, while the message may still be on its way out. */
+    rc = envelope_send(s->ch, head, NULL, 0, &sent);
     if (rc == VARVE_ERR_LIMIT) {
         /* Nothing was sent: this request is too large, the connection is as good as before. */
         mutex_lock(&s->lock);
         if (pending_remove(s, p.id) != NULL) {
             mutex_unlock(&s->lock);
+            *err = sent;
             return rc;
         }
         mutex_unlock(&s->lock);
-    } else if (rc != VARVE_OK) {
-        struct varve_error why = *err;
-
-        if (send_failed(s, p.id, &why)) {
-            *err = why;
-            return rc;
-        }
+    } else if (rc != VARVE_OK && send_failed(s, p.id, &sent)) {
+        *err = sent;
+        return rc;
     }
     mutex_lock(&s->lock);
     while (!p.answered) {
