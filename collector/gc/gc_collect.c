@@ -128,6 +128,27 @@ is_sparse(const struct collection *c, uint64_t live, const struct index_pack *pa
     return live < size / 100 * percent + size % 100 * percent / 100;
 }
 
+/*
+ * The index keeps two figures that say the same: the counts of the names, and the live bytes of the pack.  Where
+ * the counts say less, one of them has rotted, and nothing is removed on the word of a rotten count.  Where they
+ * say more, they are believed.
+ */
+static enum varve_err
+distrust(struct collection *c, const struct index_pack *pack, const struct pack_look *look,
+         struct varve_error *err)
+{
+    char name[PACK_OBJECT_NAME_SIZE];
+
+    pack_object_name(&pack->id, name);
+    log_error(
+        "gc",
+        "the index counts %" PRIu64 " live bytes in '%s' and finds %" PRIu64
+        ": it is damaged, the pack stays until the index is built anew, which the next start does",
+        pack->live_bytes, name, look->live_bytes);
+    chunk_store_doubt_index(c->gc->cs);
+    return mark(c, pack, pack->live_bytes, true, false, err);
+}
+
 static enum varve_err
 judge(struct collection *c, const struct index_pack *pack, struct varve_error *err)
 {
@@ -144,7 +165,9 @@ judge(struct collection *c, const struct index_pack *pack, struct varve_error *e
         return rc;
     }
     exact.live_bytes = look.live_bytes;
-    if (look.live_count == 0) {
+    if (look.live_bytes < pack->live_bytes) {
+        rc = distrust(c, pack, &look, err);
+    } else if (look.live_count == 0) {
         rc = add_pack(&c->dead, &exact) ? VARVE_OK : varve_error_nomem(err);
     } else if (is_sparse(c, look.live_bytes, pack)) {
         rc = add_pack(&c->sparse, &exact) ? VARVE_OK : varve_error_nomem(err);

@@ -113,6 +113,12 @@ chunk_store_index(struct chunk_store *cs)
 }
 
 void
+chunk_store_doubt_index(struct chunk_store *cs)
+{
+    index_doubt(cs);
+}
+
+void
 chunk_store_name(const struct chunk_domain *d, const struct chunk_id *id, struct record_name *out)
 {
     store_keys_name(d->keys, id, out);

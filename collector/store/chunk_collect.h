@@ -57,6 +57,10 @@ struct index *chunk_store_index(struct chunk_store *cs);
 void chunk_store_name(const struct chunk_domain *d, const struct chunk_id *id,
                       struct record_name *out);
 
+/* The index does not agree with itself, with the points or with the packs: it is built anew at the next open.
+ * Nothing is removed on its word until then. */
+void chunk_store_doubt_index(struct chunk_store *cs);
+
 /* What one collection has cost. */
 struct collect_cost {
     uint64_t bytes_read;    /* of objects */

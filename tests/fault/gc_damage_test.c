@@ -11,8 +11,9 @@
 #include "store/store_testing.h"
 
 /*
- * A name stands in two packs and one of the two copies is damaged: whatever the index knows of that, and
- * whichever of the two it has chosen, no collection removes the other one (docs/format/store.md section 13.1).
+ * Collections where something is damaged.  A name stands in two packs and one of the two copies is damaged:
+ * whatever the index knows of that, and whichever of the two it has chosen, no collection removes the other
+ * one (docs/format/store.md section 13.1).  Counts in the index have rotted: nothing is removed for that.
  */
 #define NOW 1000000000ll
 
@@ -378,6 +379,122 @@ a_copy_that_rots_unnoticed_is_found_before_the_other_one_goes(void **state)
     collect_all_ways(f);
 }
 
+/* Every count of 1 of these records, in the file of the index, is made 0. */
+static unsigned
+rot_counts(struct fixture *f, const struct pack_id *id)
+{
+    static const uint8_t one[4] = {1, 0, 0, 0};
+    static const uint8_t none[4] = {0, 0, 0, 0};
+    char *index = test_path(f->index, "index.mdb");
+    char path[PACK_PATH_SIZE];
+    struct pack_record r;
+    struct file *file = NULL;
+    uint8_t *pack = NULL;
+    uint8_t *db = NULL;
+    size_t pack_len = 0;
+    size_t db_len = 0;
+    size_t at = PACK_HEADER_SIZE;
+    unsigned rotten = 0;
+
+    pack_path(id, path);
+    assert_ok(fs_read_all(mem_fs(f->mem), path, 64u << 20, &pack, &pack_len, &err), &err);
+    assert_ok(fs_read_all(fs_system(), index, 64u << 20, &db, &db_len, &err), &err);
+    assert_ok(file_open(fs_system(), &file, index, FILE_READ_WRITE, &err), &err);
+    while (pack_len - at >= PACK_RECORD_HEADER &&
+           pack_record_decode(&r, pack + at, &err) == VARVE_OK) {
+        for (size_t i = 0; i + INDEX_REF_CHUNK_KEY + 4 <= db_len; i += 2) {
+            uint64_t value = i + INDEX_REF_CHUNK_KEY;
+
+            if (memcmp(db + i, r.entry.name.bytes, INDEX_REF_CHUNK_KEY) == 0 &&
+                memcmp(db + value, one, 4) == 0) {
+                assert_ok(file_write(file, none, 4, value, &err), &err);
+                rotten++;
+            }
+        }
+        at += PACK_RECORD_HEADER + r.entry.stored_len;
+    }
+    file_close(file);
+    free(db);
+    free(pack);
+    free(index);
+    return rotten;
+}
+
+static void
+delete_first_points(struct fixture *f)
+{
+    struct point **list = NULL;
+    size_t count = 0;
+
+    assert_ok(catalog_list(f->l.catalog, NULL, &list, &count, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        unsigned number = 0;
+        unsigned vm = 0;
+
+        lab_identify(list[i], &vm, &number);
+        if (number == 1) {
+            assert_ok(gc_delete_point(f->l.gc, list[i], NOW, NOW, "t", "t", &err), &err);
+        }
+    }
+    catalog_list_free(list, count);
+}
+
+/* counted_off: the points that go are counted off before the counts rot, so that only a look at the packs
+ * can show it. */
+static void
+rot_and_collect(struct fixture *f, bool counted_off)
+{
+    const struct gc_options options = {.now_us = NOW, .move_percent = 101};
+    char *doubt = test_path(f->index, "doubt");
+    struct collect_cost cost = {.operations = 0};
+    struct file_stat st;
+    struct packs packs;
+    uint64_t removed = 0;
+    unsigned rotten = 0;
+    struct gc_result r;
+
+    for (unsigned n = 1; n <= 3; n++) {
+        assert_ok(lab_backup(&f->l, 0, n, &err), &err);
+        assert_ok(lab_backup(&f->l, 1, n, &err), &err);
+    }
+    (void)collect(f, 0);
+    packs = data_packs(f);
+    delete_first_points(f);
+    if (counted_off) {
+        assert_ok(gc_purge(f->l.gc, NOW, &removed, &cost, &err), &err);
+        assert_int_equal(removed, 2);
+        assert_ok(gc_account(f->l.gc, NULL, &cost, &err), &err);
+    }
+    lab_close(&f->l);
+    for (size_t i = 0; i < packs.count; i++) {
+        rotten += rot_counts(f, &packs.id[i]);
+    }
+    assert_true(rotten > 100);
+    open_lab(f);
+    assert_int_equal(gc_collect(f->l.gc, &options, &r, &err),
+                     counted_off ? VARVE_OK : VARVE_ERR_CORRUPT);
+    assert_ok(read_all(f), &err);
+    assert_ok(fs_stat(fs_system(), doubt, &st, &err), &err);
+    reopen(f);
+    assert_err(fs_stat(fs_system(), doubt, &st, &err), VARVE_ERR_NOT_FOUND, &err);
+    r = collect(f, 101);
+    assert_true(r.packs_removed > 0);
+    assert_ok(read_all(f), &err);
+    free(doubt);
+}
+
+static void
+counts_that_have_rotted_remove_nothing_and_have_the_index_built_anew(void **state)
+{
+    rot_and_collect(*state, true);
+}
+
+static void
+counts_that_would_fall_below_zero_have_the_index_built_anew(void **state)
+{
+    rot_and_collect(*state, false);
+}
+
 static void
 drop_line(enum log_level level, const char *line)
 {
@@ -395,6 +512,8 @@ main(void)
         TEST(a_new_index_beside_its_list_of_damage_costs_nothing),
         TEST(a_copy_that_the_index_forgot_takes_over_when_the_known_one_is_damaged),
         TEST(a_copy_that_rots_unnoticed_is_found_before_the_other_one_goes),
+        TEST(counts_that_have_rotted_remove_nothing_and_have_the_index_built_anew),
+        TEST(counts_that_would_fall_below_zero_have_the_index_built_anew),
     };
 
     log_set_sink(drop_line); /* damage is the point of this test; its lines are not */
