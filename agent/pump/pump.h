@@ -7,6 +7,7 @@
 
 #include "base/error.h"
 #include "base/guid.h"
+#include "names/names.h"
 #include "os/thread.h"
 #include "source/source.h"
 #include "source/walk.h"
@@ -27,7 +28,9 @@
  *      without being read; bytes that turn out to be zero are offered as zero.
  *   2. Memory for data never passes the budget: a unit is read only into a buffer of the pool.
  *   3. pump_disk() returns VARVE_OK only when every offer and every put was answered.
- *   4. After an error or a cancel nothing of the disk is in use any more when pump_disk() returns.
+ *   4. A chunk that `known` calls the same is read and hashed, but neither offered nor put: the disk was begun as
+ *      incremental then, on the point that those names are of.
+ *   5. After an error or a cancel nothing of the disk is in use any more when pump_disk() returns.
  *
  * Threads: pump_disk() from many threads at once; pump_free() when none is inside.
  */
@@ -52,6 +55,7 @@ void pump_free(struct pump *p); /* NULL is fine */
 struct pump_counts {
     uint64_t read_bytes;    /* from the source */
     uint64_t zero_bytes;    /* offered as zero, read or not */
+    uint64_t same_bytes;    /* read, and not offered: as in the names that are known */
     uint64_t offered_bytes; /* named chunks */
     uint64_t needed_bytes;  /* of them, what the collector asked for, unpacked */
     uint64_t sent_bytes;    /* the same as it was sent */
@@ -65,6 +69,8 @@ struct pump_request {
     struct source *source;
     struct walk *walk; /* where to begin; the pump moves it */
     uint64_t size;
+    struct names *known;   /* of the point that the disk builds on; NULL: none */
+    struct names *fresh;   /* told each chunk that was read; NULL: none */
     struct cancel *cancel; /* looked at a few times a second; NULL: none */
     /* Called a few times a second on the caller's thread; NULL is fine. */
     void (*tick)(void *arg, const struct pump_counts *counts);

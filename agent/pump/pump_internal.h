@@ -10,7 +10,8 @@
  *
  * The way of an item: free -> BUSY (a thread reads it) -> LOADED (waits for a thread that may hash) ->
  * BUSY -> READY -> OFFERED -> NEEDED -> BUSY (compressed) -> PUT -> free.  It leaves early when it is
- * all zero (no unit from then on, unless its gaps stand there) or nothing of it is needed.  Its unit goes back to the pool as
+ * all zero (no unit from then on, unless its gaps stand there), nothing of it is needed, or all of it is
+ * known (count 0).  Its unit goes back to the pool as
  * soon as the bytes are sent: what is lost with a connection is read again.
  *
  * An item that is BUSY belongs to the thread that works on it; one that is OFFERED or PUT belongs to
@@ -126,6 +127,10 @@ void pump_step_read(struct pump *p, struct stream *s);
 void pump_step_hash(struct pump *p, struct stream *s, struct item *item);
 void pump_step_offer(struct pump *p, struct stream *s);
 void pump_step_put(struct pump *p, struct stream *s, struct worker *w, struct item *item);
+
+/* Tells the request's fresh names, and drops from a hashed item what its known names call the same.  Without
+ * the lock. */
+void pump_compare_names(const struct stream *s, struct item *item);
 
 size_t item_chunk_len(const struct item *item, uint32_t chunk_size, uint64_t chunk);
 

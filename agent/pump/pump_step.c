@@ -215,36 +215,48 @@ pump_step_read(struct pump *p, struct stream *s)
 
 /* ---- hash ---- */
 
-static uint64_t
+static void
 item_hash(struct item *item, uint32_t chunk_size)
 {
-    uint64_t zero_bytes = 0;
     uint64_t i;
 
     for (i = 0; i < item->count; i++) {
         const uint8_t *data = item->unit->data + i * chunk_size;
         size_t len = item_chunk_len(item, chunk_size, i);
 
-        if (codec_is_zero(data, len)) {
-            zero_bytes += len;
-        } else {
+        if (!codec_is_zero(data, len)) {
             bit_set(item->present, i);
             chunk_id_of(&item->unit->names[item->named], data, len);
             item->named++;
         }
     }
-    return zero_bytes;
+}
+
+static uint64_t
+item_zero_bytes(const struct item *item, uint32_t chunk_size)
+{
+    uint64_t bytes = 0;
+    uint64_t i;
+
+    for (i = 0; i < item->count; i++) {
+        bytes += bit_get(item->present, i) ? 0 : item_chunk_len(item, chunk_size, i);
+    }
+    return bytes;
 }
 
 void
 pump_step_hash(struct pump *p, struct stream *s, struct item *item)
 {
+    uint32_t chunk_size = s->request->chunk_size;
+    size_t read_bytes = item->bytes;
     uint64_t zero_bytes;
 
     item->state = ITEM_BUSY;
     p->cpu_busy++;
     mutex_unlock(&p->lock);
-    zero_bytes = item_hash(item, s->request->chunk_size);
+    item_hash(item, chunk_size);
+    pump_compare_names(s, item);
+    zero_bytes = item_zero_bytes(item, chunk_size);
     mutex_lock(&p->lock);
     p->cpu_busy--;
     if (s->failed) {
@@ -253,6 +265,7 @@ pump_step_hash(struct pump *p, struct stream *s, struct item *item)
     }
     s->counts.zero_bytes += zero_bytes;
     s->counts.offered_bytes += item->bytes - zero_bytes;
+    s->counts.same_bytes += read_bytes - item->bytes;
     if (item->named == 0 && item->gap_count == 0) {
         unit_release(p, item);
     }
@@ -382,6 +395,10 @@ pump_step_offer(struct pump *p, struct stream *s)
         struct varve_error err;
         enum varve_err rc;
 
+        if (item->count == 0) { /* all of it is known */
+            item_release(p, item);
+            continue;
+        }
         if (item->named > 0) {
             offer.data = item->present;
             offer.data_len = (size_t)((item->count + 7) / 8);

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "os/file_mem.h"
 #include "pump/pump.h"
 #include "source/source_mem.h"
 #include "uplink/peer_fake.h"
@@ -60,6 +61,8 @@ lab_close(struct lab *l)
 struct options {
     uint32_t chunk_size;
     const struct walk_changes *changes;
+    struct names *known;
+    struct names *fresh;
     struct cancel *cancel;
     unsigned fail_nth;
     struct source_trace_counts *trace;
@@ -77,13 +80,15 @@ pump_one(struct lab *l, uint32_t disk, const uint8_t *bytes, uint64_t size, cons
                           .name = "disk",
                           .path = "disk",
                           .size = size,
-                          .incremental = o->changes != NULL,
+                          .incremental = o->changes != NULL || o->known != NULL,
                           .reason = ""};
     struct pump_request req = {.peer = l->peer,
                                .run = run_id,
                                .disk = disk,
                                .chunk_size = o->chunk_size,
                                .size = size,
+                               .known = o->known,
+                               .fresh = o->fresh,
                                .cancel = o->cancel,
                                .tick = o->tick,
                                .arg = o->tick_arg};
@@ -403,6 +408,80 @@ scattered_changes_share_offers_where_the_peer_takes_gaps(void **state)
     free(bytes);
 }
 
+/* Names of one run after the other, each known to the next. */
+static void
+what_is_known_is_read_and_not_offered(void **state)
+{
+    static const struct {
+        const char *kinds;
+        size_t tail;
+    } disks[] = {{"r", 0}, {"rrz", 512}, {"rtzs", 4096}};
+    const struct names_key first = {.run = {{1}}};
+    const struct names_key second = {.run = {{2}}};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 6; i++) {
+        const struct peer_fake_seen none = {0};
+        struct options o = {.chunk_size = CHUNK};
+        struct peer_fake_seen before = none;
+        struct peer_fake_seen seen = none;
+        struct peer_begun begun;
+        struct pump_counts counts;
+        struct names_shape shape = {.chunk_size = CHUNK};
+        struct mem_fs *m = NULL;
+        struct varve_error err;
+        struct lab l;
+        uint64_t size;
+        uint8_t *bytes = make_disk(disks[i / 2].kinds, 320, disks[i / 2].tail, &size);
+        size_t turn;
+
+        shape.size = size;
+        lab_open_gaps(&l, CHUNK, 2, 0, i % 2 == 0);
+        assert_ok(mem_fs_new(&m, &err), &err);
+        assert_ok(names_begin(&o.fresh, mem_fs(m), "/", &first, &shape, &err), &err);
+        assert_ok(pump_one(&l, 0, bytes, size, NULL, &o, &counts, &err), &err);
+        assert_int_equal(counts.same_bytes, 0);
+        names_close(o.fresh);
+        assert_ok(names_keep(mem_fs(m), "/", &first.vm, &first.run, &err), &err);
+        for (turn = 0; turn < 2; turn++) {
+            /* Nothing has changed; then a byte here and there, one chunk zero, one no longer zero. */
+            if (turn == 1) {
+                bytes[5 * CHUNK] ^= 1;
+                bytes[6 * CHUNK + 9] ^= 1;
+                bytes[100 * CHUNK + 77] ^= 1;
+                memset(bytes + 204 * CHUNK, 0, CHUNK);
+                bytes[302 * CHUNK] ^= 1;
+                bytes[size - 1] ^= 1;
+            }
+            peer_fake_next_run(l.fake);
+            assert_ok(l.peer->ops->begin_run(l.peer, &run_id, &begun, &err), &err);
+            peer_fake_seen(l.fake, &before);
+            assert_ok(names_open(&o.known, mem_fs(m), "/", &first, &shape, &err), &err);
+            assert_ok(names_begin(&o.fresh, mem_fs(m), "/", &second, &shape, &err), &err);
+            assert_ok(pump_one(&l, 0, bytes, size, NULL, &o, &counts, &err), &err);
+            names_close(o.known);
+            names_close(o.fresh);
+            peer_fake_seen(l.fake, &seen);
+            assert_int_equal(counts.read_bytes, size);
+            assert_int_equal(counts.same_bytes + counts.zero_bytes + counts.offered_bytes, size);
+            if (turn == 0) {
+                assert_int_equal(seen.messages[PEER_FAKE_OFFER], before.messages[PEER_FAKE_OFFER]);
+                assert_int_equal(counts.same_bytes, size);
+            } else {
+                /* Six changed chunks in five units: alone, or with all of their units. */
+                assert_int_equal(seen.messages[PEER_FAKE_OFFER],
+                                 before.messages[PEER_FAKE_OFFER] + 5);
+                assert_true(counts.needed_bytes <= 6 * CHUNK);
+            }
+            check_content(&l, 0, bytes, size);
+        }
+        mem_fs_free(m);
+        lab_close(&l);
+        free(bytes);
+    }
+}
+
 static void
 several_reads_are_in_flight(void **state)
 {
@@ -622,6 +701,7 @@ main(void)
         cmocka_unit_test(limits_of_the_peer_are_kept_and_used),
         cmocka_unit_test(an_incremental_run_reads_what_changed),
         cmocka_unit_test(scattered_changes_share_offers_where_the_peer_takes_gaps),
+        cmocka_unit_test(what_is_known_is_read_and_not_offered),
         cmocka_unit_test(several_reads_are_in_flight),
         cmocka_unit_test(a_read_error_ends_the_disk_with_that_error),
         cmocka_unit_test(a_refusal_of_the_peer_ends_the_disk_with_that_error),
