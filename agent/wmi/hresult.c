@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#define VARVE_HRESULT_IMPLEMENTATION
 #include "wmi/hresult.h"
 
 #include <inttypes.h>

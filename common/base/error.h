@@ -107,6 +107,8 @@ void varve_analyzer_use(const char *fmt, ...);
 #define varve_error_set(err, code_, ...) (varve_analyzer_use(__VA_ARGS__), (err)->code = (code_))
 #define varve_error_errno(err, number, ...)                                                        \
     (varve_analyzer_use(__VA_ARGS__, number), (err)->code = VARVE_ERR_IO)
+#define varve_error_win32(err, number, ...)                                                        \
+    (varve_analyzer_use(__VA_ARGS__, number), (err)->code = VARVE_ERR_IO)
 #define varve_error_nng(err, number, text, ...)                                                    \
     (varve_analyzer_use(__VA_ARGS__, number, text), (err)->code = VARVE_ERR_IO)
 #define varve_error_nomem(err)       ((err)->code = VARVE_ERR_NOMEM)
