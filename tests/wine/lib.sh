@@ -11,18 +11,21 @@ export WINEPREFIX WINEARCH=win64 WINEDEBUG=${WINEDEBUG:--all}
 export WINEDLLOVERRIDES="mscoree,mshtml=d;winemenubuilder.exe=d${VARVE_WINE_OVERRIDES:+;$VARVE_WINE_OVERRIDES}"
 unset DISPLAY WAYLAND_DISPLAY
 
-# wine_ready: the prefix is there; 1 and a reason where there is no Wine.
+# wine_ready: the prefix is there and its server runs; 1 and a reason where there is no Wine.
 wine_ready() {
     if [ ! -x "$WINE" ]; then
         echo "Wine is not installed (package wine64)"
         return 1
     fi
-    [ ! -e "$WINEPREFIX/ready" ] || return 0
     mkdir -p "$WINEPREFIX"
     (
         flock 9
+        # A server that ends with its last program is a race for the next one: Wine 8 then gives up with "a
+        # wine server seems to be running, but I cannot connect to it".  So it stays for a minute; this does
+        # nothing while one runs.
+        "$WINESERVER" -p60 9>&- >/dev/null 2>&1 </dev/null || true
         [ ! -e "$WINEPREFIX/ready" ] || exit 0
-        "$WINE" wineboot.exe -i >/dev/null 2>&1 </dev/null && "$WINESERVER" -w && : >"$WINEPREFIX/ready"
+        "$WINE" wineboot.exe -i 9>&- >/dev/null 2>&1 </dev/null && : >"$WINEPREFIX/ready"
     ) 9>"$WINEPREFIX/lock" || {
         echo "making the prefix '$WINEPREFIX' failed" >&2
         return 1
