@@ -86,7 +86,6 @@ walk_tree(struct walk *w, const struct chunk_id *id, unsigned level, uint64_t fi
     struct varve_error why;
     struct chunk_id key;
     bool all = true;
-    size_t bytes = 0;
     enum varve_err rc;
 
     chunk_domain_key(w->domain, id, &key);
@@ -100,7 +99,7 @@ walk_tree(struct walk *w, const struct chunk_id *id, unsigned level, uint64_t fi
     if (node == NULL) {
         return varve_error_nomem(err);
     }
-    rc = verify_get_node(w->domain, id, level, first, root->chunk_count, node, &bytes, &why);
+    rc = verify_get_node(w->domain, id, level, first, root->chunk_count, node, &why);
     if (rc == VARVE_ERR_NOMEM) {
         *err = why;
     } else if (rc != VARVE_OK) {

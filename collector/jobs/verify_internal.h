@@ -14,67 +14,53 @@ struct damage {
     struct varve_error error;
 };
 
-#define VERIFY_BATCH 64u
-
-struct verify_item {
-    struct chunk_domain *domain;
-    struct chunk_id id;
-    size_t len;
+/* What a thread tells of a point's own record, until the calling thread has said it. */
+struct bad_record {
+    struct bad_record *next;
+    const struct point *point;
+    struct varve_error error;
 };
 
-struct verify_batch {
-    struct verify_item items[VERIFY_BATCH];
-    size_t count;
-};
-
-/*
- * Chunks on their way to the readers.  The walking thread fills a batch and hands it over; readers
- * take batches; what they find goes into damaged.
- */
-struct verify_queue {
+struct verify {
     struct chunk_store *cs;
+    struct catalog *catalog;
+    struct point *const *points;
+    size_t point_count;
+    uint32_t chunk_size;
+    const struct verify_sink *sink;
+    struct verify_progress progress;
+    uint64_t progress_at; /* monotonic */
 
-    struct mutex lock;
-    struct cond changed; /* anything below */
-    struct verify_batch *ring;
-    size_t ring_size;
-    size_t head;   /* next to take */
-    size_t queued; /* waiting to be taken */
-    size_t busy;   /* batches being read */
-    bool stop;     /* readers end, whatever waits */
+    /* First pass. */
+    struct mutex lock; /* down to records */
     uint64_t bytes;
     struct damage *damaged;
     size_t damaged_count;
     size_t damaged_cap;
-    bool damaged_full; /* VERIFY_DAMAGED_MAX was reached */
-    bool failed;       /* error says why the job cannot go on */
-    struct varve_error error;
+    bool wrong_sizes; /* a disk of a point does not have as many chunks as it must */
+    struct bad_record *records;
 
-    struct thread *threads;
-    size_t thread_count;
+    /* Second pass. */
+    struct chunk_domain *domain; /* of the point in hand */
+    const struct point *point;
+    const struct point_disk *disk;
+    struct seen_set clean;         /* nodes without damage below */
+    struct verify_problem pending; /* grows while the next one joins on */
+    bool has_pending;
 };
 
-VARVE_CHECK enum varve_err verify_queue_start(struct verify_queue *q, struct chunk_store *cs,
-                                              unsigned threads, struct varve_error *err);
-/* Stops and joins the readers; damaged stays until verify_queue_release(). */
-void verify_queue_stop(struct verify_queue *q);
-void verify_queue_release(struct verify_queue *q);
-
-/* Waits at most timeout_ms; false: the queue was full, ask again. */
-bool verify_queue_put(struct verify_queue *q, const struct verify_batch *b, uint32_t timeout_ms);
-/* True when everything handed over was read; waits at most timeout_ms. */
-bool verify_queue_drained(struct verify_queue *q, uint32_t timeout_ms);
-/* The name with this key could not be read: remembered, or, when that error is no damage, the end of the job. */
-void verify_queue_report(struct verify_queue *q, const struct chunk_id *key, size_t len,
-                         const struct varve_error *error);
-void verify_queue_add_bytes(struct verify_queue *q, uint64_t bytes);
+/* Where the damaged names are used, told to the sink (verify_where.c). */
+VARVE_CHECK enum varve_err verify_find_where(struct verify *v, struct varve_error *err);
 
 /* Chunks below one node of a level. */
 uint64_t verify_node_span(unsigned level);
-/* Reads, checks and decodes a node that covers chunks from first on of a disk of chunk_count. */
+/* Decodes a node that covers chunks from first on of a disk of chunk_count. */
+VARVE_CHECK enum varve_err verify_check_node(struct manifest_node *out, const uint8_t *buf,
+                                             size_t len, unsigned level, uint64_t first,
+                                             uint64_t chunk_count, struct varve_error *err);
+/* Reads, checks and decodes it. */
 VARVE_CHECK enum varve_err verify_get_node(struct chunk_domain *domain, const struct chunk_id *id,
                                            unsigned level, uint64_t first, uint64_t chunk_count,
-                                           struct manifest_node *out, size_t *bytes,
-                                           struct varve_error *err);
+                                           struct manifest_node *out, struct varve_error *err);
 
 #endif

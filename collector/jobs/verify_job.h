@@ -14,9 +14,9 @@
  * Reads back what points stand on: their records, every manifest node, every chunk; decrypts,
  * unpacks and hashes each, and names exactly the points, disks and ranges that damage hits.
  *
- * First pass: all selected points, each distinct node and chunk once (within VERIFY_SEEN_MAX bytes of
- * memory per kind; beyond that some are read more than once), on all processors, in manifest order,
- * which is about the order of the packs.  Second pass, only when something is damaged: the manifests
+ * First pass (name_walk.h): all selected points, each distinct node and chunk once (within VERIFY_SEEN_MAX
+ * bytes of memory per kind; beyond that some are read more than once), on all processors, with many reads
+ * under way, in manifest order, which is about the order of the packs.  Second pass, only when something is damaged: the manifests
  * again, without data, to find everywhere that each damaged name is used.
  *
  * Nothing is locked: backups, restores and other runs of this job go on.
@@ -47,7 +47,7 @@ struct verify_sink {
     bool (*problem)(void *arg, const struct verify_problem *p);
 };
 
-/* threads 0: one per processor.  VARVE_OK also when there were problems: the sink was told. */
+/* threads 0: see name_walk.h.  VARVE_OK also when there were problems: the sink was told. */
 VARVE_CHECK enum varve_err verify_job_run(struct chunk_store *cs, struct catalog *catalog,
                                           struct point *const *points, size_t count,
                                           unsigned threads, const struct verify_sink *sink,

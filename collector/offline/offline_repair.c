@@ -5,26 +5,26 @@
 
 #include "base/guid.h"
 #include "base/log.h"
-#include "jobs/seen_set.h"
-#include "jobs/verify_internal.h"
+#include "jobs/name_walk.h"
 #include "offline/offline_internal.h"
 
 /*
- * Every manifest of every point is walked; each name is read once.  What is missing or damaged is asked of the
- * other store by its SHA-256, which chunk_store_get() checks there and chunk_store_put() here.  So the other
- * store may be a copy of this one or another one that holds the same bytes under other keys.
+ * Everything that the points need is read, each name once, by many threads (name_walk.h).  What is missing or
+ * damaged is asked of the other store by its SHA-256, which chunk_store_get() checks there and
+ * chunk_store_put() here.  So the other store may be a copy of this one or another one that holds the same
+ * bytes under other keys.
  *
  * Damaged point objects come from the other store by their name, when they open with this store's keys: from a
  * copy, that is.  The damaged object is kept aside under "lost/" until the whole one is durable.
  */
+#define SEEN_MAX (128u * 1024 * 1024) /* per kind of name */
+
 struct repair {
     const struct offline_repair_options *o;
     struct store *objects;
     struct chunk_store *cs;
     struct offline_store *from;
-    struct seen_set seen;
-    uint8_t *buf;
-    size_t cap;
+    struct mutex lock; /* out, while names are read */
     struct offline_repair_result *out;
 };
 
@@ -50,107 +50,77 @@ ask_domain(void *arg, struct chunk_domain *d)
 
 /* Reads a name here; where that fails, there, and stores it.  *len 0: nobody has it. */
 static enum varve_err
-have_name(struct repair *r, struct chunk_domain *d, enum chunk_kind kind, const struct chunk_id *id,
+have_name(void *arg, const struct name_tree *t, const struct walk_name *name, void *buf, size_t cap,
           size_t *len, struct varve_error *err)
 {
-    struct ask ask = {.id = id, .buf = r->buf, .cap = r->cap};
-    enum varve_err rc = chunk_store_get(d, id, r->buf, r->cap, len, err);
+    struct repair *r = arg;
+    struct ask ask = {.id = name->id, .buf = buf, .cap = cap};
+    enum varve_err rc = chunk_store_get(t->domain, name->id, buf, cap, len, err);
+    bool missing = rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_NOT_FOUND;
 
-    r->out->names++;
-    if (rc == VARVE_OK) {
+    if (rc != VARVE_OK && !missing) {
         return rc;
     }
-    if (rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO && rc != VARVE_ERR_NOT_FOUND) {
-        return rc;
+    if (missing) {
+        *len = 0;
+        if (ask_domain(&ask, chunk_store_default(r->from->chunks))) {
+            chunk_store_each_domain(r->from->chunks, ask_domain, &ask);
+        }
+        rc = VARVE_OK;
     }
-    *len = 0;
-    r->out->missing++;
-    if (ask_domain(&ask, chunk_store_default(r->from->chunks))) {
-        chunk_store_each_domain(r->from->chunks, ask_domain, &ask);
+    if (ask.found) {
+        rc = chunk_store_put(t->domain, name->kind, name->id, buf, ask.len, ask.len, err);
+        *len = rc == VARVE_OK ? ask.len : 0;
     }
-    if (!ask.found) {
-        return VARVE_OK;
-    }
-    rc = chunk_store_put(d, kind, id, r->buf, ask.len, ask.len, err);
-    if (rc == VARVE_OK) {
-        *len = ask.len;
-        r->out->copied++;
-    }
+    mutex_lock(&r->lock);
+    r->out->names += name->again ? 0 : 1;
+    r->out->missing += missing && !name->again ? 1 : 0;
+    r->out->copied += ask.found && rc == VARVE_OK ? 1 : 0;
+    mutex_unlock(&r->lock);
     return rc;
-}
-
-static void
-tell(struct repair *r)
-{
-    if (r->o->progress != NULL) {
-        r->o->progress(r->o->arg, r->out);
-    }
 }
 
 static enum varve_err
-walk(struct repair *r, struct chunk_domain *d, const struct chunk_id *id, unsigned level,
-     struct varve_error *err)
+on_bad_node(void *arg, const struct name_tree *t, const struct walk_name *name,
+            const struct varve_error *why, struct varve_error *err)
 {
-    struct manifest_node *node = NULL;
-    struct chunk_id key;
-    size_t len = 0;
-    enum varve_err rc;
+    (void)arg;
+    (void)name;
+    *err = *why;
+    return varve_error_prefix(err, "a manifest of '%s'", t->point->vm_name);
+}
 
-    chunk_domain_key(d, id, &key);
-    if (!seen_set_add(&r->seen, &key)) {
-        return VARVE_OK;
-    }
-    rc = have_name(r, d, CHUNK_NODE, id, &len, err);
-    if (rc != VARVE_OK || len == 0) {
-        return rc;
-    }
-    node = malloc(sizeof(*node));
-    if (node == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = manifest_node_decode(node, r->buf, len, level, err);
-    for (unsigned i = 0; rc == VARVE_OK && i < MANIFEST_FANOUT; i++) {
-        const struct chunk_id *child = &node->child[i];
+static enum varve_err
+tell(void *arg, size_t points_done, struct varve_error *err)
+{
+    struct repair *r = arg;
+    struct offline_repair_result so_far;
 
-        if (chunk_id_is_hole(child)) {
-            continue;
-        }
-        if (level > 0) {
-            rc = walk(r, d, child, level - 1, err);
-            continue;
-        }
-        chunk_domain_key(d, child, &key);
-        if (seen_set_add(&r->seen, &key)) {
-            rc = have_name(r, d, CHUNK_DATA, child, &len, err);
-        }
+    (void)err;
+    mutex_lock(&r->lock);
+    r->out->points = points_done;
+    so_far = *r->out;
+    mutex_unlock(&r->lock);
+    if (r->o->progress != NULL) {
+        r->o->progress(r->o->arg, &so_far);
     }
-    free(node);
-    tell(r);
-    return rc;
+    return VARVE_OK;
 }
 
 static enum varve_err
 repair_points(struct repair *r, struct catalog *catalog, struct varve_error *err)
 {
+    struct name_walk walk = {
+        .arg = r, .seen_max = SEEN_MAX, .bring = have_name, .bad_node = on_bad_node, .tick = tell};
     struct point **points = NULL;
-    size_t count = 0;
-    enum varve_err rc = catalog_list(catalog, NULL, &points, &count, err);
+    enum varve_err rc = catalog_list(catalog, NULL, &points, &walk.point_count, err);
 
-    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
-        struct chunk_domain *d = NULL;
-
-        rc = chunk_store_domain(r->cs, &points[i]->domain, &d, err);
-        for (size_t k = 0; rc == VARVE_OK && k < points[i]->disk_count; k++) {
-            const struct manifest_root *root = &points[i]->disks[k].root;
-
-            if (!chunk_id_is_hole(&root->id)) {
-                rc = walk(r, d, &root->id, manifest_root_level(root->chunk_count), err);
-            }
-        }
-        r->out->points++;
-        tell(r);
+    if (rc != VARVE_OK) {
+        return rc;
     }
-    catalog_list_free(points, count);
+    walk.points = points;
+    rc = name_walk_run(r->cs, &walk, err);
+    catalog_list_free(points, walk.point_count);
     return rc == VARVE_OK ? chunk_store_barrier(r->cs, err) : rc;
 }
 
@@ -317,10 +287,10 @@ offline_repair(const struct offline_repair_options *options, struct offline_repa
     struct chunk_store_options chunks = {
         .put_threads = 2, .progress = options->store.progress, .progress_arg = options->store.arg};
     struct store_secret *secret = NULL;
-    bool have_seen = false;
     enum varve_err rc;
 
     memset(out, 0, sizeof(*out));
+    mutex_init(&r.lock);
     rc = store_dir_open(&r.objects, options->store.fs, options->store.folder, err);
     if (rc == VARVE_OK) {
         rc = offline_load_secret(&secret, options->store.fs, &options->store.secret, err);
@@ -339,18 +309,9 @@ offline_repair(const struct offline_repair_options *options, struct offline_repa
         rc = chunk_store_open(&r.cs, r.objects, options->store.fs, &chunks, err);
     }
     if (rc == VARVE_OK) {
-        rc = seen_set_init(&r.seen, 256u * 1024 * 1024, err);
-        have_seen = rc == VARVE_OK;
+        rc = run(&r, err);
     }
-    if (rc == VARVE_OK) {
-        r.cap = CHUNK_SIZE_MAX;
-        r.buf = malloc(r.cap);
-        rc = r.buf == NULL ? varve_error_nomem(err) : run(&r, err);
-    }
-    free(r.buf);
-    if (have_seen) {
-        seen_set_release(&r.seen);
-    }
+    mutex_destroy(&r.lock);
     chunk_store_close(r.cs);
     offline_store_close(r.from);
     store_secret_free(secret);

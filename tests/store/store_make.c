@@ -11,7 +11,7 @@
 #include "os/path.h"
 
 /*
- * store_make FOLDER POINTS MIB CHANGED SEED [HOOK]: a store with points of one vm, made as ingest makes them.
+ * store_make FOLDER POINTS MIB CHANGED SEED [HOOK [EVERY]]: a store with points of one vm, made as ingest makes them.
  *
  *   FOLDER/store, FOLDER/store.key, FOLDER/index   as a collector has them
  *   FOLDER/truth/NNN.raw                           the disk of point NNN, byte for byte (first and last only
@@ -20,7 +20,8 @@
  * The disk has MIB MiB and three bytes, about two fifths of it holes; from point to point CHANGED
  * per thousand of its chunks are written.  Half of what is written packs well.  With a store that is there
  * already, points are added: what it says about seed and size must be the same.  HOOK is run after every point as
- * HOOK IMAGE NUMBER, with the disk of that point in IMAGE until the next one.
+ * HOOK IMAGE NUMBER, with the disk of that point in IMAGE until the next one; with EVERY, after the first, every
+ * EVERYth and the last point.
  */
 #define CHUNK 65536u
 
@@ -123,7 +124,7 @@ take_point(struct maker *m, unsigned number, uint64_t per_mille)
         if (m->have_root ? roll >= per_mille : false) {
             continue;
         }
-        if (m->have_root ? roll % 9 == 8 : roll < 400) {
+        if (m->have_root ? next(&state) % 1000 < 400 : roll < 400) {
             memset(m->disk + c * CHUNK, 0, len);
         } else {
             fill(m->disk + c * CHUNK, len, next(&state));
@@ -193,14 +194,15 @@ main(int argc, char **argv)
     struct chunk_store_options options = {.chunk_size = CHUNK};
     struct maker m = {.folder = argc > 1 ? argv[1] : ""};
     unsigned points;
+    unsigned every;
     char *root = NULL;
     char *key = NULL;
     char *index = NULL;
     char *truth = NULL;
 
-    if (argc != 6 && argc != 7) {
-        (void)fprintf(stderr,
-                      "usage: store_make FOLDER POINTS MIB CHANGED_PER_MILLE SEED [HOOK]\n");
+    if (argc < 6 || argc > 8) {
+        (void)fprintf(stderr, "usage: store_make FOLDER POINTS MIB CHANGED_PER_MILLE SEED [HOOK "
+                              "[EVERY]]\n");
         return 2;
     }
     must(crypto_init(&err));
@@ -208,6 +210,8 @@ main(int argc, char **argv)
     m.size = strtoull(argv[3], NULL, 10) * 1024 * 1024 + 3;
     m.chunks = (m.size + CHUNK - 1) / CHUNK;
     m.seed = strtoull(argv[5], NULL, 10);
+    every = argc == 8 ? (unsigned)strtoul(argv[7], NULL, 10) : 1;
+    every = every == 0 ? 1 : every;
     m.disk = calloc(1, m.chunks * CHUNK);
     must(path_join(&root, m.folder, "store", &err));
     must(path_join(&key, m.folder, "store.key", &err));
@@ -224,7 +228,7 @@ main(int argc, char **argv)
         if (points <= 10 || i == 1 || i == points) {
             write_truth(&m, i);
         }
-        if (argc == 7) {
+        if (argc > 6 && (i == 1 || i == points || i % every == 0)) {
             run_hook(&m, argv[6], i);
         }
     }
