@@ -283,7 +283,8 @@ open_service(struct parts *p, const struct collector_conf *conf,
     struct ingest_options ingest = {.grace_ms = (uint32_t)conf->run_grace,
                                     .silence_ms = (uint32_t)conf->run_silence};
     struct sched_options sched = {.runs = (unsigned)conf->runs,
-                                  .runs_per_host = (unsigned)conf->runs_per_host};
+                                  .runs_per_host = (unsigned)conf->runs_per_host,
+                                  .runs_per_volume = (unsigned)conf->runs_per_volume};
     struct sched_port port;
     enum varve_err rc;
 

@@ -26,6 +26,7 @@ struct collector_conf {
     uint64_t run_silence; /* ms */
     int64_t runs;
     int64_t runs_per_host;
+    int64_t runs_per_volume;
     int64_t sessions;
     uint64_t chunk_size;
     uint64_t collect_every; /* ms; 0: only when asked */

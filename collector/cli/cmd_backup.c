@@ -12,8 +12,10 @@
 /* A run as far as it was told; the collector sends whole states, the last one counts. */
 struct run {
     uint8_t id[16];
+    uint8_t vm[16];
     char *vm_name;
     char phase[16];
+    char waits[160];
     uint64_t planned;
     uint64_t read;
     bool ended;
@@ -34,6 +36,21 @@ has_ended(const Varve__V1__RunInfo *r)
     return strcmp(r->phase, "done") == 0 || strcmp(r->phase, "failed") == 0;
 }
 
+/* The run that a new id means: one vm has one run at a time, which another follows when the vm has moved. */
+static struct run *
+find_followed(struct backup *b, const Varve__V1__RunInfo *r)
+{
+    for (size_t i = 0; i < b->count && r->vm_id.len == sizeof(b->runs[i].vm); i++) {
+        struct run *run = &b->runs[i];
+
+        if (!run->ended && memcmp(run->vm, r->vm_id.data, sizeof(run->vm)) == 0) {
+            memcpy(run->id, r->run_id.data, sizeof(run->id));
+            return run;
+        }
+    }
+    return NULL;
+}
+
 static struct run *
 find_run(struct backup *b, const Varve__V1__RunInfo *r, struct varve_error *err)
 {
@@ -47,6 +64,10 @@ find_run(struct backup *b, const Varve__V1__RunInfo *r, struct varve_error *err)
         if (memcmp(b->runs[i].id, r->run_id.data, sizeof(run->id)) == 0) {
             return &b->runs[i];
         }
+    }
+    run = find_followed(b, r);
+    if (run != NULL) {
+        return run;
     }
     if (b->count == RUNS_MAX) {
         (void)varve_error_set(err, VARVE_ERR_LIMIT, "more than %u runs", RUNS_MAX);
@@ -66,6 +87,9 @@ find_run(struct backup *b, const Varve__V1__RunInfo *r, struct varve_error *err)
     run = &b->runs[b->count];
     memset(run, 0, sizeof(*run));
     memcpy(run->id, r->run_id.data, sizeof(run->id));
+    if (r->vm_id.len == sizeof(run->vm)) {
+        memcpy(run->vm, r->vm_id.data, sizeof(run->vm));
+    }
     run->vm_name = print_clean(r->vm_name);
     if (run->vm_name == NULL) {
         (void)varve_error_nomem(err);
@@ -145,11 +169,17 @@ take_run(struct backup *b, const Varve__V1__RunInfo *r, struct varve_error *err)
     }
     run->planned = r->planned_bytes;
     run->read = r->read_bytes;
-    if (strcmp(run->phase, r->phase) != 0) {
+    if (strcmp(run->phase, r->phase) != 0 ||
+        strncmp(run->waits, r->waits, sizeof(run->waits) - 1) != 0) {
         (void)snprintf(run->phase, sizeof(run->phase), "%s", r->phase);
+        (void)snprintf(run->waits, sizeof(run->waits), "%s", r->waits);
         if (!cli->json && !cli->quiet && !cli->env->terminal) {
             (void)fprintf(cli->env->out, "%s: ", run->vm_name);
             print_text(cli->env->out, run->phase);
+            if (run->waits[0] != '\0') {
+                (void)fputs(": ", cli->env->out);
+                print_text(cli->env->out, run->waits);
+            }
             (void)fputc('\n', cli->env->out);
         }
     }

@@ -28,7 +28,7 @@ static enum varve_err
 print_runs(const struct cli *cli, const Varve__V1__StatusReply *s, struct varve_error *err)
 {
     static const char *const headers[] = {"RUN OF VM", "HOST",  "PHASE", ">PLANNED",
-                                          ">READ",     ">SENT", "SINCE"};
+                                          ">READ",     ">SENT", "SINCE", "WAITS FOR"};
     struct print_table *t;
     enum varve_err rc;
 
@@ -50,6 +50,7 @@ print_runs(const struct cli *cli, const Varve__V1__StatusReply *s, struct varve_
         }
         print_time(r->started_at_us, text);
         print_table_cell(t, text);
+        print_table_cell(t, r->waits);
     }
     (void)fputc('\n', cli->env->out);
     rc = print_table_print(t, cli->env->out, err);

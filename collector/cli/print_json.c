@@ -285,6 +285,7 @@ json_run(const Varve__V1__RunInfo *r)
     put(&o, "vm_name", json_text(r->vm_name));
     put(&o, "host_name", json_text(r->host_name));
     put(&o, "phase", json_text(r->phase));
+    put(&o, "waits", json_text(r->waits));
     put(&o, "incremental", json_boolean(r->incremental));
     put(&o, "planned_bytes", json_bytes(r->planned_bytes));
     put(&o, "tracked_bytes", json_bytes(r->tracked_bytes));

@@ -216,7 +216,8 @@ a_run_is_one_line_with_its_error(void **state)
     e.message = text_a;
     line_is(json_run(&r),
             "{\"run_id\":\"3f2a91c4-0102-4304-8506-0708090a0b0c\",\"vm_id\":null,"
-            "\"vm_name\":\"web\",\"host_name\":\"\",\"phase\":\"\",\"incremental\":false,"
+            "\"vm_name\":\"web\",\"host_name\":\"\",\"phase\":\"\",\"waits\":\"\",\"incremental\":"
+            "false,"
             "\"planned_bytes\":0,\"tracked_bytes\":0,\"read_bytes\":0,\"sent_bytes\":0,"
             "\"new_bytes\":0,\"stored_bytes\":0,\"started_at\":null,\"ended_at\":null,"
             "\"point_id\":null,\"point_seq\":null,\"error\":{\"code\":\"no space\","

@@ -194,6 +194,7 @@ ingest_run_unref(struct ingest_run *run)
     point_unref(run->base);
     free(run->rereads);
     point_unref(run->point);
+    ingest_run_unref(run->next);
     mutex_destroy(&run->lock);
     mutex_destroy(&run->commit_lock);
     free(run->vm_name);
@@ -248,6 +249,10 @@ ingest_forget(struct ingest *ing, struct ingest_run *run)
     }
     mutex_unlock(&ing->lock);
     if (found) {
+        mutex_lock(&run->lock);
+        run->settled = true;
+        mutex_unlock(&run->lock);
+        ingest_note_change(ing);
         ingest_run_unref(run);
     }
 }
@@ -262,7 +267,7 @@ ingest_find(struct ingest *ing, const struct guid *host, const struct guid *run,
     for (size_t i = 0; i < ing->run_count; i++) {
         struct ingest_run *r = ing->runs[i];
 
-        /* id and host are constant. */
+        /* The id is constant, the host changes under this lock only. */
         if (guid_equal(&r->info.id, run) && guid_equal(&r->info.host, host)) {
             ingest_run_ref(r);
             mutex_unlock(&ing->lock);
@@ -481,6 +486,7 @@ ingest_run_start(struct ingest_run *run, struct ingest_start *out, struct varve_
     run->loss = loss;
     run->store_before = stored;
     run->stage = STAGE_ASKED;
+    run->info.waits[0] = '\0';
     run->since_ns = time_mono_ns();
     mutex_unlock(&run->lock);
     *out = start;

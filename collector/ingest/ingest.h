@@ -86,6 +86,28 @@ void ingest_run_unref(struct ingest_run *run); /* NULL is fine */
 void ingest_run_info(struct ingest_run *run, struct run_info *out);
 /* Nobody has called ingest_run_start() yet, and it has not failed. */
 bool ingest_run_is_queued(struct ingest_run *run);
+
+/*
+ * While nobody was asked yet, the run may go to another host, where its vm has moved, and say what it
+ * waits for.  VARVE_ERR_BUSY: it was asked for already.
+ */
+VARVE_CHECK enum varve_err ingest_run_rehost(struct ingest_run *run, const struct guid *host,
+                                             const struct guid *host_vm, const char *host_name,
+                                             struct varve_error *err);
+void ingest_run_wait_for(struct ingest_run *run, const char *what);
+bool ingest_run_is_full(const struct ingest_run *run);
+/* How long its host has been away; 0: it is there, or the run is decided, or nobody was asked yet. */
+uint64_t ingest_run_away_ms(struct ingest_run *run);
+
+/*
+ * A run that failed because its vm moved is followed by another one on the vm's new host.  Whoever
+ * watches it goes on with that one: a run has come to its end for them when it is settled, which is
+ * when it left the table (ingest_forget()), and has no next one.
+ */
+void ingest_run_set_next(struct ingest_run *run, struct ingest_run *next);
+struct ingest_run *ingest_run_next(struct ingest_run *run); /* a reference, or NULL */
+bool ingest_run_is_settled(struct ingest_run *run);
+
 /* Of the run's tenant. */
 const struct guid *ingest_run_domain(const struct ingest_run *run);
 
@@ -150,6 +172,10 @@ void ingest_tick(struct ingest *ing,
 
 void ingest_host_back(struct ingest *ing, const struct guid *host);
 void ingest_host_lost(struct ingest *ing, const struct guid *host);
+/* It has said which vms it has. */
+void ingest_host_listed(struct ingest *ing);
+/* Changes with each of the three: where vms are may have changed. */
+uint64_t ingest_host_changes(struct ingest *ing);
 /* Its runs end now; after ingest_host_lost(). */
 void ingest_host_revoked(struct ingest *ing, const struct guid *host);
 

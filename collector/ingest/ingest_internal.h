@@ -25,6 +25,7 @@ struct ingest {
     size_t run_count;
     size_t run_cap;
     uint64_t changes;
+    uint64_t host_changes;
     struct ingest_reread *rereads; /* ingest_reread.c */
     size_t reread_count;
     size_t reread_cap;
@@ -70,10 +71,13 @@ struct ingest_run {
 
     struct run_info info;
     char *vm_name; /* whole; constant */
+    /* Constant once somebody was asked; info.host changes under ingest.lock as well. */
     char *host_name;
+    struct guid host_vm;
     bool full;                   /* constant */
     struct chunk_domain *domain; /* constant */
-    struct guid host_vm;         /* constant */
+    bool settled;                /* it has left the table */
+    struct ingest_run *next;     /* that follows it, or NULL */
     struct quota_run *quota;     /* NULL: not begun, or there are no quotas */
     enum ingest_stage stage;
     bool connected;        /* the host is */

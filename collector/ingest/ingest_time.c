@@ -124,6 +124,7 @@ tell_runs_of(struct ingest *ing, const struct guid *host, enum host_event event)
             mutex_unlock(&run->lock);
         }
     }
+    ing->host_changes++;
     ing->changes++;
     cond_broadcast(&ing->changed);
     mutex_unlock(&ing->lock);

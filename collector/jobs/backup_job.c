@@ -180,12 +180,27 @@ backup_job_count(const struct backup_job *job)
     return job->count;
 }
 
-void
-backup_job_info(const struct backup_job *job, size_t i, struct run_info *out)
+bool
+backup_job_look(struct backup_job *job, size_t i, struct run_info *out)
 {
-    if (job->runs[i].run != NULL) {
-        ingest_run_info(job->runs[i].run, out);
-    } else {
-        *out = job->runs[i].info;
+    struct job_run *r = &job->runs[i];
+
+    if (r->run == NULL) {
+        *out = r->info;
+        return true;
+    }
+    for (;;) {
+        bool settled = ingest_run_is_settled(r->run); /* then its next one is known */
+        struct ingest_run *next = ingest_run_next(r->run);
+
+        if (next == NULL) {
+            ingest_run_info(r->run, out);
+            if (run_phase_is_final(out->phase) && !settled) {
+                out->phase = RUN_CLEAN;
+            }
+            return settled;
+        }
+        ingest_run_unref(r->run);
+        r->run = next;
     }
 }

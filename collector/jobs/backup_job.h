@@ -38,7 +38,10 @@ VARVE_CHECK enum varve_err backup_job_new(struct backup_job **out,
 void backup_job_free(struct backup_job *job); /* NULL is fine */
 
 size_t backup_job_count(const struct backup_job *job);
-/* The state of run i now. */
-void backup_job_info(const struct backup_job *job, size_t i, struct run_info *out);
+/*
+ * The state of run i now; true: it has ended.  A run that failed because its vm moved is not told as
+ * failed: the one that follows it on the other host takes its place.
+ */
+bool backup_job_look(struct backup_job *job, size_t i, struct run_info *out);
 
 #endif

@@ -1,28 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "sched/sched.h"
-
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 #include "base/time.h"
-#include "os/thread.h"
+#include "sched/sched_internal.h"
 
-#define DEFAULT_RUNS_PER_HOST 2u
-#define DEFAULT_RUNS          8u
-#define LOOK_EVERY_MS         1000u
-#define EXPIRE_EVERY_MS       60000u
-#define UNFINISHED_MAX        4096u
-
-struct sched {
-    struct ingest *ing;
-    struct state *st;
-    struct sched_options options;
-    struct sched_port port;
-    struct cancel stop;
-    struct thread thread;
-};
+#define DEFAULT_RUNS_PER_HOST   2u
+#define DEFAULT_RUNS_PER_VOLUME 4u
+#define DEFAULT_RUNS            8u
+#define DEFAULT_SEEK_MS         45000u
+#define DEFAULT_CONTEST_MS      10000u
+#define DEFAULT_AWAY_MS         30000u
+#define LOOK_EVERY_MS           1000u
+#define EXPIRE_EVERY_MS         60000u
+#define UNFINISHED_MAX          4096u
 
 /* ---- history ---- */
 
@@ -129,83 +123,168 @@ start_run(struct sched *s, struct ingest_run *run, const struct run_info *info)
     }
 }
 
+/* ---- turns ---- */
+
+/* The runs of one look, oldest first; why and turns as in turns.h. */
+struct look {
+    struct sched *s;
+    struct ingest_run **runs;
+    struct run_info *infos;
+    struct turn *turns;
+    struct turn_why *why;
+    size_t count;
+};
+
 static bool
-has_room(const struct sched *s, const struct ingest_run *run, const struct run_info *info)
+has_room(void *arg, size_t i)
 {
-    return s->options.quotas == NULL ||
-           quotas_room_for_run(s->options.quotas, &info->host, ingest_run_domain(run));
-}
+    const struct look *l = arg;
 
-/*
- * The next to start: of the tenant that has the fewest going on, then first come first served; count
- * when there is none.  So many runs of one tenant do not keep the others waiting.
- */
-static size_t
-choose_next(const struct sched *s, struct ingest_run **runs, const struct run_info *infos,
-            size_t count)
-{
-    size_t best = count;
-    size_t best_open = SIZE_MAX;
-
-    for (size_t i = 0; i < count; i++) {
-        size_t open = 0;
-        unsigned of_host = 0;
-
-        if (run_phase_is_final(infos[i].phase) || !ingest_run_is_queued(runs[i])) {
-            continue;
-        }
-        for (size_t k = 0; k < count; k++) {
-            if (run_phase_is_final(infos[k].phase) || ingest_run_is_queued(runs[k])) {
-                continue;
-            }
-            of_host += guid_equal(&infos[k].host, &infos[i].host) ? 1 : 0;
-            open += guid_equal(ingest_run_domain(runs[k]), ingest_run_domain(runs[i])) ? 1 : 0;
-        }
-        if (of_host < s->options.runs_per_host && open < best_open &&
-            has_room(s, runs[i], &infos[i])) {
-            best = i;
-            best_open = open;
-        }
-    }
-    return best;
+    return l->s->options.quotas == NULL ||
+           quotas_room_for_run(l->s->options.quotas, &l->infos[i].host,
+                               ingest_run_domain(l->runs[i]));
 }
 
 static void
-look_at_runs(struct sched *s)
+say_why(const struct look *l, size_t i)
 {
-    struct ingest_run **runs = NULL;
-    struct run_info *infos = NULL;
+    const struct turn_why *w = &l->why[i];
+    char text[RUN_WAITS_SIZE];
+
+    switch (w->wait) {
+    case TURN_NOW:
+    case TURN_HELD: /* place_run() has said it */
+        return;
+    case TURN_RUNS:
+        (void)snprintf(text, sizeof(text), "%u runs go on (runs)", w->going);
+        break;
+    case TURN_HOST:
+        (void)snprintf(text, sizeof(text), "%u runs of host '%.64s' go on (runs-per-host)",
+                       w->going, l->infos[i].host_name);
+        break;
+    case TURN_VOLUME:
+        (void)snprintf(text, sizeof(text), "%u runs on volume '%.64s' go on (runs-per-volume)",
+                       w->going, w->volume);
+        break;
+    case TURN_ROOM:
+        (void)snprintf(text, sizeof(text), "a quota of runs is used up; 'varve quota show'");
+        break;
+    }
+    ingest_run_wait_for(l->runs[i], text);
+}
+
+static void
+begin_turns(struct look *l)
+{
+    struct sched *s = l->s;
+    const struct turn_limits limits = {.runs = s->options.runs,
+                                       .per_host = s->options.runs_per_host,
+                                       .per_volume = s->options.runs_per_volume,
+                                       .room = has_room,
+                                       .arg = l};
+
+    for (;;) {
+        size_t next = turns_next(l->turns, l->count, &limits, l->why);
+        struct slot *slot;
+
+        if (next == l->count) {
+            break;
+        }
+        turns_begin(l->turns, l->why, next);
+        slot = slot_of(s, &l->infos[next].id);
+        slot->started = true;
+        start_run(s, l->runs[next], &l->infos[next]);
+    }
+    for (size_t i = 0; i < l->count; i++) {
+        if (!l->turns[i].going) {
+            slot_of(s, &l->infos[i].id)->passed = l->turns[i].passed;
+            say_why(l, i);
+        }
+    }
+}
+
+/* Places what waits; what has ended leaves, and may be followed. */
+static void
+take_stock(struct look *l, struct ingest_run **all, size_t count, uint64_t now_ns)
+{
+    struct sched *s = l->s;
+
+    for (size_t i = 0; i < count; i++) {
+        struct run_info info;
+        struct slot *slot;
+
+        ingest_run_info(all[i], &info);
+        slot = slot_of(s, &info.id);
+        if (run_phase_is_final(info.phase)) {
+            follow_run(s, all[i], &info, slot, now_ns);
+            retire(s, all[i], &info);
+            continue;
+        }
+        if (slot == NULL) {
+            continue; /* no memory: the next look */
+        }
+        slot->alive = true;
+        if (ingest_run_is_queued(all[i])) {
+            place_run(s, slot, all[i], now_ns);
+            ingest_run_info(all[i], &info);
+        }
+        l->runs[l->count] = all[i];
+        l->infos[l->count++] = info;
+    }
+    slots_sweep(s);
+    /* Slots stand still from here on. */
+    for (size_t i = 0; i < l->count; i++) {
+        const struct slot *slot = slot_of(s, &l->infos[i].id);
+        struct turn *t = &l->turns[i];
+
+        t->host = l->infos[i].host;
+        t->tenant = *ingest_run_domain(l->runs[i]);
+        t->volumes = &slot->volumes;
+        t->going = !run_phase_is_final(l->infos[i].phase) && !ingest_run_is_queued(l->runs[i]);
+        t->held = slot->held;
+        t->passed = slot->passed;
+    }
+}
+
+static void
+look_at_runs(struct sched *s, uint64_t now_ns)
+{
+    struct look l = {.s = s};
+    struct ingest_run **all = NULL;
     struct varve_error err;
     size_t count = 0;
-    size_t active = 0;
+
+    if (ingest_list(s->ing, &all, &count, &err) != VARVE_OK) {
+        return;
+    }
+    l.runs = calloc(count + 1, sizeof(struct ingest_run *));
+    l.infos = calloc(count + 1, sizeof(*l.infos));
+    l.turns = calloc(count + 1, sizeof(*l.turns));
+    l.why = calloc(count + 1, sizeof(*l.why));
+    if (l.runs != NULL && l.infos != NULL && l.turns != NULL && l.why != NULL) {
+        take_stock(&l, all, count, now_ns);
+        begin_turns(&l);
+    }
+    free(l.runs);
+    free(l.infos);
+    free(l.turns);
+    free(l.why);
+    ingest_list_free(all, count);
+}
+
+static void
+look_for_moved(struct sched *s)
+{
+    struct ingest_run **runs = NULL;
+    struct varve_error err;
+    size_t count = 0;
 
     if (ingest_list(s->ing, &runs, &count, &err) != VARVE_OK) {
         return;
     }
-    infos = calloc(count + 1, sizeof(*infos));
-    if (infos == NULL) {
-        goto out;
-    }
     for (size_t i = 0; i < count; i++) {
-        ingest_run_info(runs[i], &infos[i]);
-        if (run_phase_is_final(infos[i].phase)) {
-            retire(s, runs[i], &infos[i]);
-        } else if (!ingest_run_is_queued(runs[i])) {
-            active++;
-        }
+        give_up_moved(s, runs[i]);
     }
-    while (active < s->options.runs) {
-        size_t next = choose_next(s, runs, infos, count);
-
-        if (next == count) {
-            break;
-        }
-        start_run(s, runs[next], &infos[next]);
-        ingest_run_info(runs[next], &infos[next]); /* it may have failed at once */
-        active++;
-    }
-out:
-    free(infos);
     ingest_list_free(runs, count);
 }
 
@@ -215,19 +294,25 @@ sched_loop(void *arg)
     struct sched *s = arg;
     struct varve_error err;
     uint64_t seen = 0;
-    uint64_t ticked = time_mono_ns();
+    uint64_t ticked = 0;
     uint64_t expired = 0;
 
     while (!cancel_is_set(&s->stop)) {
         uint64_t now;
 
         ingest_wait_change(s->ing, &seen, LOOK_EVERY_MS);
-        look_at_runs(s);
-        now = time_mono_ns();
-        if (now - ticked >= (uint64_t)LOOK_EVERY_MS * 1000000u) {
+        now = s->options.now_ns();
+        look_at_runs(s, now);
+        if (ingest_host_changes(s->ing) != s->cleaned_seen) {
+            s->cleaned_seen = ingest_host_changes(s->ing);
+            hand_over_traces(s, now);
+        }
+        if (ticked == 0 || now - ticked >= (uint64_t)LOOK_EVERY_MS * 1000000u) {
             ticked = now;
             ingest_tick(s->ing, s->port.cancel, s->port.arg);
             s->port.tick(s->port.arg);
+            look_for_moved(s);
+            hand_over_traces(s, now);
         }
         if (expired == 0 || now - expired >= (uint64_t)EXPIRE_EVERY_MS * 1000000u) {
             expired = now;
@@ -236,6 +321,18 @@ sched_loop(void *arg)
             }
         }
     }
+}
+
+static void
+fill_defaults(struct sched_options *o)
+{
+    o->runs = o->runs != 0 ? o->runs : DEFAULT_RUNS;
+    o->runs_per_host = o->runs_per_host != 0 ? o->runs_per_host : DEFAULT_RUNS_PER_HOST;
+    o->runs_per_volume = o->runs_per_volume != 0 ? o->runs_per_volume : DEFAULT_RUNS_PER_VOLUME;
+    o->seek_ms = o->seek_ms != 0 ? o->seek_ms : DEFAULT_SEEK_MS;
+    o->contest_ms = o->contest_ms != 0 ? o->contest_ms : DEFAULT_CONTEST_MS;
+    o->away_ms = o->away_ms != 0 ? o->away_ms : DEFAULT_AWAY_MS;
+    o->now_ns = o->now_ns != NULL ? o->now_ns : time_mono_ns;
 }
 
 enum varve_err
@@ -257,13 +354,9 @@ sched_new(struct sched **out, struct ingest *ing, struct catalog *catalog, struc
     s->ing = ing;
     s->st = st;
     s->options = *options;
+    s->catalog = catalog;
     s->port = *port;
-    if (s->options.runs == 0) {
-        s->options.runs = DEFAULT_RUNS;
-    }
-    if (s->options.runs_per_host == 0) {
-        s->options.runs_per_host = DEFAULT_RUNS_PER_HOST;
-    }
+    fill_defaults(&s->options);
     cancel_init(&s->stop);
     rc = thread_start(&s->thread, "sched", sched_loop, s, err);
     if (rc != VARVE_OK) {
@@ -307,6 +400,8 @@ sched_free(struct sched *s)
     ingest_note_change(s->ing);
     thread_join(&s->thread);
     end_all(s);
+    slots_free(s);
+    clean_notes_free(s);
     cancel_destroy(&s->stop);
     free(s);
 }

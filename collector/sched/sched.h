@@ -11,18 +11,35 @@
 #include "state/state.h"
 
 /*
- * What runs when: starts waiting runs as hosts and limits allow, in turn among tenants, first come first
- * served within one;
- * ends those whose time is up; writes the history.  One thread of its own.
+ * What runs when and where: starts waiting runs on the hosts that have their vms now, as hosts, volumes
+ * and limits allow (sched/turns.h); ends those whose time is up; lets a run whose vm has moved be
+ * followed by one on its new host; tells that host what is to be cleaned up; writes the history.  One
+ * thread of its own.  docs/design/clusters.md says why so.
  *
  * Threads: any.
  */
 struct sched;
 
 struct sched_options {
-    struct quotas *quotas;  /* NULL: none */
-    unsigned runs_per_host; /* 0: 2 */
-    unsigned runs;          /* 0: 8 */
+    struct quotas *quotas;    /* NULL: none */
+    unsigned runs_per_host;   /* 0: 2 */
+    unsigned runs_per_volume; /* 0: 4 */
+    unsigned runs;            /* 0: 8 */
+    uint32_t seek_ms;         /* how long a vm that left its host is looked for; 0: 45 s */
+    uint32_t contest_ms;      /* how long a host that may have lost a vm is asked; 0: 10 s */
+    uint32_t away_ms;         /* a host is away so long before its vm counts as moved; 0: 30 s */
+    uint64_t (*now_ns)(void); /* NULL: time_mono_ns() */
+};
+
+/* What a host is to clean up after a run of another host; ids are the hypervisor's own. */
+struct sched_clean {
+    struct guid run;
+    struct guid vm;       /* as the host calls it */
+    struct guid from;     /* whose it is until the host has taken it on */
+    bool committed;       /* the run is a point: its reference point stays */
+    const char *refpoint; /* of the point; "": none */
+    const char *spared;   /* of the vm's newest point: no mistake takes it; "": none */
+    const struct trace *trace;
 };
 
 /* How a host is reached; the sessions' side of it is in session/registry.h. */
@@ -36,6 +53,10 @@ struct sched_port {
     void (*cancel)(void *arg, const struct guid *host, const struct guid *run);
     /* Once a second, for the sessions' own deadlines. */
     void (*tick)(void *arg);
+    /* Asks every connected host of the tenant to say anew what it has. */
+    void (*ask)(void *arg, const struct guid *tenant);
+    /* Sends CleanVm without waiting; an answer of yes ends in state_trace_pass(). */
+    void (*clean)(void *arg, const struct guid *host, const struct sched_clean *clean);
 };
 
 /* Also settles the runs that the last collector left open in the history. */

@@ -1,187 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ingest/ingest_testing.h"
+#include "sched/sched_testing.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-#include "base/time.h"
 #include "crypto/identity.h"
 #include "os/thread.h"
-#include "sched/sched.h"
-#include "store/store_testing.h"
 
-/* The scheduler against a port that is the test: hosts are connected or not, and take runs or not. */
-
-#define HOSTS 3u
-
-struct port {
-    struct mutex lock; /* all below */
-    bool connected[HOSTS];
-    enum varve_err answer; /* of start */
-    struct guid started[64];
-    struct guid hosts[64];
-    size_t start_count;
-    size_t cancel_count;
-    size_t ticks;
-};
-
-struct scene {
-    struct fixture *f;
-    char *state_path;
-    struct state *st;
-    struct sched *sched;
-    struct port port;
-};
-
-static bool
-port_connected(void *arg, const struct guid *host)
-{
-    struct port *p = arg;
-    bool connected;
-
-    mutex_lock(&p->lock);
-    connected = p->connected[host->bytes[15]];
-    mutex_unlock(&p->lock);
-    return connected;
-}
-
-static enum varve_err
-port_start(void *arg, const struct ingest_start *start, struct ingest_run *run,
-           struct varve_error *e)
-{
-    struct port *p = arg;
-    struct run_info info;
-    enum varve_err answer;
-
-    ingest_run_info(run, &info);
-    mutex_lock(&p->lock);
-    assert_true(p->start_count < 64);
-    p->hosts[p->start_count] = info.host;
-    p->started[p->start_count++] = start->run;
-    answer = p->answer;
-    mutex_unlock(&p->lock);
-    return answer == VARVE_OK ? VARVE_OK : varve_error_set(e, answer, "as the test wants");
-}
-
-static void
-port_cancel(void *arg, const struct guid *host, const struct guid *run)
-{
-    struct port *p = arg;
-
-    (void)host;
-    (void)run;
-    mutex_lock(&p->lock);
-    p->cancel_count++;
-    mutex_unlock(&p->lock);
-}
-
-static void
-port_tick(void *arg)
-{
-    struct port *p = arg;
-
-    mutex_lock(&p->lock);
-    p->ticks++;
-    mutex_unlock(&p->lock);
-}
-
-static void
-start_sched(struct scene *s, unsigned runs, unsigned per_host)
-{
-    const struct sched_options options = {.runs = runs, .runs_per_host = per_host};
-    const struct sched_port port = {&s->port, port_connected, port_start, port_cancel, port_tick};
-
-    assert_ok(sched_new(&s->sched, s->f->ing, s->f->catalog, s->st, &options, &port, &err), &err);
-}
-
-static int
-enter(void **state)
-{
-    struct scene *s = calloc(1, sizeof(*s));
-    void *f = NULL;
-
-    assert_non_null(s);
-    assert_int_equal(set_up(&f), 0);
-    s->f = f;
-    s->state_path = test_path(s->f->folder, "state.db");
-    assert_ok(state_open(&s->st, fs_system(), s->state_path, &err), &err);
-    mutex_init(&s->port.lock);
-    for (size_t i = 0; i < HOSTS; i++) {
-        s->port.connected[i] = true;
-    }
-    *state = s;
-    return 0;
-}
-
-static int
-leave(void **state)
-{
-    struct scene *s = *state;
-    void *f = s->f;
-
-    sched_free(s->sched);
-    state_close(s->st);
-    mutex_destroy(&s->port.lock);
-    free(s->state_path);
-    assert_int_equal(tear_down(&f), 0);
-    free(s);
-    return 0;
-}
-
-static struct ingest_run *
-ask_for(struct scene *s, uint8_t n, uint8_t host)
-{
-    struct ingest_request request = {.run = guid_of(1, n),
-                                     .vm = guid_of(2, n),
-                                     .host = guid_of(3, host),
-                                     .vm_name = "mail",
-                                     .host_name = "node"};
-    struct ingest_run *run = NULL;
-
-    assert_ok(ingest_run_new(s->f->ing, &request, &run, &err), &err);
-    return run;
-}
-
-static size_t
-started(struct scene *s)
-{
-    size_t n;
-
-    mutex_lock(&s->port.lock);
-    n = s->port.start_count;
-    mutex_unlock(&s->port.lock);
-    return n;
-}
-
-/* Waits up to 10 s for what another thread does. */
-static void
-await_started(struct scene *s, size_t count)
-{
-    for (int i = 0; i < 1000 && started(s) < count; i++) {
-        thread_sleep_ms(10);
-    }
-    assert_int_equal(started(s), count);
-}
-
-static void
-await_phase(struct ingest_run *run, enum run_phase phase)
-{
-    for (int i = 0; i < 1000 && info_of(run).phase != phase; i++) {
-        thread_sleep_ms(10);
-    }
-    assert_int_equal(info_of(run).phase, phase);
-}
-
-static void
-stop_run(struct ingest_run *run)
-{
-    struct varve_error why;
-
-    (void)varve_error_set(&why, VARVE_ERR_CANCELLED, "enough");
-    ingest_run_fail(run, &why, true);
-    ingest_run_unref(run);
-}
+/* Runs that begin, wait and end where they were asked for. */
 
 static void
 runs_of_a_host_wait_for_each_other_in_order(void **state)
@@ -305,8 +131,6 @@ runs_that_a_dead_collector_left_are_settled_by_their_points(void **state)
     point_unref(p);
     free(im.data);
 }
-
-#define SCENE(name) cmocka_unit_test_setup_teardown(name, enter, leave)
 
 int
 main(void)

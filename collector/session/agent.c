@@ -24,22 +24,21 @@ session_refuse(struct session *s, uint64_t id, const struct varve_error *why,
     return VARVE_OK;
 }
 
-/* A host that sends one inventory after the other waits, so that the others get at the state file. */
-static void
-pace_inventories(struct session *s)
+void
+session_pace(struct pace *p, unsigned burst, unsigned step_ms)
 {
-    uint64_t step = (uint64_t)SESSION_INVENTORY_MS * 1000000u;
+    uint64_t step = (uint64_t)step_ms * 1000000u;
     uint64_t now = time_mono_ns();
-    uint64_t back = (now - s->inventory_ns) / step; /* at first since ever */
+    uint64_t back = (now - p->last_ns) / step; /* at first since ever */
 
-    s->inventories -= back < s->inventories ? (unsigned)back : s->inventories;
-    if (s->inventories >= SESSION_INVENTORY_BURST) {
-        thread_sleep_ms(SESSION_INVENTORY_MS);
-        s->inventories--;
+    p->count -= back < p->count ? (unsigned)back : p->count;
+    if (p->count >= burst) {
+        thread_sleep_ms(step_ms);
+        p->count--;
         now = time_mono_ns();
     }
-    s->inventories++;
-    s->inventory_ns = now;
+    p->count++;
+    p->last_ns = now;
 }
 
 static enum varve_err
@@ -50,13 +49,14 @@ take_inventory(struct session *s, const Varve__V1__Envelope *head, struct varve_
     struct inventory inv;
     enum varve_err rc;
 
-    pace_inventories(s);
+    session_pace(&s->inventories, SESSION_INVENTORY_BURST, SESSION_INVENTORY_MS);
     memset(&inv, 0, sizeof(inv));
     rc = wire_inventory(&inv, head->inventory, err);
     if (rc == VARVE_OK) {
         rc = state_inventory_set(s->c->state, &s->host.id, &inv, time_now_us(), err);
     }
     if (rc == VARVE_OK) {
+        ingest_host_listed(s->c->ingest);
         log_info("session", "inventory host='%s' vms=%zu provider='%s'", s->host.name, inv.vm_count,
                  inv.provider);
         for (size_t i = 0; i < inv.warning_count; i++) {

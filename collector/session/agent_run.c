@@ -458,6 +458,7 @@ end_run(struct session *s, const Varve__V1__Envelope *head, struct varve_error *
     }
     ingest_end(s->c->ingest, &s->host.id, &run, m->error != NULL ? &why : NULL,
                (const char *const *)m->warnings, m->n_warnings);
+    session_end_trace(s, &run, m->leaves);
     reply.body_case = VARVE__V1__ENVELOPE__BODY_END_RUN_REPLY;
     reply.end_run_reply = &body;
     return session_reply(s, head->id, &reply, NULL, 0, false, err);
@@ -497,6 +498,8 @@ session_run_message(struct session *s, struct envelope_in *in, bool *keep, struc
         return begin_run(s, head, err);
     case VARVE__V1__ENVELOPE__BODY_END_RUN:
         return end_run(s, head, err);
+    case VARVE__V1__ENVELOPE__BODY_RUN_TRACE:
+        return session_take_trace(s, head, err);
     case VARVE__V1__ENVELOPE__BODY_PROGRESS:
         take_progress(s, head->progress);
         return VARVE_OK;

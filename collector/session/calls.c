@@ -6,11 +6,11 @@
 #include "session/session_internal.h"
 #include "session/wire_in.h"
 
-/* Requests of the collector to an agent: StartRun, CancelRun. */
+/* Requests of the collector to an agent: StartRun, CancelRun, LookAgain, CleanVm. */
 
 static enum varve_err
 send_call(struct session *s, Varve__V1__Envelope *head, struct ingest_run *run,
-          struct varve_error *err)
+          const struct sched_clean *clean, struct varve_error *err)
 {
     struct session_call *call = calloc(1, sizeof(*call));
     enum varve_err rc;
@@ -21,6 +21,11 @@ send_call(struct session *s, Varve__V1__Envelope *head, struct ingest_run *run,
     call->run = run;
     if (run != NULL) {
         ingest_run_ref(run);
+    }
+    if (clean != NULL) {
+        call->cleans = true;
+        call->cleaned_run = clean->run;
+        call->from = clean->from;
     }
     mutex_lock(&s->lock);
     call->id = ++s->last_call;
@@ -72,7 +77,7 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
     body.reference_point = (char *)(uintptr_t)start->reference_point;
     head.body_case = VARVE__V1__ENVELOPE__BODY_START_RUN;
     head.start_run = &body;
-    rc = send_call(s, &head, run, err);
+    rc = send_call(s, &head, run, NULL, err);
 out:
     free(disks);
     free(list);
@@ -90,8 +95,79 @@ session_cancel_run(struct session *s, const struct guid *run)
     body.run_id.len = sizeof(run->bytes);
     head.body_case = VARVE__V1__ENVELOPE__BODY_CANCEL_RUN;
     head.cancel_run = &body;
-    if (send_call(s, &head, NULL, &err) != VARVE_OK) {
+    if (send_call(s, &head, NULL, NULL, &err) != VARVE_OK) {
         log_debug("session", "a run could not be cancelled on its host: %s", err.msg);
+    }
+}
+
+void
+session_look_again(struct session *s)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__LookAgain body = VARVE__V1__LOOK_AGAIN__INIT;
+    struct varve_error err;
+
+    head.body_case = VARVE__V1__ENVELOPE__BODY_LOOK_AGAIN;
+    head.look_again = &body;
+    if (send_call(s, &head, NULL, NULL, &err) != VARVE_OK) {
+        log_debug("session", "a host could not be asked what it has: %s", err.msg);
+    }
+}
+
+void
+session_clean_vm(struct session *s, const struct sched_clean *clean)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__CleanVm body = VARVE__V1__CLEAN_VM__INIT;
+    const struct trace *t = clean->trace;
+    char **marks = calloc(t->marks.count + 1, sizeof(char *));
+    struct varve_error err;
+
+    if (marks == NULL) {
+        return; /* the scheduler tries again */
+    }
+    if (t->marks.count > 0) {
+        memcpy(marks, t->marks.ids, t->marks.count * sizeof(char *));
+    }
+    body.marks = marks;
+    body.n_marks = t->marks.count;
+    if (clean->spared[0] != '\0') {
+        marks[body.n_marks++] = (char *)(uintptr_t)clean->spared;
+    }
+    body.run_id.data = (uint8_t *)(uintptr_t)clean->run.bytes;
+    body.run_id.len = sizeof(clean->run.bytes);
+    body.vm_id.data = (uint8_t *)(uintptr_t)clean->vm.bytes;
+    body.vm_id.len = sizeof(clean->vm.bytes);
+    body.committed = clean->committed;
+    body.reference_point = (char *)(uintptr_t)clean->refpoint;
+    body.checkpoint = t->checkpoint;
+    body.keep_tried = t->keep_tried;
+    body.kept = t->kept.ids;
+    body.n_kept = t->kept.count;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_CLEAN_VM;
+    head.clean_vm = &body;
+    if (send_call(s, &head, NULL, clean, &err) != VARVE_OK) {
+        log_debug("session", "a vm's host could not be told to clean up: %s", err.msg);
+    }
+    free(marks);
+}
+
+/* The host has written it down: from now on it is its. */
+static void
+take_clean_answer(struct session *s, const struct session_call *call,
+                  const Varve__V1__Envelope *head)
+{
+    struct varve_error err;
+
+    if (head->body_case == VARVE__V1__ENVELOPE__BODY_ERROR) {
+        wire_error(&err, head->error);
+        log_warn("session",
+                 "host='%s' does not clean up what a run left on a vm that moved to it: %s",
+                 s->host.name, err.msg);
+    } else if (head->body_case == VARVE__V1__ENVELOPE__BODY_CLEAN_VM_REPLY &&
+               state_trace_pass(s->c->state, &call->cleaned_run, &call->from, &s->host.id, &err) !=
+                   VARVE_OK) {
+        log_warn("session", "%s", err.msg);
     }
 }
 
@@ -125,6 +201,9 @@ session_answer(struct session *s, const Varve__V1__Envelope *head, struct varve_
                                   "host '%s' answered StartRun with something else", s->host.name);
             ingest_run_fail(call->run, &why, true);
         }
+    }
+    if (call->cleans) {
+        take_clean_answer(s, call, head);
     }
     ingest_run_unref(call->run);
     free(call);

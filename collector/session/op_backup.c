@@ -25,7 +25,8 @@ struct watch {
 static bool
 is_news(const struct run_info *now, const struct run_info *sent, bool with_data)
 {
-    if (guid_is_zero(&sent->id) || now->phase != sent->phase) {
+    if (!guid_equal(&now->id, &sent->id) || now->phase != sent->phase ||
+        strcmp(now->waits, sent->waits) != 0) {
         return true;
     }
     return with_data &&
@@ -81,19 +82,18 @@ send_news(struct watch *w, bool with_data, bool end, struct op_sink *sink, struc
 }
 
 static bool
-look(struct watch *w, const struct backup_job *job)
+look(struct watch *w, struct backup_job *job)
 {
     bool ended = true;
 
     for (size_t i = 0; i < w->count; i++) {
-        backup_job_info(job, i, &w->now[i]);
-        ended = ended && run_phase_is_final(w->now[i].phase);
+        ended = backup_job_look(job, i, &w->now[i]) && ended;
     }
     return ended;
 }
 
 static enum varve_err
-watch_job(struct ingest *ingest, const struct backup_job *job, struct op_sink *sink,
+watch_job(struct ingest *ingest, struct backup_job *job, struct op_sink *sink,
           struct varve_error *err)
 {
     struct watch w;

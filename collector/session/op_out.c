@@ -58,6 +58,7 @@ op_run_info(struct op_run *out, struct run_info *info)
     m->vm_name = info->vm_name;
     m->host_name = info->host_name;
     m->phase = (char *)(uintptr_t)run_phase_name(info->phase);
+    m->waits = info->waits;
     m->planned_bytes = info->planned_bytes;
     m->read_bytes = info->read_bytes;
     m->sent_bytes = info->sent_bytes;

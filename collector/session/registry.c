@@ -372,6 +372,41 @@ port_cancel(void *arg, const struct guid *host, const struct guid *run)
     }
 }
 
+/* Not on a session's own lock: whoever is asked answers in its own time. */
+static void
+port_ask(void *arg, const struct guid *tenant)
+{
+    struct registry *r = arg;
+    struct session **asked = NULL;
+    size_t n = 0;
+
+    mutex_lock(&r->lock);
+    asked = calloc(r->session_count + 1, sizeof(struct session *));
+    for (struct session *s = r->sessions; s != NULL && asked != NULL; s = s->next) {
+        if (s->registered && s->greeted && !s->replaced && guid_equal(&s->host.tenant, tenant)) {
+            session_use(s);
+            asked[n++] = s;
+        }
+    }
+    mutex_unlock(&r->lock);
+    for (size_t i = 0; i < n; i++) {
+        session_look_again(asked[i]);
+        session_unuse(asked[i]);
+    }
+    free(asked);
+}
+
+static void
+port_clean(void *arg, const struct guid *host, const struct sched_clean *clean)
+{
+    struct session *s = use_host(arg, host);
+
+    if (s != NULL) {
+        session_clean_vm(s, clean);
+        session_unuse(s);
+    }
+}
+
 /* Ends sessions that never say Hello. */
 static void
 port_tick(void *arg)
@@ -392,7 +427,13 @@ port_tick(void *arg)
 struct sched_port
 registry_sched_port(struct registry *r)
 {
-    struct sched_port port = {r, registry_host_connected, port_start, port_cancel, port_tick};
+    const struct sched_port port = {.arg = r,
+                                    .connected = registry_host_connected,
+                                    .start = port_start,
+                                    .cancel = port_cancel,
+                                    .tick = port_tick,
+                                    .ask = port_ask,
+                                    .clean = port_clean};
 
     return port;
 }

@@ -203,10 +203,11 @@ runs_of_others_are_unknown(void **state)
     peer_agent(&agents[0], st, ids[0]);
     peer_agent(&agents[1], st, ids[1]);
     assert_ok(agent_inventory(&agents[0], &mail, 1), &err);
-    /* The second claims the same vm; it stays with the first. */
+    /* The second claims the same vm; it stays with the first, which still has it when it is asked. */
     assert_ok(agent_inventory(&agents[1], &mail, 1), &err);
     peer_operator(&op, st);
     assert_ok(operator_backup(&op, "mail", false, NULL), &err);
+    assert_ok(agent_look_again(&agents[0], &mail, 1), &err);
     assert_ok(agent_accept_run(&agents[0], &run, NULL), &err);
     assert_err(agent_begin(&agents[1], &run, at, &count, &committed), VARVE_ERR_NOT_FOUND, &err);
     assert_err(agent_disk_begin(&agents[1], &run, 0, &im, false, &next), VARVE_ERR_NOT_FOUND, &err);

@@ -53,8 +53,17 @@ enum session_role { SESSION_NONE = 0, SESSION_AGENT, SESSION_ENROL, SESSION_OPER
 /* A request of ours to the peer that is not answered yet. */
 struct session_call {
     uint64_t id;
-    struct ingest_run *run; /* StartRun: whose answer it is; NULL: nobody cares */
+    struct ingest_run *run; /* StartRun: whose answer it is; NULL: none's */
+    bool cleans;            /* CleanVm: of the run below, which `from` sees to until now */
+    struct guid cleaned_run;
+    struct guid from;
     struct session_call *next;
+};
+
+/* How often something comes. */
+struct pace {
+    uint64_t last_ns; /* of the last one that counted */
+    unsigned count;   /* of the burst */
 };
 
 #define SESSION_OP_THREADS_MAX      8u
@@ -65,8 +74,11 @@ struct session_call {
 /* Inventories at once, and how soon another is taken behind them: each is a change of the state file. */
 #define SESSION_INVENTORY_BURST 8u
 #define SESSION_INVENTORY_MS    1000u
-#define SESSION_HELLO_MS        30000u
-#define SESSION_END_MS          3000u
+/* RunTraces, likewise. */
+#define SESSION_TRACE_BURST 64u
+#define SESSION_TRACE_MS    50u
+#define SESSION_HELLO_MS    30000u
+#define SESSION_END_MS      3000u
 
 struct session {
     struct registry *r;
@@ -102,8 +114,8 @@ struct session {
     unsigned log_dropped;
     uint64_t progress_second;
     unsigned progress_taken;
-    uint64_t inventory_ns; /* of the last one that counted */
-    unsigned inventories;  /* of the burst */
+    struct pace inventories;
+    struct pace traces;
     void *slots[OP_MODULES_MAX];
     size_t slot_count;
 };
@@ -143,6 +155,12 @@ void session_operator_end(struct session *s);
 /* agent_run.c: the messages of a run.  *keep: in was taken. */
 VARVE_CHECK enum varve_err session_run_message(struct session *s, struct envelope_in *in,
                                                bool *keep, struct varve_error *err);
+/* agent_trace.c: RunTrace, and what EndRun says of it. */
+VARVE_CHECK enum varve_err session_take_trace(struct session *s, const Varve__V1__Envelope *head,
+                                              struct varve_error *err);
+void session_end_trace(struct session *s, const struct guid *run, Varve__V1__Leaves leaves);
+/* agent.c: makes a host that says one thing after the other wait, so that the others get at the state file. */
+void session_pace(struct pace *p, unsigned burst, unsigned step_ms);
 /* The request failed: says so to the peer.  An error when it was one too many. */
 VARVE_CHECK enum varve_err session_refuse(struct session *s, uint64_t id,
                                           const struct varve_error *why, struct varve_error *err);
@@ -151,6 +169,8 @@ VARVE_CHECK enum varve_err session_refuse(struct session *s, uint64_t id,
 VARVE_CHECK enum varve_err session_start_run(struct session *s, const struct ingest_start *start,
                                              struct ingest_run *run, struct varve_error *err);
 void session_cancel_run(struct session *s, const struct guid *run);
+void session_look_again(struct session *s);
+void session_clean_vm(struct session *s, const struct sched_clean *clean);
 /* An answer of the peer's; VARVE_ERR_PROTOCOL when nothing was asked. */
 VARVE_CHECK enum varve_err session_answer(struct session *s, const Varve__V1__Envelope *head,
                                           struct varve_error *err);

@@ -371,6 +371,25 @@ agent_inventory(struct peer *p, const struct test_vm *vms, size_t count)
 }
 
 enum varve_err
+agent_look_again(struct peer *p, const struct test_vm *vms, size_t count)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__LookAgainReply body = VARVE__V1__LOOK_AGAIN_REPLY__INIT;
+    struct envelope_in in;
+    enum varve_err rc = peer_request(p, VARVE__V1__ENVELOPE__BODY_LOOK_AGAIN, &in);
+
+    if (rc == VARVE_OK) {
+        head.id = in.head->id;
+        head.reply = true;
+        head.body_case = VARVE__V1__ENVELOPE__BODY_LOOK_AGAIN_REPLY;
+        head.look_again_reply = &body;
+        envelope_release(&in);
+        rc = peer_send(p, &head, NULL, 0, NULL);
+    }
+    return rc == VARVE_OK ? agent_inventory(p, vms, count) : rc;
+}
+
+enum varve_err
 agent_accept_run(struct peer *p, struct guid *run, struct guid *vm)
 {
     Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;

@@ -84,6 +84,8 @@ struct test_vm {
     size_t disks;
 };
 enum varve_err agent_inventory(struct peer *p, const struct test_vm *vms, size_t count);
+/* Asked what it has, it says it (LookAgain). */
+enum varve_err agent_look_again(struct peer *p, const struct test_vm *vms, size_t count);
 enum varve_err agent_accept_run(struct peer *p, struct guid *run, struct guid *vm);
 enum varve_err agent_begin(struct peer *p, const struct guid *run,
                            struct ingest_position positions[4], size_t *count, bool *committed);

@@ -167,6 +167,7 @@ copy_disk(struct inv_disk *out, const Varve__V1__InventoryDisk *d, struct varve_
     out->size = d->size;
     out->logical_sector = d->logical_sector;
     out->tracked = d->tracked;
+    out->shared = d->shared;
     return rc;
 }
 

@@ -24,6 +24,7 @@ struct inv_disk {
     char *format;
     uint32_t logical_sector;
     bool tracked;
+    bool shared;   /* other vms may have it too */
     char *problem; /* why it cannot be backed up, or "" */
 };
 

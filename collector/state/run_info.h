@@ -26,6 +26,7 @@ enum run_phase {
 #define RUN_NAME_SIZE    256u /* names are cut to this here; points keep them whole */
 #define RUN_WARNINGS_MAX 8u
 #define RUN_WARNING_SIZE 240u
+#define RUN_WAITS_SIZE   160u
 
 struct run_info {
     struct guid id;
@@ -34,7 +35,8 @@ struct run_info {
     char vm_name[RUN_NAME_SIZE];
     char host_name[RUN_NAME_SIZE];
     enum run_phase phase;
-    uint64_t planned_bytes; /* as the agent says */
+    char waits[RUN_WAITS_SIZE]; /* RUN_WAITING: what for; not in the history */
+    uint64_t planned_bytes;     /* as the agent says */
     uint64_t read_bytes;
     uint64_t sent_bytes;    /* chunk bytes that travelled, packed */
     uint64_t new_bytes;     /* unpacked bytes of them */

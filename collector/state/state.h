@@ -194,8 +194,11 @@ VARVE_CHECK enum varve_err state_vm_usage_list(struct state *st, struct vm_usage
 
 /* ---- vms ---- */
 
-/* The host's whole list, with the ids of its hypervisor, replaces the last one.  A vm that cannot be kept
- * apart from another tenant's is left out and logged. */
+/*
+ * The host's whole list, with the ids of its hypervisor, replaces the last one.  A vm that cannot be kept
+ * apart from another tenant's is left out and logged.  Lists are put in order by now_us, which is moved
+ * forward when a clock went back.
+ */
 VARVE_CHECK enum varve_err state_inventory_set(struct state *st, const struct guid *host,
                                                const struct inventory *inv, int64_t now_us,
                                                struct varve_error *err);
@@ -207,23 +210,75 @@ struct vm_row {
     char *host_name;
     bool present;   /* in the last inventory of that host */
     bool connected; /* what the callback of state_vm_list() said */
+    bool
+        contested; /* a connected host has listed the vm, and not been heard of since this one did */
+    int64_t claimed_us; /* the host has listed it ever since */
+    int64_t listed_us;  /* the host's last list that named it */
 };
 
 /*
- * Every vm once, by name.  A vm that several hosts list belongs to a connected one before one that
- * is not, then to the one that has listed it longest: a second host cannot take a vm over while
- * the first still has it.  Revoked hosts have none.  connected: NULL = nobody is.
+ * Every vm once, by name, on the host whose it is.  Of several hosts that list a vm a connected one
+ * goes before one that is not.  Then the newest list counts: a host that has not repeated its list
+ * since another one began to name the vm has lost it, until it does.  Of those that have, the one that
+ * has listed it longest keeps it: nobody takes a vm over from a host that still has it.  Revoked hosts
+ * have none.  connected: NULL = nobody is.
  */
 VARVE_CHECK enum varve_err state_vm_list(struct state *st,
                                          bool (*connected)(void *arg, const struct guid *host),
                                          void *arg, struct vm_row **out, size_t *count,
                                          struct varve_error *err);
+/* The row of one vm in that list; vm_row_release() it.  VARVE_ERR_NOT_FOUND. */
+VARVE_CHECK enum varve_err state_vm_owner(struct state *st, const struct guid *vm,
+                                          bool (*connected)(void *arg, const struct guid *host),
+                                          void *arg, struct vm_row *out, struct varve_error *err);
+void vm_row_release(struct vm_row *row);
 void vm_list_free(struct vm_row *rows, size_t count);
 /* The row that a selector means: name (any case) or at least 4 first characters of the id.
  * VARVE_ERR_NOT_FOUND, or VARVE_ERR_INVALID with the candidates named. */
 VARVE_CHECK enum varve_err vm_list_select(const struct vm_row *rows, size_t count,
                                           const char *selector, size_t *out,
                                           struct varve_error *err);
+
+/* ---- traces ---- */
+
+/*
+ * What a run may have left on its vm, told by the host before it does it, so that another host can
+ * clean up when the vm has moved there.  All texts are the hypervisor's own ids.
+ */
+#define TRACE_IDS_MAX     1024u
+#define TRACES_PER_VM_MAX 64u
+
+struct trace_ids {
+    char **ids;
+    size_t count;
+};
+
+struct trace {
+    struct guid run;
+    struct guid vm;
+    struct guid host;       /* who sees to it; zero: nobody */
+    int64_t at_us;          /* of the last change */
+    char *checkpoint;       /* "": not known yet */
+    bool keep_tried;        /* a reference point may have been made */
+    struct trace_ids marks; /* reference points that stood on the vm before the run */
+    struct trace_ids kept;  /* those of them that are ours */
+};
+
+void trace_release(struct trace *t);
+void trace_list_free(struct trace *traces, size_t count);
+/* Inserts or replaces; the oldest ones of a vm that has too many go. */
+VARVE_CHECK enum varve_err state_trace_put(struct state *st, const struct trace *t,
+                                           struct varve_error *err);
+/* Another host sees to it, or (zero) nobody; only while `from` does.  None is fine. */
+VARVE_CHECK enum varve_err state_trace_pass(struct state *st, const struct guid *run,
+                                            const struct guid *from, const struct guid *to,
+                                            struct varve_error *err);
+/* The host has cleaned up; only what `host` sees to goes. */
+VARVE_CHECK enum varve_err state_trace_remove(struct state *st, const struct guid *run,
+                                              const struct guid *host, struct varve_error *err);
+/* Oldest first. */
+VARVE_CHECK enum varve_err state_trace_list(struct state *st, struct trace **out, size_t *count,
+                                            struct varve_error *err);
 
 /* ---- history of runs ---- */
 

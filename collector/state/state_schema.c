@@ -64,9 +64,21 @@ static const char tenants_quotas[] =
     /* All that was ever sent for points of a vm. */
     "CREATE TABLE vm_usage (vm BLOB PRIMARY KEY, sent INTEGER NOT NULL) WITHOUT ROWID;";
 
+/* listed_at: when the host's last list named the vm.  host of a trace zero: nobody sees to it now. */
+static const char clusters[] =
+    "ALTER TABLE vms ADD COLUMN listed_at INTEGER NOT NULL DEFAULT 0;"
+    "UPDATE vms SET listed_at = claimed_at;"
+    "ALTER TABLE vm_disks ADD COLUMN shared INTEGER NOT NULL DEFAULT 0;"
+    "CREATE TABLE traces ("
+    " run BLOB PRIMARY KEY, vm BLOB NOT NULL, host BLOB NOT NULL, at INTEGER NOT NULL,"
+    " checkpoint TEXT NOT NULL, keep_tried INTEGER NOT NULL,"
+    " marks TEXT NOT NULL, kept TEXT NOT NULL) WITHOUT ROWID;"
+    "CREATE INDEX traces_vm ON traces(vm);";
+
 static const char *const steps[] = {
     hosts_vms_runs,
     tenants_quotas,
+    clusters,
 };
 
 #define STATE_SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])))

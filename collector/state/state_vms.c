@@ -25,6 +25,7 @@ put_disk_locked(struct state *st, sqlite3_stmt *q, const struct guid *host, cons
     (void)sqlite3_bind_int64(q, 9, d->logical_sector);
     (void)sqlite3_bind_int(q, 10, d->tracked ? 1 : 0);
     state_bind_text(q, 11, d->problem);
+    (void)sqlite3_bind_int(q, 12, d->shared ? 1 : 0);
     rc = state_run(st, q, err);
     (void)sqlite3_reset(q);
     return rc;
@@ -89,6 +90,24 @@ tenant_of_host_locked(struct state *st, const struct guid *host, struct guid *ou
     return rc;
 }
 
+/* Later than every list before, whatever the clock says. */
+static enum varve_err
+order_lists_locked(struct state *st, int64_t *now_us, struct varve_error *err)
+{
+    sqlite3_stmt *q = NULL;
+    bool row = false;
+    enum varve_err rc = state_prepare(st, &q, "SELECT MAX(listed_at) FROM vms", err);
+
+    if (rc == VARVE_OK) {
+        rc = state_step(st, q, &row, err);
+    }
+    if (rc == VARVE_OK && row && sqlite3_column_int64(q, 0) >= *now_us) {
+        *now_us = sqlite3_column_int64(q, 0) + 1;
+    }
+    (void)sqlite3_finalize(q);
+    return rc;
+}
+
 static void
 leave_out(const struct inv_vm *vm)
 {
@@ -118,6 +137,9 @@ state_inventory_set(struct state *st, const struct guid *host, const struct inve
         return rc;
     }
     rc = tenant_of_host_locked(st, host, &tenant, err);
+    if (rc == VARVE_OK) {
+        rc = order_lists_locked(st, &now_us, err);
+    }
     /* -1 marks what the new list has not named yet; a vm that is named again keeps the time since
      * when it is this host's. */
     if (rc == VARVE_OK) {
@@ -134,11 +156,11 @@ state_inventory_set(struct state *st, const struct guid *host, const struct inve
     if (rc == VARVE_OK) {
         rc = state_prepare(st, &put_vm,
                            "INSERT INTO vms (id, host_id, present, claimed_at, name, generation,"
-                           " state, capture, source, reason, native)"
-                           " VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"
+                           " state, capture, source, reason, native, listed_at)"
+                           " VALUES (?1, ?2, 1, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?3)"
                            " ON CONFLICT (id, host_id) DO UPDATE SET"
                            " claimed_at = CASE present WHEN 0 THEN excluded.claimed_at"
-                           " ELSE claimed_at END,"
+                           " ELSE claimed_at END, listed_at = excluded.listed_at,"
                            " present = 1, name = excluded.name, generation = excluded.generation,"
                            " state = excluded.state, capture = excluded.capture,"
                            " source = excluded.source, reason = excluded.reason",
@@ -147,8 +169,8 @@ state_inventory_set(struct state *st, const struct guid *host, const struct inve
     if (rc == VARVE_OK) {
         rc = state_prepare(st, &put_disk,
                            "INSERT INTO vm_disks (vm_id, host_id, pos, id, name, path, size,"
-                           " format, logical_sector, tracked, problem)"
-                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)",
+                           " format, logical_sector, tracked, problem, shared)"
+                           " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
                            err);
     }
     for (size_t i = 0; i < inv->vm_count && rc == VARVE_OK; i++) {
@@ -174,210 +196,6 @@ state_inventory_set(struct state *st, const struct guid *host, const struct inve
     rc = state_end(st, rc, err);
     mutex_unlock(&st->lock);
     return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "keeping an inventory");
-}
-
-void
-vm_list_free(struct vm_row *rows, size_t count)
-{
-    for (size_t i = 0; i < count; i++) {
-        inv_vm_release(&rows[i].vm);
-        free(rows[i].host_name);
-    }
-    free(rows);
-}
-
-static enum varve_err
-read_vm_row(struct state *st, sqlite3_stmt *q, struct vm_row *out, struct varve_error *err)
-{
-    struct vm_row r;
-    enum varve_err rc;
-
-    memset(&r, 0, sizeof(r));
-    rc = state_column_bytes(st, q, 0, r.vm.id.bytes, 16, err);
-    if (rc == VARVE_OK) {
-        rc = state_column_bytes(st, q, 1, r.host.bytes, 16, err);
-    }
-    r.present = sqlite3_column_int(q, 2) != 0;
-    if (rc == VARVE_OK) {
-        rc = state_column_text(q, 3, &r.vm.name, err);
-    }
-    r.vm.generation = (unsigned)sqlite3_column_int(q, 4);
-    if (rc == VARVE_OK) {
-        rc = state_column_text(q, 5, &r.vm.state, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = state_column_text(q, 6, &r.vm.capture, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = state_column_text(q, 7, &r.vm.source, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = state_column_text(q, 8, &r.vm.reason, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = state_column_text(q, 9, &r.host_name, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = state_column_guid(st, q, 10, &r.vm.native, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = state_column_guid(st, q, 11, &r.tenant, err);
-    }
-    if (rc != VARVE_OK) {
-        inv_vm_release(&r.vm);
-        free(r.host_name);
-        return rc;
-    }
-    *out = r;
-    return VARVE_OK;
-}
-
-static enum varve_err
-read_disks_locked(struct state *st, sqlite3_stmt *q, struct vm_row *r, struct varve_error *err)
-{
-    bool row = false;
-    enum varve_err rc;
-
-    state_bind_guid(q, 1, &r->vm.id);
-    state_bind_guid(q, 2, &r->host);
-    for (;;) {
-        struct inv_disk *grown;
-        struct inv_disk *d;
-
-        rc = state_step(st, q, &row, err);
-        if (rc != VARVE_OK || !row) {
-            break;
-        }
-        grown = realloc(r->vm.disks, (r->vm.disk_count + 1) * sizeof(*grown));
-        if (grown == NULL) {
-            rc = varve_error_nomem(err);
-            break;
-        }
-        r->vm.disks = grown;
-        d = &grown[r->vm.disk_count++];
-        memset(d, 0, sizeof(*d));
-        rc = state_column_bytes(st, q, 0, d->id.bytes, 16, err);
-        if (rc == VARVE_OK) {
-            rc = state_column_text(q, 1, &d->name, err);
-        }
-        if (rc == VARVE_OK) {
-            rc = state_column_text(q, 2, &d->path, err);
-        }
-        if (rc == VARVE_OK) {
-            rc = state_column_text(q, 4, &d->format, err);
-        }
-        if (rc == VARVE_OK) {
-            rc = state_column_text(q, 7, &d->problem, err);
-        }
-        if (rc != VARVE_OK) {
-            break;
-        }
-        d->size = (uint64_t)sqlite3_column_int64(q, 3);
-        d->logical_sector = (uint32_t)sqlite3_column_int(q, 5);
-        d->tracked = sqlite3_column_int(q, 6) != 0;
-    }
-    (void)sqlite3_reset(q);
-    return rc;
-}
-
-/* Rows come by vm, those that are present first, the longest claim first. */
-static bool
-is_better_owner(const struct vm_row *now, const struct vm_row *next)
-{
-    if (now->present != next->present) {
-        return next->present;
-    }
-    return !now->connected && next->connected;
-}
-
-static int
-compare_rows(const void *a, const void *b)
-{
-    const struct vm_row *x = a;
-    const struct vm_row *y = b;
-    int order = strcmp(x->vm.name, y->vm.name);
-
-    return order != 0 ? order : guid_compare(&x->vm.id, &y->vm.id);
-}
-
-enum varve_err
-state_vm_list(struct state *st, bool (*connected)(void *arg, const struct guid *host), void *arg,
-              struct vm_row **out, size_t *count, struct varve_error *err)
-{
-    sqlite3_stmt *q = NULL;
-    sqlite3_stmt *disks = NULL;
-    struct vm_row *rows = NULL;
-    struct vm_row r;
-    size_t n = 0;
-    size_t cap = 0;
-    bool more = false;
-    enum varve_err rc;
-
-    mutex_lock(&st->lock);
-    rc = state_prepare(st, &q,
-                       "SELECT v.id, v.host_id, v.present, v.name, v.generation, v.state,"
-                       " v.capture, v.source, v.reason, h.name, v.native, h.tenant"
-                       " FROM vms v JOIN hosts h ON h.id = v.host_id WHERE h.state = 2"
-                       " ORDER BY v.id, v.present DESC, v.claimed_at, v.host_id",
-                       err);
-    if (rc == VARVE_OK) {
-        rc = state_prepare(st, &disks,
-                           "SELECT id, name, path, size, format, logical_sector, tracked, problem"
-                           " FROM vm_disks WHERE vm_id = ?1 AND host_id = ?2 ORDER BY pos",
-                           err);
-    }
-    while (rc == VARVE_OK) {
-        rc = state_step(st, q, &more, err);
-        if (rc != VARVE_OK || !more) {
-            break;
-        }
-        rc = read_vm_row(st, q, &r, err);
-        if (rc != VARVE_OK) {
-            break;
-        }
-        r.connected = connected != NULL && connected(arg, &r.host);
-        if (n > 0 && guid_equal(&rows[n - 1].vm.id, &r.vm.id)) {
-            struct vm_row loser = r;
-
-            if (is_better_owner(&rows[n - 1], &r)) {
-                loser = rows[n - 1];
-                rows[n - 1] = r;
-            }
-            inv_vm_release(&loser.vm);
-            free(loser.host_name);
-            continue;
-        }
-        if (n == cap) {
-            size_t want = cap == 0 ? 32 : cap * 2;
-            struct vm_row *grown = realloc(rows, want * sizeof(*rows));
-
-            if (grown == NULL) {
-                inv_vm_release(&r.vm);
-                free(r.host_name);
-                rc = varve_error_nomem(err);
-                break;
-            }
-            rows = grown;
-            cap = want;
-        }
-        rows[n++] = r;
-    }
-    for (size_t i = 0; i < n && rc == VARVE_OK; i++) {
-        rc = read_disks_locked(st, disks, &rows[i], err);
-    }
-    (void)sqlite3_finalize(q);
-    (void)sqlite3_finalize(disks);
-    mutex_unlock(&st->lock);
-    if (rc != VARVE_OK) {
-        vm_list_free(rows, n);
-        return rc;
-    }
-    if (n > 1) {
-        qsort(rows, n, sizeof(*rows), compare_rows);
-    }
-    *out = rows;
-    *count = n;
-    return VARVE_OK;
 }
 
 enum varve_err

@@ -123,36 +123,171 @@ owner(struct place *p, struct guid *connected)
     return host;
 }
 
+static bool
+all_connected(void *arg, const struct guid *host)
+{
+    (void)arg;
+    (void)host;
+    return true;
+}
+
+static struct vm_row
+owner_of_mail(struct place *p)
+{
+    struct inv_vm v = vm(1, "mail", 0);
+    struct vm_row row;
+
+    assert_ok(state_vm_owner(p->st, &v.id, all_connected, NULL, &row, &err), &err);
+    inv_vm_release(&v);
+    return row;
+}
+
 static void
-a_vm_that_two_hosts_list_stays_with_the_first_while_it_is_there(void **state)
+lists_mail(struct place *p, const struct guid *host, int64_t now)
+{
+    struct inv_vm v = vm(1, "mail", 1);
+
+    has_vms(p, host, now, 1, &v);
+}
+
+static void
+a_vm_that_two_hosts_list_stays_with_the_first_while_it_repeats_its_list(void **state)
 {
     struct place *p = *state;
     struct guid a = enrolled(p, "node-a", 1);
     struct guid b = enrolled(p, "node-b", 2);
-    struct inv_vm v = vm(1, "mail", 1);
     struct guid now;
 
-    has_vms(p, &a, NOW, 1, &v);
-    v = vm(1, "mail", 1);
-    has_vms(p, &b, NOW + 1, 1, &v);
+    lists_mail(p, &a, NOW);
+    lists_mail(p, &b, NOW + 1);
+    lists_mail(p, &a, NOW + 2);
     now = owner(p, NULL);
     assert_true(guid_equal(&now, &a));
-    /* The same list again does not make a claim newer. */
-    v = vm(1, "mail", 1);
-    has_vms(p, &a, NOW + 2, 1, &v);
+    lists_mail(p, &b, NOW + 3);
     now = owner(p, NULL);
     assert_true(guid_equal(&now, &a));
     /* The other one is there, the first is not: it has failed over. */
     now = owner(p, &b);
     assert_true(guid_equal(&now, &b));
     /* The first gives it up. */
-    has_vms(p, &a, NOW + 3, 0, NULL);
+    has_vms(p, &a, NOW + 4, 0, NULL);
     now = owner(p, &a);
     assert_true(guid_equal(&now, &b));
     /* A revoked host owns nothing. */
     assert_ok(state_host_revoke(p->st, &b, &err), &err);
     now = owner(p, NULL);
     assert_true(guid_equal(&now, &a));
+}
+
+static void
+the_newest_list_has_the_vm_until_the_older_host_was_heard(void **state)
+{
+    struct place *p = *state;
+    struct guid a = enrolled(p, "node-a", 1);
+    struct guid b = enrolled(p, "node-b", 2);
+    struct vm_row row;
+
+    lists_mail(p, &a, NOW);
+    row = owner_of_mail(p);
+    assert_true(guid_equal(&row.host, &a));
+    assert_false(row.contested);
+    vm_row_release(&row);
+
+    lists_mail(p, &b, NOW - 5); /* the clock went back: a list is newer all the same */
+    row = owner_of_mail(p);
+    assert_true(guid_equal(&row.host, &b));
+    assert_true(row.contested);
+    assert_int_equal(row.vm.disk_count, 1);
+    vm_row_release(&row);
+
+    lists_mail(p, &a, NOW - 5); /* it still has it */
+    row = owner_of_mail(p);
+    assert_true(guid_equal(&row.host, &a));
+    assert_false(row.contested);
+    vm_row_release(&row);
+
+    has_vms(p, &a, NOW, 0, NULL); /* now it has not */
+    row = owner_of_mail(p);
+    assert_true(guid_equal(&row.host, &b));
+    assert_false(row.contested);
+    vm_row_release(&row);
+}
+
+/* ---- traces ---- */
+
+static char first_mark[] = "rp-1";
+static char second_mark[] = "rp two";
+static char checkpoint_id[] = "cp";
+static char *mark_ids[] = {first_mark, second_mark};
+
+static struct trace
+trace(uint8_t run_seed, const struct guid *host, int64_t at)
+{
+    struct trace t;
+
+    memset(&t, 0, sizeof(t));
+    fill(t.run.bytes, 16, run_seed);
+    fill(t.vm.bytes, 16, 1);
+    t.host = *host;
+    t.at_us = at;
+    t.checkpoint = checkpoint_id;
+    t.keep_tried = true;
+    t.marks.ids = mark_ids;
+    t.marks.count = 2;
+    return t;
+}
+
+static void
+a_trace_comes_back_as_it_was_and_goes_when_its_host_says_so(void **state)
+{
+    struct place *p = *state;
+    struct guid a = enrolled(p, "node-a", 1);
+    struct guid b = enrolled(p, "node-b", 2);
+    struct trace first = trace(1, &a, NOW);
+    struct trace *list = NULL;
+    size_t count = 0;
+
+    assert_ok(state_trace_put(p->st, &first, &err), &err);
+    reopen(p);
+    assert_ok(state_trace_list(p->st, &list, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_string_equal(list[0].checkpoint, "cp");
+    assert_true(list[0].keep_tried);
+    assert_int_equal(list[0].marks.count, 2);
+    assert_string_equal(list[0].marks.ids[1], "rp two");
+    assert_int_equal(list[0].kept.count, 0);
+    trace_list_free(list, count);
+
+    assert_ok(state_trace_remove(p->st, &first.run, &b, &err), &err); /* not its own */
+    assert_ok(state_trace_pass(p->st, &first.run, &a, &b, &err), &err);
+    assert_ok(state_trace_remove(p->st, &first.run, &a, &err), &err); /* not any more */
+    assert_ok(state_trace_list(p->st, &list, &count, &err), &err);
+    assert_int_equal(count, 1);
+    assert_true(guid_equal(&list[0].host, &b));
+    trace_list_free(list, count);
+    assert_ok(state_trace_remove(p->st, &first.run, &b, &err), &err);
+    assert_ok(state_trace_list(p->st, &list, &count, &err), &err);
+    assert_int_equal(count, 0);
+    trace_list_free(list, count);
+}
+
+static void
+a_vm_has_a_bounded_number_of_traces(void **state)
+{
+    struct place *p = *state;
+    struct guid a = enrolled(p, "node-a", 1);
+    struct trace *list = NULL;
+    size_t count = 0;
+
+    for (unsigned i = 0; i < TRACES_PER_VM_MAX + 3; i++) {
+        struct trace t = trace((uint8_t)(i + 1), &a, NOW + (int64_t)i);
+
+        assert_ok(state_trace_put(p->st, &t, &err), &err);
+    }
+    assert_ok(state_trace_list(p->st, &list, &count, &err), &err);
+    assert_int_equal(count, TRACES_PER_VM_MAX);
+    assert_true(list[0].at_us == NOW + 3);
+    trace_list_free(list, count);
 }
 
 static void
@@ -271,7 +406,10 @@ main(void)
     const struct CMUnitTest tests[] = {
         CASE(an_inventory_comes_back_as_it_was),
         CASE(a_vm_that_went_is_remembered_as_gone),
-        CASE(a_vm_that_two_hosts_list_stays_with_the_first_while_it_is_there),
+        CASE(a_vm_that_two_hosts_list_stays_with_the_first_while_it_repeats_its_list),
+        CASE(the_newest_list_has_the_vm_until_the_older_host_was_heard),
+        CASE(a_trace_comes_back_as_it_was_and_goes_when_its_host_says_so),
+        CASE(a_vm_has_a_bounded_number_of_traces),
         CASE(vms_are_selected_and_ambiguity_is_told),
         CASE(the_history_keeps_what_a_run_said),
         CASE(a_run_that_has_ended_is_not_opened_again),
