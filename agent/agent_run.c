@@ -63,7 +63,48 @@ on_start_run(void *arg, const struct uplink_start *start, struct varve_error *er
         r.base[i].size = start->base[i].size;
         memcpy(r.base[i].change_id, start->base[i].change_id, sizeof(r.base[i].change_id));
     }
+    r.skips = calloc(start->skip_count + 1, sizeof(*r.skips));
+    if (r.skips == NULL) {
+        job_request_release(&r);
+        return varve_error_nomem(err);
+    }
+    r.skip_count = start->skip_count;
+    for (i = 0; i < start->skip_count; i++) {
+        r.skips[i].id = start->skip[i].disk;
+        memcpy(r.skips[i].reason, start->skip[i].reason, sizeof(r.skips[i].reason));
+    }
     return runner_add(a->runner, &r, err);
+}
+
+static enum varve_err
+on_clean_vm(void *arg, const struct uplink_clean *clean, struct varve_error *err)
+{
+    const struct agent *a = arg;
+    struct journal_entry e = {.run = clean->run,
+                              .vm = clean->vm,
+                              .state = clean->committed ? JOURNAL_COMMITTED : JOURNAL_UNDOING,
+                              .foreign = true,
+                              .keep_tried = clean->keep_tried};
+    size_t i;
+    enum varve_err rc = VARVE_OK;
+
+    if (strlen(clean->checkpoint) >= CAPTURE_ID_MAX ||
+        strlen(clean->reference_point) >= CAPTURE_ID_MAX) {
+        return varve_error_set(err, VARVE_ERR_LIMIT, "an id that is no host's");
+    }
+    memcpy(e.checkpoint, clean->checkpoint, strlen(clean->checkpoint) + 1);
+    memcpy(e.refpoint, clean->reference_point, strlen(clean->reference_point) + 1);
+    for (i = 0; rc == VARVE_OK && i < clean->mark_count; i++) {
+        rc = capture_marks_add(&e.marks, clean->marks[i], err);
+    }
+    for (i = 0; rc == VARVE_OK && i < clean->kept_count; i++) {
+        rc = capture_marks_add(&e.ours, clean->kept[i], err);
+    }
+    if (rc == VARVE_OK) {
+        rc = runner_clean(a->runner, &e, err);
+    }
+    journal_entry_release(&e);
+    return rc;
 }
 
 static void
@@ -93,6 +134,7 @@ start_uplink(struct agent *a, struct varve_error *err)
         .events = {.arg = a,
                    .start_run = on_start_run,
                    .cancel_run = on_cancel_run,
+                   .clean_vm = on_clean_vm,
                    .beat = on_beat},
         .software = AGENT_SOFTWARE,
         .system = a->system,

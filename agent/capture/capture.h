@@ -59,6 +59,7 @@ struct capture_disk {
     char format[8]; /* "vhdx", "vhd", "raw" */
     uint32_t logical_sector;
     bool tracked;
+    bool shared;   /* other vms may have the same disk */
     char *problem; /* why it cannot be backed up; NULL: it can */
     enum varve_err problem_code;
 };

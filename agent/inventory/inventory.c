@@ -86,7 +86,7 @@ same_disk(const struct capture_disk *a, const struct capture_disk *b)
     return guid_equal(&a->id, &b->id) && same_text(a->name, b->name) &&
            same_text(a->path, b->path) && a->size == b->size && same_text(a->format, b->format) &&
            a->logical_sector == b->logical_sector && a->tracked == b->tracked &&
-           same_text(a->problem, b->problem);
+           a->shared == b->shared && same_text(a->problem, b->problem);
 }
 
 static bool

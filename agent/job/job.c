@@ -13,6 +13,7 @@ void
 job_request_release(struct job_request *r)
 {
     free(r->base);
+    free(r->skips);
     memset(r, 0, sizeof(*r));
 }
 
@@ -64,11 +65,16 @@ freeze(struct job *j, struct varve_error *err)
         return rc;
     }
     job_progress(j, "freeze", NULL);
+    rc = job_trace(j, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
     rc = c->ops->begin(c, &j->entry.vm, &j->entry.run, j->cancel, &j->frozen, &j->notes, err);
     if (rc != VARVE_OK) {
         return varve_error_prefix(err, "freezing the vm");
     }
     j->has_frozen = true;
+    job_leave_out(j);
     (void)snprintf(j->entry.checkpoint, sizeof(j->entry.checkpoint), "%s", j->frozen.checkpoint);
     rc = job_write(j, JOURNAL_FROZEN, err);
     if (rc == VARVE_OK && j->frozen.disk_count == 0) {
@@ -115,7 +121,10 @@ keep(struct job *j, struct varve_error *err)
     }
     if (j->frozen.keeps) {
         j->entry.keep_tried = true;
-        rc = job_write(j, JOURNAL_KEEPING, err);
+        rc = job_trace(j, err);
+        if (rc == VARVE_OK) {
+            rc = job_write(j, JOURNAL_KEEPING, err);
+        }
         if (rc != VARVE_OK) {
             return rc;
         }
@@ -127,6 +136,9 @@ keep(struct job *j, struct varve_error *err)
             if (rc != VARVE_OK) {
                 return rc;
             }
+        } else if (!job_vm_is_here(j)) {
+            /* Its next host can still ask what changed since the last point. */
+            return varve_error_set(err, VARVE_ERR_NOT_FOUND, "%s", why.msg);
         } else {
             notes_add(&j->notes, "no reference point could be kept, the next run reads all: %s",
                       why.msg);
@@ -273,6 +285,18 @@ finish(struct job *j, struct varve_error *err)
     return VARVE_OK;
 }
 
+/* Whatever went wrong went wrong because of that. */
+static void
+say_that_it_left(struct job *j, struct varve_error *failure)
+{
+    struct varve_error why = *failure;
+
+    if (failure->code != VARVE_ERR_CANCELLED && !job_vm_is_here(j)) {
+        (void)varve_error_set(failure, VARVE_ERR_NOT_FOUND,
+                              "the vm is not on this host any more: %s", why.msg);
+    }
+}
+
 static enum varve_err
 fail(struct job *j, struct varve_error *failure)
 {
@@ -281,6 +305,7 @@ fail(struct job *j, struct varve_error *failure)
     if (failure->code == VARVE_ERR_CANCELLED && cancel_is_set(j->env->stopping)) {
         (void)varve_error_set(failure, VARVE_ERR_CANCELLED, "the agent was stopped");
     }
+    say_that_it_left(j, failure);
     if (j->entry.state != 0 && job_undo(j, failure, &err) != VARVE_OK) {
         log_warn("job", "left to the journal: %s", err.msg);
     }
@@ -309,13 +334,19 @@ finish_left_over(const struct job_env *env, const struct guid *run, struct cance
     struct job j;
     enum varve_err rc;
 
+    memset(&failure, 0, sizeof(failure));
     job_init(&j, env, cancel, pulse);
     rc = journal_read(env->fs, env->state_dir, run, &j.entry, &err);
-    if (rc == VARVE_OK && j.entry.state == JOURNAL_COMMITTED) {
+    if (rc == VARVE_OK && j.entry.foreign) {
+        rc = job_clean_foreign(&j, &err);
+    } else if (rc == VARVE_OK && j.entry.state == JOURNAL_COMMITTED) {
         rc = job_release(&j, &err);
     } else if (rc == VARVE_OK && j.entry.state == JOURNAL_UNDOING) {
         (void)varve_error_set(&failure, j.entry.failure, "%s", j.entry.failure_text);
         rc = job_undo(&j, &failure, &err);
+    }
+    if (rc == VARVE_OK && j.entry.state >= JOURNAL_COMMITTED) {
+        job_end_run(&j, failure.code != VARVE_OK ? &failure : NULL);
     }
     if (rc != VARVE_OK) {
         log_warn("job", "an earlier run of the vm cannot be cleaned up after yet: %s", err.msg);
@@ -366,6 +397,14 @@ take_request(struct job *j, const struct job_request *r, struct varve_error *err
         memcpy(j->entry.base, r->base, r->base_count * sizeof(*r->base));
     }
     j->entry.base_count = r->base_count;
+    j->entry.skips = calloc(r->skip_count + 1, sizeof(*j->entry.skips));
+    if (j->entry.skips == NULL) {
+        return varve_error_nomem(err);
+    }
+    if (r->skip_count > 0) {
+        memcpy(j->entry.skips, r->skips, r->skip_count * sizeof(*r->skips));
+    }
+    j->entry.skip_count = r->skip_count;
     return VARVE_OK;
 }
 
@@ -414,6 +453,21 @@ attach(struct job *j, struct varve_error *err)
         rc = c->ops->attach(c, &j->entry.vm, j->entry.checkpoint, &j->frozen, err);
     }
     j->has_frozen = rc == VARVE_OK;
+    if (j->has_frozen) {
+        job_leave_out(j);
+    }
+    return rc;
+}
+
+/* What another host's run left; the collector hears that it is gone. */
+static enum varve_err
+recover_foreign(struct job *j, struct varve_error *err)
+{
+    enum varve_err rc = job_clean_foreign(j, err);
+
+    if (rc == VARVE_OK) {
+        job_end_run(j, NULL);
+    }
     return rc;
 }
 
@@ -423,6 +477,9 @@ recover_entry(struct job *j, struct varve_error *err)
     struct varve_error why;
     enum varve_err rc;
 
+    if (j->entry.foreign) {
+        return recover_foreign(j, err);
+    }
     if (j->entry.state == JOURNAL_COMMITTED) {
         return finish(j, err);
     }

@@ -17,7 +17,8 @@
  * holds exactly one reference point of ours for the vm (none when the capture has no such
  * thing), or nothing of the run is on the host and the old reference point still is; or the journal
  * still has the run, because the host could not be reached, and the next call for this vm
- * finishes it.
+ * finishes it; or the vm is not on this host any more, and the collector knows what the run may have
+ * left on it, so that the host that has it cleans up (journal_entry.foreign there).
  */
 
 /* Where the collector is found again after a connection was lost. */
@@ -68,6 +69,8 @@ struct job_request {
     char base_refpoint[CAPTURE_ID_MAX];
     struct journal_base *base; /* of the last committed point; the request's own */
     size_t base_count;
+    struct journal_skip *skips; /* not to be read; the request's own */
+    size_t skip_count;
 };
 
 void job_request_release(struct job_request *r);

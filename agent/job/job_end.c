@@ -16,8 +16,8 @@ job_write(struct job *j, enum journal_state state, struct varve_error *err)
     return journal_write(j->env->fs, j->env->state_dir, &j->entry, err);
 }
 
-static enum varve_err
-forget(struct job *j, struct varve_error *err)
+enum varve_err
+job_forget(struct job *j, struct varve_error *err)
 {
     return journal_remove(j->env->fs, j->env->state_dir, &j->entry.run, err);
 }
@@ -39,8 +39,8 @@ job_own(struct job *j, struct varve_error *err)
     return rc;
 }
 
-static void
-wait_merged(struct job *j)
+void
+job_wait_merged(struct job *j)
 {
     struct capture *c = j->env->capture;
     struct varve_error err;
@@ -180,10 +180,15 @@ job_release(struct job *j, struct varve_error *err)
     if (rc == VARVE_OK && c->tracks) {
         rc = drop_old_points(j, j->entry.refpoint, err);
     }
-    if (rc == VARVE_OK) {
-        wait_merged(j);
-        rc = forget(j, err);
+    if (rc == VARVE_OK && !job_vm_is_here(j)) {
+        j->left = true; /* job_end_run() forgets it */
+        return VARVE_OK;
     }
+    if (rc == VARVE_OK) {
+        job_wait_merged(j);
+        rc = job_forget(j, err);
+    }
+    j->pending = rc != VARVE_OK;
     return rc;
 }
 
@@ -217,8 +222,13 @@ job_undo(struct job *j, const struct varve_error *failure, struct varve_error *e
     }
     if (rc != VARVE_OK) {
         notes_add(&j->notes, "the host is not clean yet, which is tried again: %s", err->msg);
+        j->pending = true;
         return rc;
     }
-    wait_merged(j);
-    return forget(j, err);
+    if (!job_vm_is_here(j)) {
+        j->left = true; /* job_end_run() forgets it */
+        return VARVE_OK;
+    }
+    job_wait_merged(j);
+    return job_forget(j, err);
 }

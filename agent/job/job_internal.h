@@ -24,6 +24,8 @@ struct job {
     struct capture_kept kept;
     bool has_kept;
     bool committed;    /* the collector said so when the run was joined */
+    bool pending;      /* this host was not clean in the end: the journal has it */
+    bool left;         /* the vm was not here in the end */
     struct peer *peer; /* NULL: none now */
     struct notes notes;
     uint32_t chunk_size;
@@ -38,7 +40,10 @@ VARVE_CHECK enum varve_err job_join(struct job *j, struct varve_error *err);
 /* The last error came because the connection is gone. */
 bool job_peer_lost(const struct job *j);
 void job_progress(struct job *j, const char *phase, const struct pump_counts *now);
-/* Best effort: the run is over for the host. */
+/* Before the host acts: says what may be found on the vm if we do not come back.  Joins again after a loss. */
+VARVE_CHECK enum varve_err job_trace(struct job *j, struct varve_error *err);
+/* Best effort: the run is over for the host.  When the vm has left, and the collector knows it, the
+ * journal forgets the run. */
 void job_end_run(struct job *j, const struct varve_error *failure);
 
 /* ---- job_disk.c: reading ---- */
@@ -49,8 +54,19 @@ VARVE_CHECK enum varve_err job_plan_disks(struct job *j, struct varve_error *err
 /* Sends what the collector does not have yet; after a loss call again. */
 VARVE_CHECK enum varve_err job_send_disks(struct job *j, struct varve_error *err);
 
+/* ---- job_clean.c: vms that come and go ---- */
+
+/* Is the vm on this host?  When that cannot be told it is. */
+bool job_vm_is_here(struct job *j);
+/* A run of another host: nothing of it stays but the point's reference point. */
+VARVE_CHECK enum varve_err job_clean_foreign(struct job *j, struct varve_error *err);
+/* Takes the disks that are not read out of the frozen ones. */
+void job_leave_out(struct job *j);
+
 /* ---- job_end.c: letting go ---- */
 
+VARVE_CHECK enum varve_err job_forget(struct job *j, struct varve_error *err);
+void job_wait_merged(struct job *j);
 VARVE_CHECK enum varve_err job_write(struct job *j, enum journal_state state,
                                      struct varve_error *err);
 /* The run is a point: everything of ours but the new reference point goes. */

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+
 #include "base/log.h"
 #include "base/time.h"
 #include "job/job_internal.h"
@@ -112,9 +114,67 @@ job_progress(struct job *j, const char *phase, const struct pump_counts *now)
     }
 }
 
+/* The pointers of a list, free()d by the caller; NULL: no memory. */
+static const char **
+list_ids(const struct capture_marks *list, const struct capture_marks *among, size_t *count)
+{
+    const char **ids = calloc(list->count + 1, sizeof(char *));
+
+    *count = 0;
+    for (size_t i = 0; ids != NULL && i < list->count; i++) {
+        if (among == NULL || capture_marks_has(among, list->ids[i])) {
+            ids[(*count)++] = list->ids[i];
+        }
+    }
+    return ids;
+}
+
+enum varve_err
+job_trace(struct job *j, struct varve_error *err)
+{
+    struct peer_trace t = {
+        .run = &j->entry.run, .checkpoint = j->entry.checkpoint, .keep_tried = j->entry.keep_tried};
+    struct capture_marks ours = {0};
+    struct peer_limits limits;
+    const char **marks = NULL;
+    const char **kept = NULL;
+    enum varve_err rc = kept_read(j->env->fs, j->env->state_dir, &j->entry.vm, &ours, err);
+
+    if (rc == VARVE_OK && j->entry.base_refpoint[0] != '\0' &&
+        !capture_marks_has(&ours, j->entry.base_refpoint)) {
+        rc = capture_marks_add(&ours, j->entry.base_refpoint, err);
+    }
+    if (rc == VARVE_OK) {
+        marks = list_ids(&j->entry.marks, NULL, &t.mark_count);
+        kept = list_ids(&ours, &j->entry.marks, &t.kept_count);
+        rc = marks == NULL || kept == NULL ? varve_error_nomem(err) : VARVE_OK;
+    }
+    t.marks = marks;
+    t.kept = kept;
+    while (rc == VARVE_OK) {
+        j->peer->ops->get_limits(j->peer, &limits);
+        if (!limits.takes_traces) {
+            break;
+        }
+        rc = j->peer->ops->trace(j->peer, &t, err);
+        if (rc == VARVE_OK || !job_peer_lost(j)) {
+            break;
+        }
+        log_info("job", "connection lost before the host was acted on: %s", err->msg);
+        rc = job_join(j, err);
+    }
+    free(marks);
+    free(kept);
+    capture_marks_release(&ours);
+    return rc;
+}
+
 void
 job_end_run(struct job *j, const struct varve_error *failure)
 {
+    enum peer_leaves leaves = j->left      ? PEER_LEAVES_WITH_VM
+                              : j->pending ? PEER_LEAVES_FOR_LATER
+                                           : PEER_LEAVES_NOTHING;
     const char *warnings[NOTES_MAX];
     struct varve_error err;
     size_t i;
@@ -123,9 +183,12 @@ job_end_run(struct job *j, const struct varve_error *failure)
         warnings[i] = j->notes.text[i];
     }
     while (next_peer(j, &err) == VARVE_OK) {
-        enum varve_err rc =
-            j->peer->ops->end_run(j->peer, &j->entry.run, failure, warnings, j->notes.count, &err);
+        enum varve_err rc = j->peer->ops->end_run(j->peer, &j->entry.run, failure, warnings,
+                                                  j->notes.count, leaves, &err);
 
+        if (rc == VARVE_OK && j->left && job_forget(j, &err) != VARVE_OK) {
+            log_warn("job", "%s", err.msg);
+        }
         if (rc == VARVE_OK || !job_peer_lost(j)) {
             return; /* it knows, or does not want to */
         }

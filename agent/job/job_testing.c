@@ -179,13 +179,24 @@ mortal_commit(struct peer *p, const struct peer_commit *commit, struct peer_comm
 }
 
 static enum varve_err
-mortal_end_run(struct peer *p, const struct guid *run, const struct varve_error *failure,
-               const char *const *warnings, size_t warning_count, struct varve_error *err)
+mortal_trace(struct peer *p, const struct peer_trace *trace, struct varve_error *err)
 {
     bool dead;
     struct peer *r = real(p, &dead);
 
-    return dead ? dead_error(err) : r->ops->end_run(r, run, failure, warnings, warning_count, err);
+    return dead ? dead_error(err) : r->ops->trace(r, trace, err);
+}
+
+static enum varve_err
+mortal_end_run(struct peer *p, const struct guid *run, const struct varve_error *failure,
+               const char *const *warnings, size_t warning_count, enum peer_leaves leaves,
+               struct varve_error *err)
+{
+    bool dead;
+    struct peer *r = real(p, &dead);
+
+    return dead ? dead_error(err)
+                : r->ops->end_run(r, run, failure, warnings, warning_count, leaves, err);
 }
 
 static enum varve_err
@@ -222,6 +233,7 @@ static const struct peer_ops mortal_peer_ops = {
     .disk_begin = mortal_disk_begin,
     .disk_end = mortal_disk_end,
     .commit = mortal_commit,
+    .trace = mortal_trace,
     .end_run = mortal_end_run,
     .offer = mortal_offer,
     .put = mortal_put,
@@ -288,6 +300,7 @@ lab_open_slow(struct lab *l, uint32_t delay_us)
                                         .credit_bytes = 4 * 1024 * 1024,
                                         .offers_in_flight = 4,
                                         .takes_gaps = true,
+                                        .takes_traces = true,
                                         .seed = 5,
                                         .delay_us = delay_us};
     struct pump_options pump_options = {.hash_threads = 2, .memory = 12 * 1024 * 1024};

@@ -34,6 +34,8 @@ journal_entry_release(struct journal_entry *e)
     capture_marks_release(&e->marks);
     free(e->base);
     free(e->disks);
+    free(e->skips);
+    capture_marks_release(&e->ours);
     memset(e, 0, sizeof(*e));
 }
 
@@ -121,6 +123,15 @@ put_lists(struct writer *w, const struct journal_entry *e)
     for (i = 0; i < e->marks.count; i++) {
         put_line(w, "mark", e->marks.ids[i]);
     }
+    for (i = 0; i < e->ours.count; i++) {
+        put_line(w, "ours", e->ours.ids[i]);
+    }
+    for (i = 0; i < e->skip_count; i++) {
+        put_text(w, "skip");
+        put_guid(w, &e->skips[i].id);
+        put_word(w, e->skips[i].reason);
+        put_text(w, "\n");
+    }
     for (i = 0; i < e->base_count; i++) {
         put_text(w, "base");
         put_guid(w, &e->base[i].id);
@@ -148,6 +159,7 @@ put_entry(struct writer *w, const struct journal_entry *e)
     put_line(w, "state", state_names[e->state]);
     put_line(w, "full", e->full ? "yes" : "no");
     put_line(w, "keep-tried", e->keep_tried ? "yes" : "no");
+    put_line(w, "foreign", e->foreign ? "yes" : "");
     put_line(w, "base-refpoint", e->base_refpoint);
     put_line(w, "checkpoint", e->checkpoint);
     put_line(w, "refpoint", e->refpoint);

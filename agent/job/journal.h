@@ -54,12 +54,23 @@ struct journal_disk {
     char reason[128];           /* why all of it */
 };
 
+/* A disk that is not read, because another vm's points hold it. */
+struct journal_skip {
+    struct guid id;
+    char reason[128];
+};
+
 struct journal_entry {
     struct guid run;
     struct guid vm;
     enum journal_state state;
     bool full;
     bool keep_tried; /* KEEPING was reached: a reference point may be there even while UNDOING */
+    /*
+     * Another host began the run, and the vm is here now: only COMMITTED or UNDOING.  The checkpoint is
+     * ours by the run's id alone; `ours` go when the run is a point.
+     */
+    bool foreign;
     char base_refpoint[CAPTURE_ID_MAX]; /* the one kept with the last point, or "" */
     char checkpoint[CAPTURE_ID_MAX];
     char refpoint[CAPTURE_ID_MAX];
@@ -67,10 +78,13 @@ struct journal_entry {
     enum varve_err failure; /* VARVE_OK: none */
     char failure_text[240];
     struct capture_marks marks;
+    struct capture_marks ours; /* foreign: reference points of ours from before the run */
     struct journal_base *base;
     size_t base_count;
     struct journal_disk *disks;
     size_t disk_count;
+    struct journal_skip *skips;
+    size_t skip_count;
 };
 
 void journal_entry_release(struct journal_entry *e);

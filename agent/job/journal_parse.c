@@ -211,6 +211,26 @@ add_disk(struct reader *r, struct journal_entry *e, const struct line *l)
     return VARVE_OK;
 }
 
+static enum varve_err
+add_skip(struct reader *r, struct journal_entry *e, const struct line *l)
+{
+    struct journal_skip k;
+    struct journal_skip *more;
+
+    memset(&k, 0, sizeof(k));
+    if (l->count != 3 || !guid_parse(&k.id, l->words[1]) ||
+        !copy_word(k.reason, sizeof(k.reason), l->words[2]) || e->skip_count == CAPTURE_DISKS_MAX) {
+        return bad_line(r, "is no disk that is left out");
+    }
+    more = realloc(e->skips, (e->skip_count + 1) * sizeof(*more));
+    if (more == NULL) {
+        return varve_error_nomem(r->err);
+    }
+    e->skips = more;
+    e->skips[e->skip_count++] = k;
+    return VARVE_OK;
+}
+
 static bool
 take_failure(struct journal_entry *e, const struct line *l)
 {
@@ -243,6 +263,9 @@ take_word(struct journal_entry *e, const char *key, const char *word, bool *know
     if (strcmp(key, "keep-tried") == 0) {
         return parse_bool(&e->keep_tried, word);
     }
+    if (strcmp(key, "foreign") == 0) {
+        return parse_bool(&e->foreign, word);
+    }
     if (strcmp(key, "base-refpoint") == 0) {
         return copy_word(e->base_refpoint, sizeof(e->base_refpoint), word);
     }
@@ -271,14 +294,18 @@ take_line(struct reader *r, struct journal_entry *e, const struct line *l)
     if (strcmp(key, "disk") == 0) {
         return add_disk(r, e, l);
     }
+    if (strcmp(key, "skip") == 0) {
+        return add_skip(r, e, l);
+    }
     if (strcmp(key, "failure") == 0) {
         return take_failure(e, l) ? VARVE_OK : bad_line(r, "is no failure");
     }
     if (l->count != 2) {
         return bad_line(r, "must have two words");
     }
-    if (strcmp(key, "mark") == 0) {
-        enum varve_err rc = capture_marks_add(&e->marks, l->words[1], r->err);
+    if (strcmp(key, "mark") == 0 || strcmp(key, "ours") == 0) {
+        enum varve_err rc =
+            capture_marks_add(key[0] == 'm' ? &e->marks : &e->ours, l->words[1], r->err);
 
         return rc == VARVE_ERR_LIMIT ? bad_line(r, "is a mark too many or too long") : rc;
     }
@@ -310,6 +337,10 @@ journal_parse(struct journal_entry *out, const uint8_t *text, size_t len, struct
         if (rc == VARVE_OK) {
             rc = take_line(&r, &e, line);
         }
+    }
+    if (rc == VARVE_OK && e.foreign && e.state < JOURNAL_COMMITTED) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "another host's run is in state '%s'",
+                             e.state == 0 ? "" : journal_state_name(e.state));
     }
     if (rc == VARVE_OK && (e.state == 0 || guid_is_zero(&e.run) || guid_is_zero(&e.vm))) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "it names no run, vm or state");

@@ -266,6 +266,58 @@ runner_add(struct runner *r, struct job_request *request, struct varve_error *er
     return rc;
 }
 
+static bool
+is_known(struct runner *r, const struct guid *run)
+{
+    const struct task *t;
+
+    mutex_lock(&r->lock);
+    for (t = r->tasks; t != NULL && !guid_equal(&t->request.run, run); t = t->next) {
+    }
+    mutex_unlock(&r->lock);
+    return t != NULL;
+}
+
+enum varve_err
+runner_clean(struct runner *r, const struct journal_entry *entry, struct varve_error *err)
+{
+    struct journal_entry known;
+    struct varve_error why;
+    struct task *t;
+    enum varve_err rc;
+
+    if (is_known(r, &entry->run)) {
+        return VARVE_OK;
+    }
+    rc = journal_read(r->env.fs, r->env.state_dir, &entry->run, &known, &why);
+    if (rc == VARVE_OK) {
+        journal_entry_release(&known); /* it could not be done before: once more */
+    } else if (rc == VARVE_ERR_NOT_FOUND) {
+        rc = journal_write(r->env.fs, r->env.state_dir, entry, err);
+    } else {
+        *err = why;
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    t = task_new();
+    if (t == NULL) {
+        return varve_error_nomem(err); /* the next start finds it in the journal */
+    }
+    t->recover = true;
+    t->request.run = entry->run;
+    t->request.vm = entry->vm;
+    mutex_lock(&r->lock);
+    if (r->stop) {
+        mutex_unlock(&r->lock);
+        task_free(t);
+        return VARVE_OK;
+    }
+    append_locked(r, t);
+    mutex_unlock(&r->lock);
+    return VARVE_OK;
+}
+
 void
 runner_cancel(struct runner *r, const struct guid *run)
 {

@@ -28,6 +28,12 @@ VARVE_CHECK enum varve_err runner_go(struct runner *r, struct varve_error *err);
  * VARVE_ERR_LIMIT: the queue is full. */
 VARVE_CHECK enum varve_err runner_add(struct runner *r, struct job_request *request,
                                       struct varve_error *err);
+/*
+ * Writes *entry, a run of another host (journal_entry.foreign), into the journal and lets it be cleaned up
+ * when its turn on the vm comes.  Borrows it.  A run that the journal has already is fine.
+ */
+VARVE_CHECK enum varve_err runner_clean(struct runner *r, const struct journal_entry *entry,
+                                        struct varve_error *err);
 void runner_cancel(struct runner *r, const struct guid *run);
 
 /* Says on p what the runs do. */

@@ -38,6 +38,7 @@ struct peer_limits {
     uint32_t credit_bytes;     /* of Put, unanswered, all runs together: the peer itself keeps it */
     uint32_t offers_in_flight; /* unanswered Offers of one run: the caller keeps it */
     bool takes_gaps;           /* an Offer may leave chunks out */
+    bool takes_traces;         /* trace() may be called */
 };
 
 struct peer_position {
@@ -137,6 +138,24 @@ struct peer_committed {
     uint64_t seq;
 };
 
+/* What the run may leave on its vm if the host does not come back. */
+struct peer_trace {
+    const struct guid *run;
+    const char *checkpoint; /* "" not known */
+    bool keep_tried;
+    const char *const *marks; /* reference points that stand on the vm */
+    size_t mark_count;
+    const char *const *kept; /* ours among them */
+    size_t kept_count;
+};
+
+/* What is left on the vm when the run ends here. */
+enum peer_leaves {
+    PEER_LEAVES_NOTHING = 0,
+    PEER_LEAVES_FOR_LATER = 1, /* this host tries again */
+    PEER_LEAVES_WITH_VM = 2    /* the vm is not on this host any more */
+};
+
 struct peer_progress {
     const struct guid *run;
     const char *phase; /* "freeze", "read", "commit", "clean" */
@@ -171,10 +190,14 @@ struct peer_ops {
                                uint64_t read_bytes, struct varve_error *err);
     enum varve_err (*commit)(struct peer *p, const struct peer_commit *commit,
                              struct peer_committed *out, struct varve_error *err);
+    /* Answered when it is durable. */
+    enum varve_err (*trace)(struct peer *p, const struct peer_trace *trace,
+                            struct varve_error *err);
     /* failure: NULL when all went well. */
     enum varve_err (*end_run)(struct peer *p, const struct guid *run,
                               const struct varve_error *failure, const char *const *warnings,
-                              size_t warning_count, struct varve_error *err);
+                              size_t warning_count, enum peer_leaves leaves,
+                              struct varve_error *err);
 
     /* These send and return; everything handed in may be reused then. */
     enum varve_err (*offer)(struct peer *p, const struct peer_offer *offer, struct peer_call *call,

@@ -142,6 +142,7 @@ fake_get_limits(struct peer *peer, struct peer_limits *out)
     out->credit_bytes = f->options.credit_bytes;
     out->offers_in_flight = f->options.offers_in_flight;
     out->takes_gaps = f->options.takes_gaps;
+    out->takes_traces = f->options.takes_traces;
 }
 
 static bool
@@ -401,8 +402,42 @@ fake_commit(struct peer *peer, const struct peer_commit *commit, struct peer_com
 }
 
 static enum varve_err
+fake_trace(struct peer *peer, const struct peer_trace *t, struct varve_error *err)
+{
+    struct peer_fake *f = (struct peer_fake *)peer;
+    enum peer_fake_fault fault = PEER_FAKE_NONE;
+    enum varve_err rc;
+
+    mutex_lock(&f->lock);
+    fake_check_run(f, t->run);
+    if (!f->options.takes_traces) {
+        fake_broken(f, "a trace, which this collector does not take");
+    }
+    rc = fake_enter(f, PEER_FAKE_TRACE, &fault, err);
+    if (rc == VARVE_OK) {
+        struct peer_fake_seen *seen = &f->seen;
+
+        seen->traced = true;
+        seen->trace_keep_tried = t->keep_tried;
+        (void)snprintf(seen->trace_checkpoint, sizeof(seen->trace_checkpoint), "%s", t->checkpoint);
+        seen->trace_mark_count = t->mark_count < 8 ? t->mark_count : 8;
+        seen->trace_kept_count = t->kept_count < 8 ? t->kept_count : 8;
+        for (size_t i = 0; i < seen->trace_mark_count; i++) {
+            (void)snprintf(seen->trace_marks[i], 256, "%s", t->marks[i]);
+        }
+        for (size_t i = 0; i < seen->trace_kept_count; i++) {
+            (void)snprintf(seen->trace_kept[i], 256, "%s", t->kept[i]);
+        }
+        rc = fake_leave(f, fault, err);
+    }
+    mutex_unlock(&f->lock);
+    return rc;
+}
+
+static enum varve_err
 fake_end_run(struct peer *peer, const struct guid *run, const struct varve_error *failure,
-             const char *const *warnings, size_t warning_count, struct varve_error *err)
+             const char *const *warnings, size_t warning_count, enum peer_leaves leaves,
+             struct varve_error *err)
 {
     struct peer_fake *f = (struct peer_fake *)peer;
     enum peer_fake_fault fault = PEER_FAKE_NONE;
@@ -417,6 +452,8 @@ fake_end_run(struct peer *peer, const struct guid *run, const struct varve_error
         f->seen.ended_well = failure == NULL;
         f->seen.ended_code = failure == NULL ? VARVE_OK : failure->code;
         f->seen.warnings = warning_count;
+        f->seen.leaves = leaves;
+        f->seen.traced = f->seen.traced && leaves != PEER_LEAVES_NOTHING;
         rc = fake_leave(f, fault, err);
     }
     mutex_unlock(&f->lock);
@@ -437,6 +474,7 @@ static const struct peer_ops fake_ops = {
     .disk_begin = fake_disk_begin,
     .disk_end = fake_disk_end,
     .commit = fake_commit,
+    .trace = fake_trace,
     .end_run = fake_end_run,
     .offer = fake_offer,
     .put = fake_put,

@@ -20,6 +20,7 @@ struct peer_fake_options {
     uint32_t credit_bytes;
     uint32_t offers_in_flight;
     bool takes_gaps;
+    bool takes_traces;
     uint32_t seed;     /* of the order of answers */
     uint32_t delay_us; /* before each answer */
 };
@@ -39,6 +40,7 @@ enum peer_fake_kind {
     PEER_FAKE_PUT,
     PEER_FAKE_DISK_END,
     PEER_FAKE_COMMIT,
+    PEER_FAKE_TRACE,
     PEER_FAKE_END_RUN,
     PEER_FAKE_KINDS
 };
@@ -64,6 +66,14 @@ struct peer_fake_seen {
     char reason[PEER_FAKE_DISKS][256];
     char reference_point[256];
     size_t file_count;
+    enum peer_leaves leaves; /* as the last EndRun said */
+    bool traced;             /* there was a trace, and no EndRun that ended it */
+    bool trace_keep_tried;
+    char trace_checkpoint[256];
+    size_t trace_mark_count;
+    char trace_marks[8][256];
+    size_t trace_kept_count;
+    char trace_kept[8][256];
 };
 
 struct peer_fake *peer_fake_new(const struct peer_fake_options *options);

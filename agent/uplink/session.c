@@ -23,6 +23,7 @@ session_new(struct session **out, struct channel *ch, const struct uplink_welcom
     s->limits.credit_bytes = welcome->credit_bytes;
     s->limits.offers_in_flight = welcome->offers_in_flight;
     s->limits.takes_gaps = welcome->takes_gaps;
+    s->limits.takes_traces = welcome->takes_traces;
     s->refs = 1;
     s->next_id = 1; /* 1 was Hello */
     mutex_init(&s->lock);

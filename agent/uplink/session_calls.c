@@ -204,7 +204,8 @@ calls_commit(struct peer *p, const struct peer_commit *commit, struct peer_commi
 
 static enum varve_err
 calls_end_run(struct peer *p, const struct guid *run, const struct varve_error *failure,
-              const char *const *warnings, size_t warning_count, struct varve_error *err)
+              const char *const *warnings, size_t warning_count, enum peer_leaves leaves,
+              struct varve_error *err)
 {
     Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__EndRun body = VARVE__V1__END_RUN__INIT;
@@ -222,9 +223,35 @@ calls_end_run(struct peer *p, const struct guid *run, const struct varve_error *
     }
     body.warnings = (char **)(uintptr_t)warnings;
     body.n_warnings = warning_count;
+    body.leaves = (Varve__V1__Leaves)leaves;
     head.body_case = VARVE__V1__ENVELOPE__BODY_END_RUN;
     head.end_run = &body;
     rc = session_ask(session_of(p), &head, VARVE__V1__ENVELOPE__BODY_END_RUN_REPLY,
+                     UPLINK_ANSWER_MS, &reply, err);
+    if (rc == VARVE_OK) {
+        envelope_release(&reply);
+    }
+    return rc;
+}
+
+static enum varve_err
+calls_trace(struct peer *p, const struct peer_trace *trace, struct varve_error *err)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__RunTrace body = VARVE__V1__RUN_TRACE__INIT;
+    struct envelope_in reply;
+    enum varve_err rc;
+
+    wire_guid(&body.run_id, trace->run);
+    body.checkpoint = wire_text(trace->checkpoint);
+    body.keep_tried = trace->keep_tried;
+    body.marks = (char **)(uintptr_t)trace->marks;
+    body.n_marks = trace->mark_count;
+    body.kept = (char **)(uintptr_t)trace->kept;
+    body.n_kept = trace->kept_count;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_RUN_TRACE;
+    head.run_trace = &body;
+    rc = session_ask(session_of(p), &head, VARVE__V1__ENVELOPE__BODY_RUN_TRACE_REPLY,
                      UPLINK_ANSWER_MS, &reply, err);
     if (rc == VARVE_OK) {
         envelope_release(&reply);
@@ -335,6 +362,7 @@ const struct peer_ops session_peer_ops = {
     .disk_begin = calls_disk_begin,
     .disk_end = calls_disk_end,
     .commit = calls_commit,
+    .trace = calls_trace,
     .end_run = calls_end_run,
     .offer = calls_offer,
     .put = calls_put,

@@ -37,6 +37,7 @@ struct uplink {
     struct session *session;  /* a reference; NULL: not connected */
     bool fresh;               /* the session has not been told the inventory yet */
     bool worked;              /* the session took it */
+    bool look_again;          /* the collector asked for it */
     struct channel *greeting; /* waits for the answer to Hello */
     uint64_t greeting_ends_ns;
     struct command *first;
@@ -210,15 +211,17 @@ run_start(struct uplink *u, struct command *c)
     Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__StartRunReply body = VARVE__V1__START_RUN_REPLY__INIT;
     struct uplink_base *base = NULL;
+    struct uplink_skip *skip = NULL;
     struct uplink_start start;
     struct varve_error err;
     enum varve_err rc;
 
-    rc = wire_take_start(&start, &base, c->in.head->start_run, &err);
+    rc = wire_take_start(&start, &base, &skip, c->in.head->start_run, &err);
     if (rc == VARVE_OK) {
         rc = u->options.events.start_run(u->options.events.arg, &start, &err);
     }
     free(base);
+    free(skip);
     head.body_case = VARVE__V1__ENVELOPE__BODY_START_RUN_REPLY;
     head.start_run_reply = &body;
     session_reply(c->session, c->in.head->id, &head, rc == VARVE_OK ? NULL : &err);
@@ -242,6 +245,41 @@ run_cancel(struct uplink *u, struct command *c)
     session_reply(c->session, c->in.head->id, &head, rc == VARVE_OK ? NULL : &err);
 }
 
+/* The answer comes first, the Inventory behind it: looking may take a while. */
+static void
+run_look_again(struct uplink *u, struct command *c)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__LookAgainReply body = VARVE__V1__LOOK_AGAIN_REPLY__INIT;
+
+    mutex_lock(&u->lock);
+    u->look_again = true;
+    mutex_unlock(&u->lock);
+    head.body_case = VARVE__V1__ENVELOPE__BODY_LOOK_AGAIN_REPLY;
+    head.look_again_reply = &body;
+    session_reply(c->session, c->in.head->id, &head, NULL);
+}
+
+static void
+run_clean(struct uplink *u, struct command *c)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__CleanVmReply body = VARVE__V1__CLEAN_VM_REPLY__INIT;
+    struct uplink_clean clean;
+    struct varve_error err;
+    enum varve_err rc = wire_take_clean(&clean, c->in.head->clean_vm, &err);
+
+    if (rc == VARVE_OK && u->options.events.clean_vm == NULL) {
+        rc = varve_error_set(&err, VARVE_ERR_UNSUPPORTED, "this host has nothing to clean up");
+    }
+    if (rc == VARVE_OK) {
+        rc = u->options.events.clean_vm(u->options.events.arg, &clean, &err);
+    }
+    head.body_case = VARVE__V1__ENVELOPE__BODY_CLEAN_VM_REPLY;
+    head.clean_vm_reply = &body;
+    session_reply(c->session, c->in.head->id, &head, rc == VARVE_OK ? NULL : &err);
+}
+
 static void
 run_command(struct uplink *u, struct command *c)
 {
@@ -254,6 +292,12 @@ run_command(struct uplink *u, struct command *c)
         break;
     case VARVE__V1__ENVELOPE__BODY_CANCEL_RUN:
         run_cancel(u, c);
+        break;
+    case VARVE__V1__ENVELOPE__BODY_LOOK_AGAIN:
+        run_look_again(u, c);
+        break;
+    case VARVE__V1__ENVELOPE__BODY_CLEAN_VM:
+        run_clean(u, c);
         break;
     default:
         if (c->in.head->id != 0) {
@@ -318,7 +362,7 @@ next_command(struct uplink *u, struct session **s, bool *fresh)
     struct command *c;
 
     mutex_lock(&u->lock);
-    if (u->first == NULL && !u->fresh && !cancel_is_set(&u->stop)) {
+    if (u->first == NULL && !u->fresh && !u->look_again && !cancel_is_set(&u->stop)) {
         (void)cond_timedwait(&u->changed, &u->lock, CONTROL_TICK_MS);
     }
     c = u->first;
@@ -333,7 +377,9 @@ next_command(struct uplink *u, struct session **s, bool *fresh)
     if (*s != NULL) {
         session_ref(*s);
     }
-    *fresh = u->fresh;
+    /* What is asked while other commands wait is said once, behind the last of them. */
+    *fresh = u->fresh || (u->look_again && c == NULL);
+    u->look_again = u->look_again && !*fresh;
     u->fresh = false;
     if (u->greeting != NULL && time_mono_ns() > u->greeting_ends_ns) {
         channel_abort(

@@ -27,6 +27,11 @@ struct uplink_base {
     char change_id[CAPTURE_ID_MAX];
 };
 
+struct uplink_skip {
+    struct guid disk;
+    char reason[128];
+};
+
 struct uplink_start {
     struct guid run;
     struct guid vm;
@@ -34,6 +39,22 @@ struct uplink_start {
     char reference_point[CAPTURE_ID_MAX];
     const struct uplink_base *base;
     size_t base_count;
+    const struct uplink_skip *skip; /* disks that are not to be read */
+    size_t skip_count;
+};
+
+/* The collector's wish that what another host's run left on a vm is cleaned up: CleanVm. */
+struct uplink_clean {
+    struct guid run;
+    struct guid vm;
+    bool committed;              /* the run is a point */
+    const char *reference_point; /* of that point; "": none */
+    const char *checkpoint;      /* "": not known */
+    bool keep_tried;
+    const char *const *marks; /* reference points that are none of the run's */
+    size_t mark_count;
+    const char *const *kept; /* ours from before the run */
+    size_t kept_count;
 };
 
 /* Called on uplink's second thread, one at a time. */
@@ -43,6 +64,9 @@ struct uplink_events {
     enum varve_err (*start_run)(void *arg, const struct uplink_start *start,
                                 struct varve_error *err);
     void (*cancel_run)(void *arg, const struct guid *run);
+    /* Writes it down, to be done; everything is borrowed.  NULL: this host does not do that. */
+    enum varve_err (*clean_vm)(void *arg, const struct uplink_clean *clean,
+                               struct varve_error *err);
     /* Every UPLINK_BEAT_MS: say on p what the runs do, so that long steps are not taken for death. */
     void (*beat)(void *arg, struct peer *p);
 };
@@ -87,6 +111,7 @@ struct uplink_welcome {
     uint32_t credit_bytes;
     uint32_t offers_in_flight;
     bool takes_gaps;
+    bool takes_traces;
 };
 
 struct channel_secret;

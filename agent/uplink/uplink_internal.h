@@ -8,9 +8,10 @@
 #include "wire/envelope.h"
 
 #define UPLINK_MAJOR 1u
-#define UPLINK_MINOR 1u
+#define UPLINK_MINOR 2u
 
-#define UPLINK_MINOR_GAPS 1u /* since then a collector takes Offers with gaps */
+#define UPLINK_MINOR_GAPS   1u /* since then a collector takes Offers with gaps */
+#define UPLINK_MINOR_TRACES 2u /* since then it takes RunTrace */
 
 #define UPLINK_DIAL_MS    20000u
 #define UPLINK_HELLO_MS   20000u
@@ -100,8 +101,12 @@ void wire_take_error(struct varve_error *out, const Varve__V1__Error *in);
 VARVE_CHECK enum varve_err wire_send_inventory(struct session *s, const struct capture *capture,
                                                const struct capture_inventory *inv,
                                                struct varve_error *err);
-/* *base is the caller's to free(). */
+/* The pointers are into the message. */
+VARVE_CHECK enum varve_err wire_take_clean(struct uplink_clean *out, const Varve__V1__CleanVm *in,
+                                           struct varve_error *err);
+/* *base and *skip are the caller's to free(). */
 VARVE_CHECK enum varve_err wire_take_start(struct uplink_start *out, struct uplink_base **base,
-                                           const Varve__V1__StartRun *in, struct varve_error *err);
+                                           struct uplink_skip **skip, const Varve__V1__StartRun *in,
+                                           struct varve_error *err);
 
 #endif

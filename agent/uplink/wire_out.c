@@ -61,6 +61,7 @@ fill_disk(Varve__V1__InventoryDisk *out, const struct capture_disk *d)
     out->format = wire_text(d->format);
     out->logical_sector = d->logical_sector;
     out->tracked = d->tracked;
+    out->shared = d->shared;
     out->problem = wire_text(d->problem != NULL ? d->problem : "");
 }
 
@@ -163,8 +164,59 @@ take_id(char out[CAPTURE_ID_MAX], const char *text, const char *what, struct var
 }
 
 enum varve_err
-wire_take_start(struct uplink_start *out, struct uplink_base **base, const Varve__V1__StartRun *in,
-                struct varve_error *err)
+wire_take_clean(struct uplink_clean *out, const Varve__V1__CleanVm *in, struct varve_error *err)
+{
+    enum varve_err rc;
+
+    memset(out, 0, sizeof(*out));
+    rc = wire_take_guid(&out->run, &in->run_id, "run_id", err);
+    if (rc == VARVE_OK) {
+        rc = wire_take_guid(&out->vm, &in->vm_id, "vm_id", err);
+    }
+    if (rc == VARVE_OK && (in->n_marks > CAPTURE_MARKS_MAX || in->n_kept > CAPTURE_MARKS_MAX)) {
+        rc = varve_error_set(err, VARVE_ERR_LIMIT, "%zu and %zu reference points", in->n_marks,
+                             in->n_kept);
+    }
+    out->committed = in->committed;
+    out->reference_point = in->reference_point;
+    out->checkpoint = in->checkpoint;
+    out->keep_tried = in->keep_tried;
+    out->marks = (const char *const *)in->marks;
+    out->mark_count = in->n_marks;
+    out->kept = (const char *const *)in->kept;
+    out->kept_count = in->n_kept;
+    return rc;
+}
+
+static enum varve_err
+take_skips(struct uplink_skip **out, const Varve__V1__StartRun *in, struct varve_error *err)
+{
+    struct uplink_skip *list;
+    enum varve_err rc = VARVE_OK;
+    size_t i;
+
+    if (in->n_skip_disks > PEER_DISKS_MAX) {
+        return varve_error_set(err, VARVE_ERR_LIMIT, "%zu disks to leave out", in->n_skip_disks);
+    }
+    list = calloc(in->n_skip_disks + 1, sizeof(*list));
+    if (list == NULL) {
+        return varve_error_nomem(err);
+    }
+    for (i = 0; rc == VARVE_OK && i < in->n_skip_disks; i++) {
+        rc = wire_take_guid(&list[i].disk, &in->skip_disks[i]->disk_id, "disk_id", err);
+        (void)snprintf(list[i].reason, sizeof(list[i].reason), "%s", in->skip_disks[i]->reason);
+    }
+    if (rc != VARVE_OK) {
+        free(list);
+        return rc;
+    }
+    *out = list;
+    return VARVE_OK;
+}
+
+enum varve_err
+wire_take_start(struct uplink_start *out, struct uplink_base **base, struct uplink_skip **skip,
+                const Varve__V1__StartRun *in, struct varve_error *err)
 {
     struct uplink_base *list = NULL;
     size_t i;
@@ -194,6 +246,9 @@ wire_take_start(struct uplink_start *out, struct uplink_base **base, const Varve
         }
         list[i].size = in->base_disks[i]->size;
     }
+    if (rc == VARVE_OK) {
+        rc = take_skips(skip, in, err);
+    }
     if (rc != VARVE_OK) {
         free(list);
         return rc;
@@ -201,6 +256,8 @@ wire_take_start(struct uplink_start *out, struct uplink_base **base, const Varve
     out->full = in->full;
     out->base = list;
     out->base_count = in->n_base_disks;
+    out->skip = *skip;
+    out->skip_count = in->n_skip_disks;
     *base = list;
     return VARVE_OK;
 }
