@@ -35,11 +35,13 @@ struct fake_host {
     bool merging;
     bool foreign_touched;
     size_t foreign_count;
+    unsigned node; /* where the vm is */
 };
 
 struct fake_capture {
     struct capture base;
     struct fake_host *host;
+    unsigned node; /* whose agent's this is */
 };
 
 static struct fake_host *
@@ -187,10 +189,15 @@ fake_list(struct capture *c, struct capture_inventory *out, struct varve_error *
 }
 
 static enum varve_err
-fake_check_vm(const struct fake_host *h, const struct guid *vm, struct varve_error *err)
+fake_check_vm(struct capture *c, const struct guid *vm, struct varve_error *err)
 {
-    return guid_equal(&h->vm, vm) ? VARVE_OK
-                                  : varve_error_set(err, VARVE_ERR_NOT_FOUND, "no such vm");
+    struct fake_host *h = host_of(c);
+    bool here;
+
+    mutex_lock(&h->lock);
+    here = guid_equal(&h->vm, vm) && h->node == ((struct fake_capture *)c)->node;
+    mutex_unlock(&h->lock);
+    return here ? VARVE_OK : varve_error_set(err, VARVE_ERR_NOT_FOUND, "no such vm");
 }
 
 static enum varve_err
@@ -200,7 +207,7 @@ fake_marks(struct capture *c, const struct guid *vm, struct capture_marks *out,
     struct fake_host *h = host_of(c);
     struct capture_marks marks = {0};
     size_t i;
-    enum varve_err rc = fake_check_vm(h, vm, err);
+    enum varve_err rc = fake_check_vm(c, vm, err);
 
     mutex_lock(&h->lock);
     for (i = 0; rc == VARVE_OK && i < FAKE_POINTS; i++) {
@@ -254,7 +261,7 @@ fake_begin(struct capture *c, const struct guid *vm, const struct guid *run, str
 {
     struct fake_host *h = host_of(c);
     char tag[GUID_TEXT_SIZE];
-    enum varve_err rc = fake_check_vm(h, vm, err);
+    enum varve_err rc = fake_check_vm(c, vm, err);
 
     (void)cancel;
     (void)notes;
@@ -274,7 +281,7 @@ fake_find(struct capture *c, const struct guid *vm, const struct guid *run,
 {
     struct fake_host *h = host_of(c);
     char tag[GUID_TEXT_SIZE];
-    enum varve_err rc = fake_check_vm(h, vm, err);
+    enum varve_err rc = fake_check_vm(c, vm, err);
     size_t i;
 
     if (rc != VARVE_OK) {
@@ -299,7 +306,7 @@ fake_attach(struct capture *c, const struct guid *vm, const char *checkpoint,
 {
     struct fake_host *h = host_of(c);
     const struct fake_point *p;
-    enum varve_err rc = fake_check_vm(h, vm, err);
+    enum varve_err rc = fake_check_vm(c, vm, err);
 
     if (rc != VARVE_OK) {
         return rc;
@@ -391,10 +398,13 @@ fake_keep(struct capture *c, const struct capture_frozen *frozen,
     struct fake_host *h = host_of(c);
     struct fake_point *p;
     size_t i;
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc = fake_check_vm(c, &frozen->vm, err);
 
     (void)before;
     (void)cancel;
+    if (rc != VARVE_OK) {
+        return rc;
+    }
     mutex_lock(&h->lock);
     p = fake_find_id(h, POINT_CHECKPOINT, frozen->checkpoint);
     if (p == NULL) {
@@ -455,15 +465,17 @@ fake_let_go(struct capture *c, const struct guid *vm, enum point_kind kind, cons
 {
     struct fake_host *h = host_of(c);
     struct fake_point *p;
-    enum varve_err rc = fake_check_vm(h, vm, err);
 
+    if (fake_check_vm(c, vm, err) != VARVE_OK) {
+        return VARVE_OK; /* what is not there is gone */
+    }
     mutex_lock(&h->lock);
     p = fake_find_id(h, kind, id);
-    if (rc == VARVE_OK && p != NULL) {
+    if (p != NULL) {
         fake_point_drop(h, p);
     }
     mutex_unlock(&h->lock);
-    return rc;
+    return VARVE_OK;
 }
 
 static enum varve_err
@@ -492,7 +504,7 @@ fake_wait_merged(struct capture *c, const struct guid *vm, uint32_t timeout_ms,
     if (host_of(c)->merging) {
         return varve_error_set(err, VARVE_ERR_TIMEOUT, "the host still merges");
     }
-    return fake_check_vm(host_of(c), vm, err);
+    return fake_check_vm(c, vm, err);
 }
 
 static const struct capture_ops fake_ops = {
@@ -560,6 +572,20 @@ fake_host_free(struct fake_host *h)
 struct capture *
 fake_host_capture(struct fake_host *h)
 {
+    return fake_host_capture_at(h, 0);
+}
+
+void
+fake_host_move(struct fake_host *h, unsigned node)
+{
+    mutex_lock(&h->lock);
+    h->node = node;
+    mutex_unlock(&h->lock);
+}
+
+struct capture *
+fake_host_capture_at(struct fake_host *h, unsigned node)
+{
     struct fake_capture *c = calloc(1, sizeof(*c));
 
     if (c == NULL) {
@@ -570,6 +596,7 @@ fake_host_capture(struct fake_host *h)
     c->base.source = "fake";
     c->base.tracks = true;
     c->host = h;
+    c->node = node;
     return &c->base;
 }
 

@@ -16,6 +16,9 @@ struct fake_host;
 struct fake_host *fake_host_new(void);
 void fake_host_free(struct fake_host *h);
 struct capture *fake_host_capture(struct fake_host *h); /* close it before the host is freed */
+/* A cluster: the vm is on node 0 at first, with all that it has on whichever node it is. */
+struct capture *fake_host_capture_at(struct fake_host *h, unsigned node);
+void fake_host_move(struct fake_host *h, unsigned node);
 
 const struct guid *fake_host_vm(const struct fake_host *h);
 const struct guid *fake_host_disk(const struct fake_host *h, size_t disk);

@@ -10,6 +10,7 @@
 #include "source/source_mem.h"
 
 #define LAB_STATE "/state"
+#define LAB_OTHER "/state-1"
 
 /* ---- a file system that dies with its agent ---- */
 
@@ -23,6 +24,9 @@ file_call_fails(struct varve_error *err)
     l->file_calls++;
     if (l->die_at_file_call > 0 && --l->die_at_file_call == 0) {
         l->dead = true;
+    }
+    if (l->move_at_file_call > 0 && --l->move_at_file_call == 0) {
+        fake_host_move(l->host, 1);
     }
     if (l->dead) {
         (void)varve_error_set(err, VARVE_ERR_IO, "the agent is dead");
@@ -310,6 +314,7 @@ lab_open_slow(struct lab *l, uint32_t delay_us)
     mortal_lab = l;
     assert_ok(mem_fs_new(&l->disk, &err), &err);
     assert_ok(fs_mkdir(mem_fs(l->disk), LAB_STATE, &err), &err);
+    assert_ok(fs_mkdir(mem_fs(l->disk), LAB_OTHER, &err), &err);
     assert_ok(fs_sync_dir(mem_fs(l->disk), "/", &err), &err);
     mortal_fs_ops = *mem_fs(l->disk)->ops; /* calls on open files are its own */
     mortal_fs_ops.open = mortal_open;
@@ -375,6 +380,19 @@ lab_run(struct lab *l, struct varve_error *err)
 }
 
 void
+lab_be(struct lab *l, unsigned node)
+{
+    l->dead = false;
+    l->die_at_file_call = 0;
+    l->move_at_file_call = 0;
+    l->die_when_lost = false;
+    l->node = node;
+    l->env.state_dir = node == 0 ? LAB_STATE : LAB_OTHER;
+    lab_fail_host(l, 0, CAPTURE_FAULT_BEFORE, &l->dead);
+    peer_fake_reconnect(l->fake);
+}
+
+void
 lab_restart(struct lab *l, uint64_t power)
 {
     struct guid *runs = NULL;
@@ -385,12 +403,8 @@ lab_restart(struct lab *l, uint64_t power)
     if (power > 0) {
         mem_fs_power_cut(l->disk, power);
     }
-    l->dead = false;
-    l->die_at_file_call = 0;
-    l->die_when_lost = false;
-    lab_fail_host(l, 0, CAPTURE_FAULT_BEFORE, &l->dead);
-    peer_fake_reconnect(l->fake);
-    assert_ok(journal_list(&l->fs, LAB_STATE, &runs, &count, &err), &err);
+    lab_be(l, l->node);
+    assert_ok(journal_list(&l->fs, l->env.state_dir, &runs, &count, &err), &err);
     for (i = 0; i < count; i++) {
         enum varve_err rc = job_recover(&l->env, &runs[i], &l->cancel, &l->pulse, &err);
 
@@ -444,7 +458,8 @@ lab_fail_host(struct lab *l, unsigned nth, enum capture_fault_mode mode, bool *d
 
     capture_close(l->capture);
     l->capture = NULL;
-    assert_ok(capture_fault_new(&l->capture, fake_host_capture(l->host), nth, mode, dead, &err),
+    assert_ok(capture_fault_new(&l->capture, fake_host_capture_at(l->host, l->node), nth, mode,
+                                dead, &err),
               &err);
     l->env.capture = l->capture;
 }
@@ -459,7 +474,7 @@ lab_check_clean(struct lab *l, size_t refpoints)
     assert_int_equal(fake_host_checkpoints(l->host), 0);
     assert_int_equal(fake_host_refpoints(l->host), refpoints);
     assert_false(fake_host_foreign_touched(l->host));
-    assert_ok(journal_list(&l->fs, LAB_STATE, &runs, &count, &err), &err);
+    assert_ok(journal_list(&l->fs, l->env.state_dir, &runs, &count, &err), &err);
     free(runs);
     assert_int_equal(count, 0);
 }

@@ -30,8 +30,10 @@ struct lab {
     bool ran; /* the collector holds a run */
     bool forget_on_reconnect;
     bool dead;
-    unsigned die_at_file_call; /* 1 = the next; 0: never */
-    bool die_when_lost;        /* the loss of the connection is the agent's death */
+    unsigned die_at_file_call;  /* 1 = the next; 0: never */
+    unsigned move_at_file_call; /* likewise: the vm goes to node 1, the agent lives */
+    unsigned node;              /* whose agent the calls below are about */
+    bool die_when_lost;         /* the loss of the connection is the agent's death */
     unsigned file_calls;
     _Atomic unsigned progresses;
 };
@@ -45,6 +47,8 @@ enum varve_err lab_run(struct lab *l, struct varve_error *err);
 /* The agent starts again: recovers every run of the journal.  power: the machine was switched off, and
  * the seed says what that made of what was not synced; 0: only the agent died. */
 void lab_restart(struct lab *l, uint64_t power);
+/* From now on the agent of that node, which lives and has a state folder of its own. */
+void lab_be(struct lab *l, unsigned node);
 /* The last point becomes the base of the next run. */
 void lab_take_base(struct lab *l);
 /* The guest writes something new. */
