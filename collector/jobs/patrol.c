@@ -9,7 +9,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "jobs/damage_walk.h"
-#include "store/pack.h"
+#include "jobs/patrol_packs.h"
 
 #define SAVE_NS     ((uint64_t)30 * 1000 * 1000 * 1000)
 #define IDLE_MS     1000u
@@ -17,11 +17,6 @@
 #define FILE_MAGIC  "varve-patrol-1"
 #define RATE_MIN    (1024u * 1024) /* a small store is done in an hour, not in a month */
 #define HITS_LOGGED 20u
-
-struct pack_ref {
-    struct pack_id id;
-    uint64_t size;
-};
 
 struct patrol {
     struct chunk_store *cs;
@@ -207,38 +202,16 @@ follow_up(struct patrol *p)
 
 /* ---- a pass ---- */
 
-struct packs {
-    struct pack_ref *list;
-    size_t count;
-    size_t cap;
-    uint64_t bytes;
-    bool nomem;
+struct sitting {
+    struct patrol *p;
+    const struct patrol_packs *packs;
+    size_t counted; /* packs whose bytes are in bytes_done */
+    uint64_t saved_ns;
 };
 
-static bool
-note_pack(void *arg, const struct pack_id *id, uint64_t size)
-{
-    struct packs *l = arg;
-
-    if (l->count == l->cap) {
-        size_t cap = l->cap == 0 ? 1024 : l->cap * 2;
-        struct pack_ref *q = realloc(l->list, cap * sizeof(*q));
-
-        if (q == NULL) {
-            l->nomem = true;
-            return false;
-        }
-        l->list = q;
-        l->cap = cap;
-    }
-    l->list[l->count++] = (struct pack_ref){.id = *id, .size = size};
-    l->bytes += size;
-    return true;
-}
-
-/* How long reading so many bytes shall take. */
+/* Bytes a second that a pass is to take. */
 static uint64_t
-due_ms(const struct patrol *p, uint64_t bytes, uint64_t total)
+rate_of(const struct patrol *p, uint64_t total)
 {
     uint64_t rate = p->options.age_ms == 0 ? 0 : total / (p->options.age_ms / 1000 * 4 / 5 + 1);
 
@@ -246,60 +219,59 @@ due_ms(const struct patrol *p, uint64_t bytes, uint64_t total)
     if (p->options.bytes_per_second > 0 && rate > p->options.bytes_per_second) {
         rate = p->options.bytes_per_second; /* the operator's word counts before the target */
     }
-    return bytes * 1000 / rate;
+    return rate;
 }
 
-/* Reads the packs behind the position; waits in between unless hurry. */
-static enum varve_err
-read_packs(struct patrol *p, const struct packs *l, bool hurry, struct varve_error *err)
+static void
+on_news(void *arg, size_t finished, uint64_t problems)
 {
-    uint64_t saved_ns = time_mono_ns();
-    enum varve_err rc = VARVE_OK;
+    struct sitting *s = arg;
+    struct patrol *p = s->p;
+    uint64_t bytes = 0;
 
-    for (size_t i = 0; rc == VARVE_OK && i < l->count; i++) {
-        uint64_t began = time_mono_ns();
-        struct chunk_check check = {0};
-        uint64_t due;
-        uint64_t gone;
-
-        if (!p->has_position || memcmp(l->list[i].id.bytes, p->position.bytes, PACK_ID_SIZE) > 0) {
-            rc = chunk_store_check_pack(p->cs, &l->list[i].id, l->list[i].size, &check, err);
-            rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc; /* collected meanwhile */
-            p->position = l->list[i].id;
-            p->has_position = true;
-        } else {
-            began = 0;
-        }
-        mutex_lock(&p->lock);
-        p->state.bytes_done += l->list[i].size;
-        p->state.problems += check.problems;
-        mutex_unlock(&p->lock);
-        follow_up(p);
-        if (hurry || began == 0) {
-            continue;
-        }
-        if (time_mono_ns() - saved_ns > SAVE_NS) {
-            save(p);
-            saved_ns = time_mono_ns();
-        }
-        due = due_ms(p, l->list[i].size, l->bytes);
-        gone = (time_mono_ns() - began) / 1000000;
-        if (cancel_wait(&p->stop, due > gone ? (uint32_t)(due - gone) : 0)) {
-            return varve_error_set(err, VARVE_ERR_CANCELLED, "stopped");
-        }
+    for (; s->counted < finished; s->counted++) {
+        bytes += s->packs->list[s->counted].size;
+        p->position = s->packs->list[s->counted].id;
+        p->has_position = true;
     }
-    return rc;
+    mutex_lock(&p->lock);
+    p->state.bytes_done += bytes;
+    p->state.problems += problems;
+    mutex_unlock(&p->lock);
+    follow_up(p);
+    if (time_mono_ns() - s->saved_ns > SAVE_NS) {
+        save(p);
+        s->saved_ns = time_mono_ns();
+    }
+}
+
+/* Reads the packs behind the position; as fast as it goes when hurry. */
+static enum varve_err
+read_packs(struct patrol *p, struct patrol_packs *l, bool hurry, struct varve_error *err)
+{
+    struct sitting s = {.p = p, .packs = l, .saved_ns = time_mono_ns()};
+    const struct patrol_packs_watch watch = {.arg = &s, .news = on_news};
+    size_t first = 0;
+    uint64_t before = 0;
+
+    while (p->has_position && first < l->count &&
+           memcmp(l->list[first].id.bytes, p->position.bytes, PACK_ID_SIZE) <= 0) {
+        before += l->list[first++].size;
+    }
+    s.counted = first;
+    mutex_lock(&p->lock);
+    p->state.bytes_done = before;
+    mutex_unlock(&p->lock);
+    return patrol_packs_check(l, first, p->cs, hurry ? 0 : rate_of(p, l->bytes), &watch, &p->stop,
+                              err);
 }
 
 static enum varve_err
 pass(struct patrol *p, bool hurry, struct varve_error *err)
 {
-    struct packs l = {0};
-    enum varve_err rc = chunk_store_list_packs(p->cs, note_pack, &l, err);
+    struct patrol_packs l;
+    enum varve_err rc = patrol_packs_list(&l, p->cs, err);
 
-    if (rc == VARVE_OK && l.nomem) {
-        rc = varve_error_nomem(err);
-    }
     if (rc == VARVE_OK) {
         mutex_lock(&p->lock);
         if (!p->has_position) {
@@ -323,7 +295,7 @@ pass(struct patrol *p, bool hurry, struct varve_error *err)
     }
     mutex_unlock(&p->lock);
     save(p);
-    free(l.list);
+    patrol_packs_release(&l);
     return rc;
 }
 

@@ -170,6 +170,54 @@ a_pack_that_is_gone_is_missed_and_healed_by_the_next_run(void **state)
     free(im.data);
 }
 
+#define BACKUPS 6u
+
+struct every {
+    struct fixture *f;
+    struct pack_pick packs[64];
+    size_t count;
+};
+
+static bool
+note_chunk_pack(void *arg, const char *name, uint64_t size)
+{
+    struct every *e = arg;
+    struct pack_pick p = {.kind = CHUNK_DATA, .store = e->f->mem};
+
+    assert_true(pick(&p, name, size));
+    if (p.size > 0) {
+        assert_true(e->count < sizeof(e->packs) / sizeof(e->packs[0]));
+        e->packs[e->count++] = p;
+    }
+    return true;
+}
+
+static void
+damage_in_many_packs_is_found_by_one_pass(void **state)
+{
+    struct fixture *f = *state;
+    struct every e = {.f = f};
+    struct patrol_state s;
+
+    for (uint8_t i = 1; i <= BACKUPS; i++) { /* each has packs of its own */
+        struct image im = image_new(12 * CHUNK, 60u + i);
+
+        point_unref(back_up(f, i, &im));
+        free(im.data);
+    }
+    assert_ok(store_list(f->mem, "pack/", note_chunk_pack, &e, &err), &err);
+    assert_true(e.count >= BACKUPS);
+    for (size_t i = 0; i < e.count; i++) {
+        flip(f, &e.packs[i], e.packs[i].size / 2);
+    }
+    s = pass(f);
+    assert_int_equal(s.damaged, e.count);
+    assert_int_equal(s.points_hit, BACKUPS);
+    assert_int_equal(s.bytes_done, s.bytes_total);
+    s = pass(f);
+    assert_int_equal(s.damaged, e.count);
+}
+
 static void
 a_patrol_goes_on_by_itself_and_ends_when_it_is_told(void **state)
 {
@@ -210,6 +258,7 @@ main(void)
         TEST(a_damaged_chunk_in_an_unchanged_part_of_the_disk_is_named_and_healed_by_the_next_run),
         TEST(a_damaged_manifest_node_is_healed_by_the_next_run),
         TEST(a_pack_that_is_gone_is_missed_and_healed_by_the_next_run),
+        TEST(damage_in_many_packs_is_found_by_one_pass),
         TEST(a_patrol_goes_on_by_itself_and_ends_when_it_is_told),
     };
 

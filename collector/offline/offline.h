@@ -117,7 +117,7 @@ struct offline_scrub_result {
 struct offline_scrub_options {
     struct fs *fs;
     const char *folder;
-    unsigned threads;          /* 0: one per processor */
+    unsigned threads;          /* 0: two per processor, 4 to 16; memory: an object each */
     uint64_t bytes_per_second; /* 0: as fast as it goes */
     struct cancel *cancel;     /* may be NULL */
     void *arg;

@@ -16,6 +16,9 @@
  * the bytes so far are due.
  */
 #define THREADS_MAX 64u
+/* Unless told: so that reads wait for the disk while others are looked at. Each has an object in memory. */
+#define AUTO_MIN 4u
+#define AUTO_MAX 16u
 
 struct object {
     char *name;
@@ -221,7 +224,7 @@ offline_scrub(const struct offline_scrub_options *options, struct offline_scrub_
 {
     struct scrub s = {.o = options, .started_ns = time_mono_ns()};
     struct thread threads[THREADS_MAX];
-    unsigned wanted = options->threads == 0 ? thread_cpu_count() : options->threads;
+    unsigned wanted = options->threads;
     unsigned started = 0;
     enum varve_err rc = store_dir_open_read(&s.objects, options->fs, options->folder, err);
 
@@ -237,6 +240,10 @@ offline_scrub(const struct offline_scrub_options *options, struct offline_scrub_
     if (rc == VARVE_OK && s.count == 0) {
         rc =
             varve_error_set(err, VARVE_ERR_NOT_FOUND, "there is no store in '%s'", options->folder);
+    }
+    if (wanted == 0) {
+        wanted = 2 * thread_cpu_count();
+        wanted = wanted < AUTO_MIN ? AUTO_MIN : wanted > AUTO_MAX ? AUTO_MAX : wanted;
     }
     wanted = wanted > THREADS_MAX ? THREADS_MAX : wanted;
     while (rc == VARVE_OK && started < wanted) {
