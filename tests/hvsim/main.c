@@ -5,11 +5,13 @@
 #include <string.h>
 
 #include "hvsim/ctl.h"
+#include "hvsim/port_server.h"
 #include "hvsim/server.h"
 
 static const char usage[] =
     "usage: hvsim serve --dir DIR --socket PATH [--seed N] [--name NAME]\n"
     "       hvsim ctl [--wait] SOCKET OP [JSON]\n"
+    "       hvsim ports HOSTSOCKET SOCKET\n"
     "       hvsim bytes SEED LENGTH\n"
     "A simulated Hyper-V host for tests; the protocol is in tests/hvsim/README.md.\n";
 
@@ -98,6 +100,16 @@ ctl(int argc, char **argv)
     return ctl_call(argv[0], argv[1], argc == 3 ? argv[2] : "{}", wait);
 }
 
+static int
+ports(const char *host_socket, const char *socket_path)
+{
+    struct varve_error err;
+    enum varve_err rc = port_server_run(host_socket, socket_path, &err);
+
+    (void)fprintf(stderr, "hvsim: %s\n", err.msg);
+    return rc == VARVE_OK ? 0 : 2;
+}
+
 /* Bytes nobody else has, the same for the same seed: what scripts fill files with. */
 static int
 bytes(const char *seed_text, const char *length_text)
@@ -128,6 +140,9 @@ main(int argc, char **argv)
     }
     if (argc >= 2 && strcmp(argv[1], "ctl") == 0) {
         return ctl(argc - 2, argv + 2);
+    }
+    if (argc == 4 && strcmp(argv[1], "ports") == 0) {
+        return ports(argv[2], argv[3]);
     }
     if (argc == 4 && strcmp(argv[1], "bytes") == 0) {
         return bytes(argv[2], argv[3]);

@@ -70,6 +70,8 @@ port_script_call(struct port_script *s, bool *after, const char *fmt, ...)
     *after = false;
     if (*s->dead) {
         fails = true;
+    } else if (s->only[0] != '\0' && strcmp(s->only, s->log[s->count - 1]) != 0) {
+        fails = false; /* another call is meant */
     } else if (s->nth == 1) {
         fails = true;
         *after = s->mode == PORT_FAULT_AFTER;

@@ -32,6 +32,7 @@ struct port_script {
     size_t count;
     unsigned nth; /* the call that fails, 1 = the next; 0: none */
     unsigned times;
+    char only[96]; /* count only calls that are logged as this; "": all */
     enum port_fault mode;
     uint32_t number; /* HRESULT or Win32 code of the failure */
     bool die;        /* the nth call is the caller's end: it and all later ones fail */

@@ -79,7 +79,7 @@ send_line(struct sim_client *c, const char *text)
     return done == len;
 }
 
-static json_t *
+static char *
 read_reply(struct sim_client *c)
 {
     for (;;) {
@@ -88,8 +88,9 @@ read_reply(struct sim_client *c)
 
         if (end != NULL) {
             size_t used = (size_t)(end - c->in) + 1;
-            json_t *reply = json_loadb(c->in, used - 1, 0, NULL);
+            char *reply = sim_alloc(used);
 
+            memcpy(reply, c->in, used - 1);
             memmove(c->in, c->in + used, c->len - used);
             c->len -= used;
             return reply;
@@ -115,19 +116,30 @@ read_reply(struct sim_client *c)
     }
 }
 
+char *
+sim_client_exchange(struct sim_client *c, const char *line)
+{
+    return send_line(c, line) ? read_reply(c) : NULL;
+}
+
 json_t *
 sim_client_call(struct sim_client *c, const char *op, const json_t *parameters)
 {
     json_t *request = parameters != NULL ? json_copy((json_t *)parameters) : json_object();
     json_t *reply = NULL;
     char *text = NULL;
+    char *answer = NULL;
 
     (void)json_object_set_new(request, "id", json_integer(++c->next_id));
     (void)json_object_set_new(request, "op", json_string(op));
     text = json_dumps(request, JSON_COMPACT);
-    if (text != NULL && send_line(c, text)) {
-        reply = read_reply(c);
+    if (text != NULL) {
+        answer = sim_client_exchange(c, text);
     }
+    if (answer != NULL) {
+        reply = json_loads(answer, 0, NULL);
+    }
+    free(answer);
     free(text);
     json_decref(request);
     return reply;

@@ -21,6 +21,9 @@ void sim_client_close(struct sim_client *c); /* NULL is fine */
  */
 json_t *sim_client_call(struct sim_client *c, const char *op, const json_t *parameters);
 
+/* One line to one line, which is the caller's to free(); NULL: the connection broke. */
+char *sim_client_exchange(struct sim_client *c, const char *line);
+
 /* As sim_client_call(), and when the reply has a job, the job.get of its end instead. */
 json_t *sim_client_job(struct sim_client *c, const char *op, const json_t *parameters);
 

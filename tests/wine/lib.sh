@@ -31,3 +31,16 @@ wine_ready() {
         return 1
     }
 }
+
+# wine_system_dll DLL: puts it into the place of the system's one of that name (programs load those from the system folder only)
+# and keeps Wine's own out, which also makes a missing file a loud failure. One at a time for a name: see RESOURCE_LOCK.
+wine_system_dll() {
+    local name at
+    name=$(basename "$1")
+    at=$WINEPREFIX/drive_c/windows/system32/$name
+    if ! cmp -s "$1" "$at"; then
+        cp "$1" "$at.$$"
+        mv "$at.$$" "$at"
+    fi
+    export WINEDLLOVERRIDES="$WINEDLLOVERRIDES;${name%.dll}=n"
+}

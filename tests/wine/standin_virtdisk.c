@@ -7,6 +7,7 @@
 #include <windows.h>
 
 #include "source/abi_virtdisk.h"
+#include "wine/standin_hook.h"
 
 #define DISKS_MAX 64
 #define SECTOR    512u
@@ -25,8 +26,7 @@ static struct standin_report report;
 static uint32_t fail_in;
 static uint32_t fail_code;
 
-static BOOL(WINAPI *real_read)(HANDLE, LPVOID, DWORD, LPDWORD, LPOVERLAPPED) = ReadFile;
-static BOOL(WINAPI *real_close)(HANDLE) = CloseHandle;
+static struct standin_hooks real;
 
 void standin_report(struct standin_report *out);
 void standin_fail(uint32_t nth, uint32_t code);
@@ -393,7 +393,7 @@ seen_read(HANDLE h, LPVOID buf, DWORD len, LPDWORD got, LPOVERLAPPED at)
         SetLastError(code);
         return FALSE;
     }
-    return real_read(h, buf, len, got, at);
+    return real.read(h, buf, len, got, at);
 }
 
 static BOOL WINAPI
@@ -410,50 +410,18 @@ seen_close(HANDLE h)
         breach("close: the handle of a failed open");
     }
     ReleaseSRWLockExclusive(&lock);
-    return real_close(h);
-}
-
-/* One import of a module, by what it points to now. */
-static void
-replace(ULONG_PTR *slot, ULONG_PTR old, ULONG_PTR new_one)
-{
-    DWORD protection;
-
-    if (*slot == old && VirtualProtect(slot, sizeof(*slot), PAGE_READWRITE, &protection)) {
-        *slot = new_one;
-        (void)VirtualProtect(slot, sizeof(*slot), protection, &protection);
-    }
-}
-
-static void
-watch_program(void)
-{
-    BYTE *base = (BYTE *)GetModuleHandleW(NULL);
-    const IMAGE_NT_HEADERS *nt =
-        (const IMAGE_NT_HEADERS *)(void *)(base + ((IMAGE_DOS_HEADER *)(void *)base)->e_lfanew);
-    DWORD at = nt->OptionalHeader.DataDirectory[IMAGE_DIRECTORY_ENTRY_IMPORT].VirtualAddress;
-    HMODULE kernel = GetModuleHandleW(L"kernel32.dll");
-    ULONG_PTR read = (ULONG_PTR)GetProcAddress(kernel, "ReadFile");
-    ULONG_PTR closing = (ULONG_PTR)GetProcAddress(kernel, "CloseHandle");
-    IMAGE_IMPORT_DESCRIPTOR *import = (IMAGE_IMPORT_DESCRIPTOR *)(void *)(base + at);
-
-    for (; import->FirstThunk != 0; import++) {
-        ULONG_PTR *slot = (ULONG_PTR *)(void *)(base + import->FirstThunk);
-
-        for (; *slot != 0; slot++) {
-            replace(slot, read, (ULONG_PTR)seen_read);
-            replace(slot, closing, (ULONG_PTR)seen_close);
-        }
-    }
+    return real.close(h);
 }
 
 BOOL WINAPI
 DllMain(HINSTANCE self, DWORD why, LPVOID reserved)
 {
+    static const struct standin_hooks ours = {seen_read, seen_close};
+
     (void)self;
     (void)reserved;
     if (why == DLL_PROCESS_ATTACH) {
-        watch_program();
+        standin_hook(&ours, &real);
     }
     return TRUE;
 }

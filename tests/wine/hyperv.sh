@@ -1,0 +1,93 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# A simulated Hyper-V host for varve-agent.exe under Wine. Sourced after lib.sh, native.sh and tests/lib/lab.sh.
+#
+#   hyperv_agent_install EXE STANDINS   a copy of the agent with stand-ins for WMI and virtdisk.dll in its reach
+#   hyperv_host_new NAME                a simulated host, and its ports (hvsim ports)
+#   hyperv_agent_start NAME [LINE...]   enrols and starts the agent; lines are added to its configuration
+#   hyperv_ports NAME OP [JSON]         one call to the ports: port.report, port.fault
+
+hyperv_agent_install() {
+    mkdir -p "$LAB/win"
+    cp "$1" "$LAB/win/varve-agent.exe"
+    cp "$2/standin_wmi/standin_wmi.dll" "$LAB/win/"
+    cp "$(dirname "${BASH_SOURCE[0]}")/varve-agent.exe.manifest" "$LAB/win/"
+    wine_system_dll "$2/standin_vdisk/virtdisk.dll"
+    AGENT=("$WINE" "$LAB/win/varve-agent.exe")
+}
+
+hyperv_host_new() {
+    lab_host_new "$1"
+    rm -f "$LAB/hosts/$1.ports"
+    lab_start "host-$1-ports" "$HVSIM" ports "$LAB/hosts/$1.sock" "$LAB/hosts/$1.ports"
+    lab_wait 20 "the ports of $1" hyperv_ports "$1" port.address
+    VARVE_STANDIN_PORT=$(hyperv_ports "$1" port.address | jq .port)
+    export VARVE_STANDIN_PORT
+}
+
+hyperv_ports() {
+    local host=$1
+    shift
+    "$HVSIM" ctl "$LAB/hosts/$host.ports" "$@"
+}
+
+hyperv_agent_start() {
+    local name=$1
+    shift
+    lab_enrol "$name"
+    printf '%s\n' "state-dir = $LAB/agents/$name" "$@" >"$LAB/agents/$name.conf"
+    lab_start "agent-$name" "${AGENT[@]}" run --config "$LAB/agents/$name.conf"
+}
+
+# hyperv_vm NAME GENERATION MIB...: a running vm with a disk for each size (on host winhost)
+hyperv_vm() {
+    local name=$1 generation=$2 disks='' size
+    shift 2
+    for size; do disks+="${disks:+,}{\"size\":$((size << 20)),\"block_size\":2097152}"; done
+    lab_ctl winhost vm.create "{\"name\":\"$name\",\"generation\":$generation,\"disks\":[$disks]}" >/dev/null
+}
+
+# hyperv_write HOST VM N: the guest writes N small extents to each disk, to places by $RANDOM
+hyperv_write() {
+    local vm disk size extents i
+    vm=$(lab_vm_id "$1" "$2")
+    while read -r disk size; do
+        extents=
+        for ((i = 0; i < $3; i++)); do
+            extents+="${extents:+,}[$(((RANDOM * 32768 + RANDOM) % (size - 65536) / 512 * 512)),$((512 * (1 + RANDOM % 64)))]"
+        done
+        lab_ctl "$1" guest.write "{\"vm\":\"$vm\",\"disk\":\"$disk\",\"seed\":$RANDOM,\"extents\":[$extents]}" >/dev/null
+    done < <(lab_ctl "$1" vm.list | jq -r --arg id "$vm" '.vms[] | select(.id == $id) | .disks[] | "\(.id) \(.size)"')
+}
+
+# hyperv_no_breach HOST: no rule of an API was broken, no handle is open or was left open by a program that ended
+hyperv_no_breach() {
+    hyperv_ports "$1" port.report | jq -e '.violation == "" and .open == 0 and .left_open == 0' >/dev/null ||
+        lab_die "$(hyperv_ports "$1" port.report | jq -c 'del(.calls)')"
+}
+
+# hyperv_calls HOST CALL...: these came in this order, and no other method was called among or behind them; forgets the log
+hyperv_calls() {
+    local host=$1
+    shift
+    hyperv_ports "$host" port.report '{"clear":true}' | jq -r '.calls[]' >"$LAB/calls"
+    printf '%s\n' "$@" >"$LAB/calls.want"
+    awk 'NR == FNR { want[++n] = $0; next }
+        k < n && $0 == want[k + 1] { k++; next }
+        /^wmi exec / && !/GetVirtualHardDiskSettingData/ { print "not expected: " $0; bad = 1 }
+        END { if (k < n) { print "not called: " want[k + 1]; bad = 1 } exit bad }' "$LAB/calls.want" "$LAB/calls" || {
+        cat "$LAB/calls" >&2
+        lab_die "the calls of a run are not those of the documentation"
+    }
+}
+
+# hyperv_agent_end HOST: Ctrl-C, and it must end with 0
+hyperv_agent_end() {
+    local pid code=0
+    pid=$(lab_pid "agent-$1")
+    rm "$LAB/pids/agent-$1"
+    kill -INT "$pid"
+    wait "$pid" || code=$?
+    [ "$code" -eq 0 ] || { tail -n 20 "$LAB/logs/agent-$1.log"; lab_die "the agent ended with $code"; }
+}
