@@ -109,6 +109,23 @@ index_drop_entries(struct index *ix, const struct pack_id *id, const struct pack
     return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "dropping a pack from the index");
 }
 
+enum varve_err
+index_build_begin(struct index *ix, uint64_t packs, struct varve_error *err)
+{
+    enum varve_err rc =
+        ix->ops->build_begin == NULL ? VARVE_OK : ix->ops->build_begin(ix, packs, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "building the index");
+}
+
+enum varve_err
+index_build_end(struct index *ix, struct varve_error *err)
+{
+    enum varve_err rc = ix->ops->build_end == NULL ? VARVE_OK : ix->ops->build_end(ix, err);
+
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "building the index");
+}
+
 void
 index_get_stats(struct index *ix, struct index_stats *out)
 {

@@ -148,6 +148,9 @@ struct index_ops {
     enum varve_err (*drop_entries)(struct index *ix, const struct pack_id *id,
                                    const struct pack_entry *entries, size_t count,
                                    uint64_t *operations, struct varve_error *err);
+    /* Both may be NULL: nothing to do. */
+    enum varve_err (*build_begin)(struct index *ix, uint64_t packs, struct varve_error *err);
+    enum varve_err (*build_end)(struct index *ix, struct varve_error *err);
     void (*stats)(struct index *ix, struct index_stats *out);
     void (*close)(struct index *ix);
 };
@@ -170,6 +173,7 @@ struct index_options {
                                  struct record_name *names, struct varve_error *err);
     void *pack_names_arg;
     uint32_t locality_names; /* kept at most; 0: 256 Ki */
+    uint32_t build_names;    /* gathered at a time; 0: 1 Mi */
 };
 
 /* The folder is made when it is not there.  What cannot be trusted in it is deleted: *fresh then says
@@ -215,6 +219,15 @@ VARVE_CHECK enum varve_err index_mark_pack(struct index *ix, const struct index_
 VARVE_CHECK enum varve_err index_drop_entries(struct index *ix, const struct pack_id *id,
                                               const struct pack_entry *entries, size_t count,
                                               uint64_t *operations, struct varve_error *err);
+/*
+ * Many packs, some packs of them, are about to be added: between the two calls the caller is alone and calls index_add_pack() only.
+ * Their names are gathered in memory (64 MiB) and written sorted, so that each page of the file is written once for
+ * many of them.  When the process ends in between, or after one of the calls failed, the next open finds an
+ * index that is right or none.  A pack that was there already may be an error of any later call.
+ */
+VARVE_CHECK enum varve_err index_build_begin(struct index *ix, uint64_t packs,
+                                             struct varve_error *err);
+VARVE_CHECK enum varve_err index_build_end(struct index *ix, struct varve_error *err);
 void index_get_stats(struct index *ix, struct index_stats *out);
 void index_close(struct index *ix); /* NULL is fine */
 

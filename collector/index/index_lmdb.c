@@ -15,6 +15,7 @@
 #define MAP_SIZE_DEFAULT (16ull << 30)
 #define READERS_MAX      1024u
 #define SYNC_SECONDS     10u
+#define BUILD_NAMES      (1024u * 1024)
 #define LOCALITY_NAMES   (256u * 1024)
 #define PROVEN_SECONDS   60u /* an index that worked so long is not what ended the process */
 
@@ -147,6 +148,14 @@ tables_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
         r = meta_match(x, txn, "store", arg, STORE_ID_SIZE);
     }
     if (r == 0) {
+        MDB_val key = {.mv_size = strlen(LMDB_META_BUILDING),
+                       .mv_data = (void *)(uintptr_t)LMDB_META_BUILDING};
+        MDB_val v;
+
+        r = mdb_get(txn, x->meta, &key, &v);
+        r = r == 0 ? MDB_INVALID : r == MDB_NOTFOUND ? 0 : r;
+    }
+    if (r == 0) {
         r = mdb_stat(txn, x->pack, &st);
     }
     if (r == 0) {
@@ -260,6 +269,7 @@ static void
 release(struct index_lmdb *x)
 {
     lmdb_filter_stop(x);
+    lmdb_build_free(x);
     index_locality_free(x->locality);
     forget(x);
     cancel_destroy(&x->stop);
@@ -306,6 +316,8 @@ static const struct index_ops lmdb_ops = {
     .list_marked = lmdb_list_marked,
     .mark_pack = lmdb_mark_pack,
     .drop_entries = lmdb_drop_entries,
+    .build_begin = lmdb_build_begin,
+    .build_end = lmdb_build_end,
     .stats = lmdb_stats,
     .close = lmdb_close,
 };
@@ -375,6 +387,7 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
     if (rc != VARVE_OK) {
         goto out;
     }
+    x->build_names = options->build_names == 0 ? BUILD_NAMES : options->build_names;
     x->pack_names = options->pack_names;
     x->pack_names_arg = options->pack_names_arg;
     rc = index_locality_new(

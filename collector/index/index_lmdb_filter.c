@@ -113,6 +113,19 @@ lmdb_filter_stop(struct index_lmdb *x)
     x->filter = NULL;
 }
 
+enum varve_err
+lmdb_filter_expect(struct index_lmdb *x, uint64_t names, struct varve_error *err)
+{
+    struct index_filter *f = NULL;
+    enum varve_err rc = index_filter_new(&f, names, err);
+
+    if (rc == VARVE_OK) {
+        index_filter_free(x->filter);
+        x->filter = f;
+    }
+    return rc;
+}
+
 bool
 lmdb_filter_maybe(const struct index_lmdb *x, const struct record_name *name)
 {

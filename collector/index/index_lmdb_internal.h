@@ -66,6 +66,9 @@ struct index_lmdb {
                                  struct record_name *names, struct varve_error *err);
     void *pack_names_arg;
 
+    uint32_t build_names;
+    struct index_build *build; /* NULL but between build_begin and build_end */
+
     uint32_t sync_seconds;
     struct cancel stop;
     struct thread syncer;
@@ -96,6 +99,9 @@ VARVE_CHECK enum varve_err lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, 
 /* Makes the filter; fills it in the background when there are names already. */
 VARVE_CHECK enum varve_err lmdb_filter_start(struct index_lmdb *x, struct varve_error *err);
 void lmdb_filter_stop(struct index_lmdb *x);
+/* Made anew for that many names, while the table is empty and nobody asks. */
+VARVE_CHECK enum varve_err lmdb_filter_expect(struct index_lmdb *x, uint64_t names,
+                                              struct varve_error *err);
 /* May the name be in the table? */
 bool lmdb_filter_maybe(const struct index_lmdb *x, const struct record_name *name);
 
@@ -109,6 +115,19 @@ lmdb_key_of(const struct record_name *name)
 {
     return (MDB_val){.mv_size = sizeof(name->bytes), .mv_data = (void *)(uintptr_t)name->bytes};
 }
+
+void lmdb_place_encode(uint8_t out[PLACE_SIZE], uint32_t number, const struct pack_entry *e);
+/* The steps of add_pack(): the pack's row, and each of its names. */
+int lmdb_add_pack_row(struct index_lmdb *x, MDB_txn *txn, const struct index_pack *pack,
+                      uint32_t *number);
+int lmdb_add_name(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
+                  uint8_t place[PLACE_SIZE]);
+
+/* A row of the table meta while names without their packs, or the other way round, are in the file. */
+#define LMDB_META_BUILDING "building"
+enum varve_err lmdb_build_add(struct index_lmdb *x, const struct index_pack *pack,
+                              const struct pack_entry *entries, struct varve_error *err);
+void lmdb_build_free(struct index_lmdb *x);
 
 int lmdb_place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place *out);
 /* Number and flags of what a place points to. */
@@ -164,6 +183,8 @@ enum varve_err lmdb_mark_pack(struct index *ix, const struct index_pack *pack,
 enum varve_err lmdb_drop_entries(struct index *ix, const struct pack_id *id,
                                  const struct pack_entry *entries, size_t count,
                                  uint64_t *operations, struct varve_error *err);
+enum varve_err lmdb_build_begin(struct index *ix, uint64_t packs, struct varve_error *err);
+enum varve_err lmdb_build_end(struct index *ix, struct varve_error *err);
 void lmdb_stats(struct index *ix, struct index_stats *out);
 
 #endif

@@ -10,8 +10,8 @@
 
 /* ---- values ---- */
 
-static void
-place_encode(uint8_t out[PLACE_SIZE], uint32_t number, const struct pack_entry *e)
+void
+lmdb_place_encode(uint8_t out[PLACE_SIZE], uint32_t number, const struct pack_entry *e)
 {
     uint32_t flags =
         (e->kind == CHUNK_NODE ? PLACE_NODE : 0u) | (e->codec == PACK_CODEC_LZ4 ? PLACE_LZ4 : 0u);
@@ -91,15 +91,14 @@ next_number(struct index_lmdb *x, uint32_t *out)
     return r;
 }
 
-static int
-add_name(struct index_lmdb *x, MDB_txn *txn, uint32_t number, const struct pack_entry *e)
+int
+lmdb_add_name(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
+              uint8_t place[PLACE_SIZE])
 {
-    uint8_t place[PLACE_SIZE];
-    MDB_val key = lmdb_key_of(&e->name);
+    MDB_val key = lmdb_key_of(name);
     MDB_val v = {.mv_size = PLACE_SIZE, .mv_data = place};
     int r;
 
-    place_encode(place, number, e);
     r = mdb_put(txn, x->name, &key, &v, MDB_NOOVERWRITE);
     if (r != MDB_KEYEXIST) {
         return r;
@@ -111,7 +110,7 @@ add_name(struct index_lmdb *x, MDB_txn *txn, uint32_t number, const struct pack_
     if (lmdb_place_is_damaged(&v) || lmdb_place_is_condemned(x, &v)) {
         MDB_val to = {.mv_size = PLACE_SIZE, .mv_data = place};
 
-        r = lmdb_place_moved(x, txn, &e->name, &v, &to);
+        r = lmdb_place_moved(x, txn, name, &v, &to);
         v = to;
         return r != 0 ? r : mdb_put(txn, x->name, &key, &v, 0); /* healed, or moved */
     }
@@ -120,26 +119,25 @@ add_name(struct index_lmdb *x, MDB_txn *txn, uint32_t number, const struct pack_
     return r == MDB_KEYEXIST ? 0 : r;
 }
 
-static int
-add_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+int
+lmdb_add_pack_row(struct index_lmdb *x, MDB_txn *txn, const struct index_pack *pack,
+                  uint32_t *number)
 {
-    struct add_args *a = arg;
     uint8_t value[PACK_SIZE] = {0};
-    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)a->pack->id.bytes};
+    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)pack->id.bytes};
     MDB_val v = {.mv_size = sizeof(value), .mv_data = value};
-    uint32_t number = 0;
     int r;
 
-    r = next_number(x, &number); /* there is one writer at a time */
+    r = next_number(x, number); /* there is one writer at a time */
     if (r != 0) {
         return r;
     }
-    put_le32(value, number);
-    put_le32(value + 4, (uint32_t)a->pack->kind);
-    put_le32(value + 8, a->pack->records);
+    put_le32(value, *number);
+    put_le32(value + 4, (uint32_t)pack->kind);
+    put_le32(value + 8, pack->records);
     put_le32(value + 12, PACK_CANDIDATE); /* nobody needs it yet */
-    put_le64(value + 16, a->pack->size);
-    put_le64(value + 24, a->pack->raw_bytes);
+    put_le64(value + 16, pack->size);
+    put_le64(value + 24, pack->raw_bytes);
     r = mdb_put(txn, x->pack, &key, &v, MDB_NOOVERWRITE);
     if (r == 0) {
         v = (MDB_val){.mv_size = 4, .mv_data = value};
@@ -149,13 +147,25 @@ add_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
         /* Before the names, whose moves look the pack up, and before the commit, so that who sees a
          * place also finds its pack. */
         mutex_lock(&x->lock);
-        x->ids[number] = a->pack->id;
-        x->condemned[number] = 0;
-        x->id_count = number + 1;
+        x->ids[*number] = pack->id;
+        x->condemned[*number] = 0;
+        x->id_count = *number + 1;
         mutex_unlock(&x->lock);
     }
+    return r;
+}
+
+static int
+add_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+{
+    struct add_args *a = arg;
+    uint8_t place[PLACE_SIZE];
+    uint32_t number = 0;
+    int r = lmdb_add_pack_row(x, txn, a->pack, &number);
+
     for (uint32_t i = 0; r == 0 && i < a->pack->records; i++) {
-        r = add_name(x, txn, number, a->sorted[i]);
+        lmdb_place_encode(place, number, a->sorted[i]);
+        r = lmdb_add_name(x, txn, &a->sorted[i]->name, place);
     }
     return r;
 }
@@ -169,6 +179,9 @@ lmdb_add_pack(struct index *ix, const struct index_pack *pack, const struct pack
     struct add_args a = {.pack = pack};
     enum varve_err rc;
 
+    if (x->build != NULL) {
+        return lmdb_build_add(x, pack, entries, err);
+    }
     sorted = malloc((size_t)pack->records * sizeof(*sorted) + 1);
     if (sorted == NULL) {
         return varve_error_nomem(err);

@@ -279,6 +279,38 @@ without_its_list_of_damage_the_next_check_finds_it_again(void **state)
     assert_false(has(f, 0));
 }
 
+/* So many that they are gathered first: index_build_begin(). */
+static void
+a_lost_index_of_many_packs_is_built_anew_with_its_damage(void **state)
+{
+    struct fixture *f = *state;
+    struct chunk_store_stats before;
+    struct chunk_store_stats after;
+    struct varve_error err;
+    struct packs one = {.count = 0};
+
+    put(f, 0, 3);
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &one, &err), &err);
+    for (unsigned n = 1; n < 80; n++) {
+        put(f, 3 * n, 3);
+    }
+    flip(f, &one.id[0], 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 99)); /* in chunk 0 */
+    assert_err(get(f, 0, &err), VARVE_ERR_CORRUPT, &err);
+    assert_ok(chunk_store_get_stats(f->cs, &before, &err), &err);
+    close_all(f);
+    remove_index(f, false);
+    open_all(f);
+    assert_ok(chunk_store_get_stats(f->cs, &after, &err), &err);
+    assert_int_equal(after.packs, 80);
+    assert_int_equal(after.chunks, before.chunks);
+    assert_int_equal(after.stored_bytes, before.stored_bytes);
+    assert_int_equal(after.raw_bytes, before.raw_bytes);
+    assert_int_equal(has_of(f, 0, 250), 239);
+    for (unsigned n = 1; n < 240; n++) {
+        assert_ok(get(f, n, &err), &err);
+    }
+}
+
 /* The second backup of a disk is answered from the footers of packs: index/index_locality.h. */
 static void
 damage_counts_where_the_names_of_a_pack_are_kept_in_memory(void **state)
@@ -458,6 +490,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_again),
         TEST(without_its_list_of_damage_the_next_check_finds_it_again),
+        TEST(a_lost_index_of_many_packs_is_built_anew_with_its_damage),
         TEST(damage_counts_where_the_names_of_a_pack_are_kept_in_memory),
         TEST(any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most),
         TEST(a_torn_list_of_damage_keeps_its_whole_lines),

@@ -119,6 +119,7 @@ drop_missing(struct reconcile *r, struct varve_error *err)
 #define READERS_MIN 8u
 #define READERS_MAX 32u
 #define RING        64u
+#define BUILD_PACKS 64u /* so many are worth a build */
 #define PROGRESS_NS ((uint64_t)2 * 1000 * 1000 * 1000)
 
 struct loaded {
@@ -231,6 +232,9 @@ add_packs(struct chunk_store *cs, const struct known *packs, size_t count, struc
         started += rc == VARVE_OK ? 1 : 0;
     }
     rc = started > 0 ? VARVE_OK : rc; /* fewer will do */
+    if (rc == VARVE_OK && count >= BUILD_PACKS) {
+        rc = index_build_begin(cs->index, count, err);
+    }
     for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
         struct loaded one;
 
@@ -243,6 +247,9 @@ add_packs(struct chunk_store *cs, const struct known *packs, size_t count, struc
             told = time_mono_ns();
             log_info("store", "completing the index packs=%zu of=%zu", i + 1, count);
         }
+    }
+    if (rc == VARVE_OK && count >= BUILD_PACKS) {
+        rc = index_build_end(cs->index, err);
     }
     mutex_lock(&l->lock);
     l->stop = true;

@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <unistd.h>
 
 #include "base/log.h"
 #include "base/time.h"
@@ -11,17 +13,35 @@
 #include "index/index.h"
 #include "os/file.h"
 #include "os/thread.h"
+#include "store/pack.h"
 #include "store/store_config.h"
 
 /*
- * The index with many synthetic names: bench_index FOLDER [MILLIONS].  FOLDER must not exist.  Names come as
- * ingest makes them, 256 to a pack, and are asked for as agents do, 1024 at a time: absent ones, ones at
- * random places, and ones in the order in which they came (the second backup of a disk).  Memory
- * is told as anonymous (the process's own) and file-backed (the index's pages in the page cache, which the
- * system takes back when it needs them).
+ * The index with many synthetic names:
+ *
+ *   bench_index FOLDER [MILLIONS]   makes FOLDER, which must not exist: as a rebuild does, the last million as ingest does;
+ *                                   then everything is asked for
+ *   bench_index FOLDER look         asks an index that an earlier run left in FOLDER, from a cold page cache
+ *
+ * Names stand 256 to a pack and are asked for as agents do, 1024 at a time: absent ones, ones at random places, and
+ * ones in the order in which they came (the second backup of a disk), with the footers of their packs at hand as the
+ * collector has them, and without.  Memory is told as anonymous (the process's own) and file-backed (the
+ * index's pages in the page cache, which the system takes back when it needs them); reads are what came from the disk.
  */
-#define PACK  256u
-#define BATCH 1024u
+#define PACK         256u
+#define BATCH        1024u
+#define INGEST       (1024u * 1024) /* names that come pack by pack */
+#define LOOKS_MAX    (4u * 1024 * 1024)
+#define FOOTER_BYTES (PACK_FOOTER_HEADER + PACK * PACK_ENTRY_SIZE + PACK_TAIL_SIZE)
+
+struct bench {
+    struct index *ix;
+    struct file *footers; /* of the first packs, one behind the other, as they stand in packs */
+    struct store_keys *keys;
+    char index[1024];
+    char path[1024]; /* of footers */
+    uint64_t names;
+};
 
 static uint64_t state;
 
@@ -67,10 +87,50 @@ cpu_seconds(void)
            (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
-static void
-tell(const char *what, uint64_t count, uint64_t start_ns, double cpu)
+struct mark {
+    uint64_t start;
+    double cpu;
+    struct rusage usage;
+    uint64_t read;
+    struct index_stats stats;
+};
+
+/* Bytes that this process had the disk read. */
+static uint64_t
+disk_read(void)
 {
-    double seconds = (double)(time_mono_ns() - start_ns) / 1e9;
+    FILE *f = fopen("/proc/self/io", "r");
+    char line[128];
+    uint64_t bytes = 0;
+
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (strncmp(line, "read_bytes:", 11) == 0) {
+            bytes = strtoull(line + 11, NULL, 10);
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return bytes;
+}
+
+static struct mark
+begin(struct index *ix)
+{
+    struct mark m = {.start = time_mono_ns(), .cpu = cpu_seconds(), .read = disk_read()};
+
+    (void)getrusage(RUSAGE_SELF, &m.usage);
+    if (ix != NULL) {
+        index_get_stats(ix, &m.stats);
+    }
+    return m;
+}
+
+static void
+tell(const char *what, uint64_t count, const struct mark *m, struct index *ix)
+{
+    double seconds = (double)(time_mono_ns() - m->start) / 1e9;
+    struct index_stats stats = m->stats;
     unsigned long anon = 0;
     unsigned long mapped = 0;
     char line[128];
@@ -87,69 +147,157 @@ tell(const char *what, uint64_t count, uint64_t start_ns, double cpu)
     if (f != NULL) {
         fclose(f);
     }
+    if (ix != NULL) {
+        index_get_stats(ix, &stats);
+    }
     (void)getrusage(RUSAGE_SELF, &u);
-    printf("%-22s %11" PRIu64
-           "  %8.1f s  %10.0f /s  %7.2f us cpu each  anon %lu MiB  file %lu MiB  "
-           "major faults %ld\n",
+    printf("%-26s %10" PRIu64 " %8.1f s %9.0f /s %7.2f us cpu each, anon %lu MiB, file %lu MiB, "
+           "faults %ld, read %" PRIu64 " MiB, table %" PRIu64 ", packs %" PRIu64 "\n",
            what, count, seconds, (double)count / seconds,
-           (cpu_seconds() - cpu) * 1e6 / (double)count, anon / 1024, mapped / 1024, u.ru_majflt);
+           (cpu_seconds() - m->cpu) * 1e6 / (double)count, anon / 1024, mapped / 1024,
+           u.ru_majflt - m->usage.ru_majflt, (disk_read() - m->read) >> 20,
+           stats.asked_table - m->stats.asked_table, stats.packs_loaded - m->stats.packs_loaded);
     fflush(stdout);
 }
 
+/* ---- packs ---- */
+
 static void
-insert(struct index *ix, uint64_t names)
+make_pack(uint64_t first, struct index_pack *pack, struct pack_entry entries[PACK])
+{
+    uint32_t at = PACK_HEADER_SIZE;
+
+    memset(entries, 0, PACK * sizeof(entries[0]));
+    *pack = (struct index_pack){.kind = CHUNK_DATA, .records = PACK};
+    memcpy(pack->id.bytes, &first, sizeof(first));
+    pack->id.bytes[15] = 1;
+    for (uint32_t i = 0; i < PACK; i++) {
+        name_of(first + i, &entries[i].name);
+        entries[i].offset = at;
+        entries[i].stored_len = 64900;
+        entries[i].raw_len = 65536;
+        entries[i].kind = CHUNK_DATA;
+        entries[i].codec = PACK_CODEC_LZ4;
+        at += PACK_RECORD_HEADER + entries[i].stored_len;
+    }
+    pack->size = at + FOOTER_BYTES;
+    pack->raw_bytes = (uint64_t)PACK * 65536;
+}
+
+/* The packs that are asked for in their order have footers, of real form, in one file. */
+static void
+write_footers(struct bench *b, uint64_t names)
 {
     static struct pack_entry entries[PACK];
-    uint64_t start = time_mono_ns();
-    uint64_t step = names / 5 / PACK * PACK;
-    double cpu = cpu_seconds();
+    static uint8_t footer[FOOTER_BYTES];
+    size_t len = FOOTER_BYTES - PACK_TAIL_SIZE;
     struct varve_error err;
+    struct index_pack pack;
 
+    if (file_open(fs_system(), &b->footers, b->path, FILE_CREATE_NEW, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
     for (uint64_t n = 0; n < names; n += PACK) {
-        struct index_pack pack = {.kind = CHUNK_DATA, .records = PACK, .size = 16u << 20};
-
-        memcpy(pack.id.bytes, &n, sizeof(n));
-        pack.id.bytes[15] = 1;
-        pack.raw_bytes = (uint64_t)PACK * 65536;
-        for (uint32_t i = 0; i < PACK; i++) {
-            name_of(n + i, &entries[i].name);
-            entries[i].offset = 64 + i * 65000;
-            entries[i].stored_len = 64900;
-            entries[i].raw_len = 65536;
-            entries[i].kind = CHUNK_DATA;
-        }
-        if (index_add_pack(ix, &pack, entries, &err) != VARVE_OK) {
+        make_pack(n, &pack, entries);
+        pack_footer_encode(&pack.id, entries, PACK, footer);
+        pack_tail_encode(b->keys, &pack.id, (uint32_t)(pack.size - FOOTER_BYTES), footer, len,
+                         footer + len);
+        if (file_write(b->footers, footer, sizeof(footer), n / PACK * FOOTER_BYTES, &err) !=
+            VARVE_OK) {
             fail(err.msg);
         }
-        if (step > 0 && (n + PACK) % step == 0) {
-            tell("insert, last fifth", step, start, cpu);
-            start = time_mono_ns();
-            cpu = cpu_seconds();
+    }
+    if (file_sync(b->footers, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
+    file_close(b->footers);
+}
+
+struct names_out {
+    struct record_name *names;
+    uint32_t count;
+};
+
+static void
+take_name(void *arg, const struct pack_entry *e)
+{
+    struct names_out *o = arg;
+
+    o->names[o->count++] = e->name;
+}
+
+/* As the chunk store does it, with another file around the footer. */
+static enum varve_err
+pack_names(void *arg, const struct index_pack *pack, struct record_name *names,
+           struct varve_error *err)
+{
+    struct bench *b = arg;
+    struct names_out o = {.names = names};
+    uint8_t footer[FOOTER_BYTES];
+    size_t len = FOOTER_BYTES - PACK_TAIL_SIZE;
+    struct pack_tail tail;
+    uint64_t first;
+    enum varve_err rc;
+
+    memcpy(&first, pack->id.bytes, sizeof(first));
+    rc = file_read_exact(b->footers, footer, sizeof(footer), first / PACK * FOOTER_BYTES, err);
+    if (rc == VARVE_OK) {
+        rc = pack_tail_decode(&tail, footer + len, pack->size, err);
+    }
+    return rc == VARVE_OK
+               ? pack_footer_decode(&tail, footer, &pack->id, b->keys, take_name, &o, err)
+               : rc;
+}
+
+static void
+insert(struct bench *b, uint64_t from, uint64_t to, bool build)
+{
+    static struct pack_entry entries[PACK];
+    uint64_t step = (to - from) / 5 / PACK * PACK;
+    struct mark m = begin(b->ix);
+    struct index_pack pack;
+    struct varve_error err;
+
+    if (build && index_build_begin(b->ix, (to - from) / PACK, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
+    for (uint64_t n = from; n < to; n += PACK) {
+        make_pack(n, &pack, entries);
+        if (index_add_pack(b->ix, &pack, entries, &err) != VARVE_OK) {
+            fail(err.msg);
+        }
+        if (step > 0 && (n + PACK - from) % step == 0) {
+            tell(build ? "rebuild, a fifth" : "ingest, a fifth", step, &m, NULL);
+            m = begin(NULL);
         }
     }
+    m = begin(NULL);
+    if (build && index_build_end(b->ix, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
+    tell("end", 1, &m, NULL);
 }
 
 enum order { ABSENT, RANDOM, SEQUENTIAL };
 
 static void
-look_up(struct index *ix, const char *what, enum order order, uint64_t names, uint64_t count)
+look_up(struct bench *b, const char *what, enum order order, uint64_t count)
 {
     static struct record_name batch[BATCH];
     static uint8_t found[BATCH];
-    uint64_t start = time_mono_ns();
-    double cpu = cpu_seconds();
+    struct mark m = begin(b->ix);
     struct varve_error err;
     uint64_t wrong = 0;
 
     for (uint64_t n = 0; n < count; n += BATCH) {
         for (uint64_t i = 0; i < BATCH; i++) {
-            uint64_t which = order == ABSENT   ? names + n + i
-                             : order == RANDOM ? next_random() % names
-                                               : (n + i) % names;
+            uint64_t which = order == ABSENT   ? b->names + n + i
+                             : order == RANDOM ? next_random() % b->names
+                                               : (n + i) % b->names;
 
             name_of(which, &batch[i]);
         }
-        if (index_get(ix, batch, BATCH, NULL, found, &err) != VARVE_OK) {
+        if (index_get(b->ix, batch, BATCH, NULL, found, &err) != VARVE_OK) {
             fail(err.msg);
         }
         for (uint64_t i = 0; i < BATCH; i++) {
@@ -159,55 +307,124 @@ look_up(struct index *ix, const char *what, enum order order, uint64_t names, ui
     if (wrong > 0) {
         fail("a look-up was answered wrong");
     }
-    tell(what, count, start, cpu);
+    tell(what, count, &m, b->ix);
+}
+
+static void
+open_index(struct bench *b, bool with_footers)
+{
+    static const uint8_t store_id[STORE_ID_SIZE] = "bench";
+    struct index_options options = {
+        .store_id = store_id, .pack_names = with_footers ? pack_names : NULL, .pack_names_arg = b};
+    struct mark m = begin(NULL);
+    struct index_stats stats;
+    struct varve_error err;
+    bool fresh = false;
+
+    if (index_lmdb_open(&b->ix, b->index, &options, &fresh, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
+    tell("open", 1, &m, NULL);
+    index_get_stats(b->ix, &stats);
+    b->names = stats.names;
+}
+
+static void
+close_index(struct bench *b)
+{
+    struct mark m = begin(NULL);
+
+    index_close(b->ix);
+    tell("close", 1, &m, NULL);
+}
+
+/* Out of the page cache with it, as after a restart of the machine. */
+static void
+forget_pages(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+    if (fd < 0 || fdatasync(fd) != 0 || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED) != 0) {
+        fail("the page cache cannot be emptied");
+    }
+    (void)close(fd);
+}
+
+static void
+look(struct bench *b, bool cold)
+{
+    char data[1040];
+    uint64_t count;
+
+    (void)snprintf(data, sizeof(data), "%s/index.mdb", b->index);
+    for (unsigned with_footers = 0; with_footers < 2; with_footers++) {
+        const char *order = with_footers ? "in order, with footers" : "in order, no footers";
+
+        if (cold) {
+            forget_pages(data);
+            forget_pages(b->path);
+        }
+        open_index(b, with_footers != 0);
+        count = b->names < LOOKS_MAX ? b->names / BATCH * BATCH : LOOKS_MAX;
+        look_up(b, order, SEQUENTIAL, cold ? count / 16 / BATCH * BATCH : count);
+        look_up(b, "absent", ABSENT, cold ? count / 16 / BATCH * BATCH : count);
+        look_up(b, "random", RANDOM, cold ? count / 16 / BATCH * BATCH : count);
+        close_index(b);
+    }
+}
+
+static void
+make(struct bench *b, uint64_t names)
+{
+    uint64_t ingest = names / 2 < INGEST ? names / 2 / PACK * PACK : INGEST;
+    struct varve_error err;
+    struct file_stat st;
+    char data[1040];
+
+    write_footers(b, names < LOOKS_MAX ? names : LOOKS_MAX);
+    open_index(b, true);
+    insert(b, 0, names - ingest, true);
+    insert(b, names - ingest, names, false);
+    close_index(b);
+    (void)snprintf(data, sizeof(data), "%s/index.mdb", b->index);
+    if (fs_stat(fs_system(), data, &st, &err) == VARVE_OK) {
+        printf("file %" PRIu64 " MiB, %.1f bytes each\n", st.size >> 20,
+               (double)st.size / (double)names);
+    }
 }
 
 int
 main(int argc, char **argv)
 {
-    static const uint8_t store_id[STORE_ID_SIZE] = "bench";
-    struct index_options options = {.store_id = store_id};
-    uint64_t names = argc > 2 ? strtoull(argv[2], NULL, 10) * 1000000 : 1000000;
-    uint64_t looks = names < 4000000 ? names : 4000000;
+    static const uint8_t data_key[STORE_KEY_SIZE] = "bench";
+    bool only_look = argc > 2 && strcmp(argv[2], "look") == 0;
+    uint64_t names = argc > 2 && !only_look ? strtoull(argv[2], NULL, 10) * 1000000 : 1000000;
+    struct bench b = {.footers = NULL};
     struct varve_error err;
-    struct index *ix = NULL;
     struct file_stat st;
-    char path[1024];
-    uint64_t start;
-    double cpu;
-    bool fresh = false;
 
-    if (argc < 2 || names == 0) {
-        fprintf(stderr, "usage: bench_index FOLDER [MILLIONS]\n");
+    if (argc < 2 || argc > 3 || names == 0) {
+        fprintf(stderr, "usage: bench_index FOLDER [MILLIONS|look]\n");
         return 2;
     }
-    names = names / PACK * PACK;
-    looks = looks / BATCH * BATCH;
+    (void)snprintf(b.index, sizeof(b.index), "%.1000s/index", argv[1]);
+    (void)snprintf(b.path, sizeof(b.path), "%.1000s/footers", argv[1]);
     state = 88172645463325252ull;
-    if (crypto_init(&err) != VARVE_OK || fs_stat(fs_system(), argv[1], &st, &err) == VARVE_OK ||
-        index_lmdb_open(&ix, argv[1], &options, &fresh, &err) != VARVE_OK) {
-        fail("the folder is there, or cannot be made");
+    if (crypto_init(&err) != VARVE_OK || store_keys_new(&b.keys, data_key, &err) != VARVE_OK) {
+        fail(err.msg);
     }
-    insert(ix, names);
-    look_up(ix, "absent", ABSENT, names, looks);
-    look_up(ix, "present, random", RANDOM, names, looks);
-    look_up(ix, "present, in order", SEQUENTIAL, names, looks);
-    start = time_mono_ns();
-    cpu = cpu_seconds();
-    index_close(ix);
-    tell("close", 1, start, cpu);
-    (void)snprintf(path, sizeof(path), "%s/index.mdb", argv[1]);
-    if (fs_stat(fs_system(), path, &st, &err) == VARVE_OK) {
-        printf("file %" PRIu64 " MiB, %.1f bytes each\n", st.size >> 20,
-               (double)st.size / (double)names);
+    if ((fs_stat(fs_system(), argv[1], &st, &err) == VARVE_OK) != only_look ||
+        fs_mkdir_parents(fs_system(), argv[1], &err) != VARVE_OK) {
+        fail(only_look ? "the folder is not there" : "the folder is there, or cannot be made");
     }
-    start = time_mono_ns();
-    cpu = cpu_seconds();
-    if (index_lmdb_open(&ix, argv[1], &options, &fresh, &err) != VARVE_OK || fresh) {
-        fail("the index was not kept");
+    if (!only_look) {
+        make(&b, names / PACK * PACK);
     }
-    tell("open", 1, start, cpu);
-    look_up(ix, "absent, just opened", ABSENT, names, looks < 102400 ? looks : 102400);
-    index_close(ix);
+    if (file_open(fs_system(), &b.footers, b.path, FILE_READ, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
+    look(&b, only_look);
+    file_close(b.footers);
+    store_keys_free(b.keys);
     return 0;
 }
