@@ -67,6 +67,7 @@ enum varve_err_source {
     VARVE_SRC_NNG = 4,
     VARVE_SRC_LMDB = 5,
     VARVE_SRC_SQLITE = 6,
+    VARVE_SRC_NTSTATUS = 7, /* of a file server, or of Windows */
     VARVE_SRC_COUNT
 };
 
