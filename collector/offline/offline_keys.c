@@ -172,7 +172,15 @@ load_added(struct store_secret **out, struct fs *fs, const struct offline_secret
             return rc;
         }
     }
-    return offline_load_secret(out, fs, added, err);
+    rc = offline_load_secret(out, fs, added, err);
+    if (rc == VARVE_OK && added->kind == OFFLINE_KEY_FILE) {
+        rc = secret_file_settle(fs, added->path, err);
+        if (rc != VARVE_OK) {
+            store_secret_free(*out);
+            *out = NULL;
+        }
+    }
+    return rc;
 }
 
 enum varve_err

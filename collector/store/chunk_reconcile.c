@@ -114,7 +114,8 @@ drop_missing(struct reconcile *r, struct varve_error *err)
 
 /*
  * Footers are read by several threads at once, because each costs two or three short reads that wait
- * for the disk; the index has one writer, the calling thread.  At most RING packs wait for it.
+ * for the disk; the index has one writer, the calling thread, which takes them in the order of their ids: the
+ * same packs give the same index.  At most RING packs wait for it.
  */
 #define READERS_MIN 8u
 #define READERS_MAX 32u
@@ -123,7 +124,7 @@ drop_missing(struct reconcile *r, struct varve_error *err)
 #define PROGRESS_NS ((uint64_t)2 * 1000 * 1000 * 1000)
 
 struct loaded {
-    const struct known *pack;
+    const struct known *pack; /* NULL: not loaded yet */
     struct pack_contents contents;
     enum varve_err rc;
     struct varve_error err;
@@ -135,10 +136,9 @@ struct loading {
     size_t count;
     struct mutex lock; /* everything below */
     struct cond changed;
-    size_t next;
+    size_t next;  /* to be loaded */
+    size_t taken; /* by the writer */
     struct loaded ring[RING];
-    size_t head;
-    size_t queued;
     bool stop;
 };
 
@@ -149,20 +149,20 @@ reader_main(void *arg)
 
     mutex_lock(&l->lock);
     while (!l->stop && l->next < l->count) {
-        struct loaded one = {.pack = &l->packs[l->next++]};
+        struct loaded one = {.pack = NULL};
+        size_t at = l->next;
 
-        mutex_unlock(&l->lock);
-        one.rc = pack_contents_load(l->cs, &one.pack->id, one.pack->size, &one.contents, &one.err);
-        mutex_lock(&l->lock);
-        while (!l->stop && l->queued == RING) {
+        if (at - l->taken >= RING) {
             cond_wait(&l->changed, &l->lock);
+            continue;
         }
-        if (l->stop) {
-            pack_contents_release(&one.contents);
-            break;
-        }
-        l->ring[(l->head + l->queued) % RING] = one;
-        l->queued++;
+        l->next++;
+        mutex_unlock(&l->lock);
+        one.rc =
+            pack_contents_load(l->cs, &l->packs[at].id, l->packs[at].size, &one.contents, &one.err);
+        mutex_lock(&l->lock);
+        one.pack = &l->packs[at];
+        l->ring[at % RING] = one;
         cond_broadcast(&l->changed);
     }
     mutex_unlock(&l->lock);
@@ -171,13 +171,15 @@ reader_main(void *arg)
 static void
 take_loaded(struct loading *l, struct loaded *out)
 {
+    struct loaded *one = &l->ring[l->taken % RING];
+
     mutex_lock(&l->lock);
-    while (l->queued == 0) {
+    while (one->pack == NULL) {
         cond_wait(&l->changed, &l->lock);
     }
-    *out = l->ring[l->head];
-    l->head = (l->head + 1) % RING;
-    l->queued--;
+    *out = *one;
+    *one = (struct loaded){.pack = NULL};
+    l->taken++;
     cond_broadcast(&l->changed);
     mutex_unlock(&l->lock);
 }
@@ -258,8 +260,8 @@ add_packs(struct chunk_store *cs, const struct known *packs, size_t count, struc
     while (started > 0) {
         thread_join(&threads[--started]);
     }
-    for (; l->queued > 0; l->queued--, l->head = (l->head + 1) % RING) {
-        pack_contents_release(&l->ring[l->head].contents);
+    for (size_t i = 0; i < RING; i++) {
+        pack_contents_release(&l->ring[i].contents);
     }
     cond_destroy(&l->changed);
     mutex_destroy(&l->lock);

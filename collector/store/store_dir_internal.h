@@ -65,7 +65,8 @@ char *store_dir_path(const struct store_dir *d, const char *name);
 enum varve_err store_dir_list(struct store *s, const char *prefix,
                               bool (*cb)(void *arg, const char *name, uint64_t size), void *arg,
                               struct varve_error *err);
-/* Removes what puts of an earlier process left half done; folder "": everywhere. */
+/* Removes what puts of an earlier process left half done, and makes durable what they left whole; folder
+ * "": everywhere.  Costs one sync of each folder. */
 VARVE_CHECK enum varve_err store_dir_clean(struct store_dir *d, const char *folder,
                                            struct varve_error *err);
 

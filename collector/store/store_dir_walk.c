@@ -164,6 +164,18 @@ store_dir_list(struct store *s, const char *prefix,
     return walk_folder(&w, "", err);
 }
 
+/* Names that a process left behind which was killed before it could sync them are seen, and would be relied
+ * upon, but a power cut may still take them. */
+static enum varve_err
+sync_folder(struct store_dir *d, const char *folder, struct varve_error *err)
+{
+    char *path = store_dir_path(d, folder);
+    enum varve_err rc = path == NULL ? varve_error_nomem(err) : fs_sync_dir(d->fs, path, err);
+
+    free(path);
+    return rc;
+}
+
 enum varve_err
 store_dir_clean(struct store_dir *d, const char *folder, struct varve_error *err)
 {
@@ -200,5 +212,5 @@ store_dir_clean(struct store_dir *d, const char *folder, struct varve_error *err
         free(path);
     }
     entries_release(&e);
-    return rc;
+    return rc == VARVE_OK ? sync_folder(d, folder, err) : rc;
 }

@@ -272,6 +272,15 @@ make_key_file(struct store_secret **out, struct fs *fs, const char *path, bool *
     uint8_t key[STORE_KEY_SIZE];
     enum varve_err rc = store_secret_load(out, fs, STORE_SECRET_KEY_FILE, path, err);
 
+    if (rc ==
+        VARVE_OK) { /* a process that was killed, or somebody's copy: the store must not outlive it */
+        rc = secret_file_settle(fs, path, err);
+        if (rc != VARVE_OK) {
+            store_secret_free(*out);
+            *out = NULL;
+        }
+        return rc;
+    }
     if (rc != VARVE_ERR_NOT_FOUND) {
         return rc;
     }

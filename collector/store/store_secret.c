@@ -70,6 +70,9 @@ store_secret_parse(struct store_secret **out, enum store_secret_kind kind, const
         sodium_memzero(recovery, sizeof(recovery));
         return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "%s", from);
     }
+    if (kind != STORE_SECRET_PASSPHRASE) {
+        return varve_error_set(err, VARVE_ERR_INVALID, "%s: a key file is read from a file", from);
+    }
     len = end == NULL ? len : (size_t)(end - text);
     len -= len > 0 && text[len - 1] == '\r' ? 1 : 0;
     if (len == 0 || len > STORE_PASSPHRASE_MAX || memchr(text, '\0', len) != NULL) {

@@ -47,7 +47,7 @@ void store_secret_free(struct store_secret *s); /* wipes; NULL is fine */
 VARVE_CHECK enum varve_err store_secret_load(struct store_secret **out, struct fs *fs,
                                              enum store_secret_kind kind, const char *path,
                                              struct varve_error *err);
-/* From the text that stands in such a file. */
+/* From the text that stands in such a file, or was typed.  A key file has none: VARVE_ERR_INVALID. */
 VARVE_CHECK enum varve_err store_secret_parse(struct store_secret **out,
                                               enum store_secret_kind kind, const char *text,
                                               size_t len, const char *from,

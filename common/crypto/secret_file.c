@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "crypto/secret_file.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include <sodium.h>
@@ -114,5 +115,31 @@ secret_file_create(struct fs *fs, const char *path, const char *label,
     text[label_len + 1 + HEX_SIZE] = '\n';
     rc = fs_write_durable(fs, path, text, label_len + 1 + HEX_SIZE + 1, true, err);
     sodium_memzero(text, sizeof(text));
+    return rc;
+}
+
+enum varve_err
+secret_file_settle(struct fs *fs, const char *path, struct varve_error *err)
+{
+    const char *slash = strrchr(path, '/');
+    char *folder = strdup(slash == NULL ? "." : slash == path ? "/" : path);
+    struct file *f = NULL;
+    enum varve_err rc;
+
+    if (folder == NULL) {
+        return varve_error_nomem(err);
+    }
+    if (slash != NULL && slash != path) {
+        folder[slash - path] = '\0';
+    }
+    rc = file_open(fs, &f, path, FILE_READ, err);
+    if (rc == VARVE_OK) {
+        rc = file_sync(f, err);
+    }
+    file_close(f);
+    if (rc == VARVE_OK) {
+        rc = fs_sync_dir(fs, folder, err);
+    }
+    free(folder);
     return rc;
 }

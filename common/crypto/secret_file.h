@@ -36,4 +36,8 @@ VARVE_CHECK enum varve_err secret_file_create(struct fs *fs, const char *path, c
                                               const uint8_t secret[SECRET_FILE_BYTES],
                                               struct varve_error *err);
 
+/* Makes a file that is there durable, whoever wrote it: before anything is that needs it. */
+VARVE_CHECK enum varve_err secret_file_settle(struct fs *fs, const char *path,
+                                              struct varve_error *err);
+
 #endif

@@ -87,12 +87,32 @@ lab_guid(uint8_t kind, unsigned vm, unsigned number)
     return g;
 }
 
+struct guid
+lab_vm_id(unsigned vm)
+{
+    return lab_guid(1, vm, 0);
+}
+
+static struct chunk_domain *
+domain_of(const struct lab *l, unsigned vm)
+{
+    return l->domains[vm] == NULL ? chunk_store_default(l->cs) : l->domains[vm];
+}
+
 enum varve_err
 lab_open(struct lab *l, struct fs *fs, const char *folder, const char *index_path,
          struct store *(*wrap)(struct store *inner), struct varve_error *err)
 {
+    return lab_open_secret(l, fs, folder, index_path, NULL, wrap, err);
+}
+
+enum varve_err
+lab_open_secret(struct lab *l, struct fs *fs, const char *folder, const char *index_path,
+                const struct store_secret *secret, struct store *(*wrap)(struct store *inner),
+                struct varve_error *err)
+{
     struct chunk_store_options options = {
-        .index_path = index_path, .chunk_size = LAB_CHUNK, .put_threads = 1};
+        .index_path = index_path, .secret = secret, .chunk_size = LAB_CHUNK, .put_threads = 1};
     char store_path[512];
     char key_path[512];
     enum varve_err rc;
@@ -131,21 +151,22 @@ enum varve_err
 lab_run_begin(struct lab *l, struct lab_run *r, unsigned vm, unsigned number,
               struct varve_error *err)
 {
-    struct guid id = lab_guid(1, vm, 0);
+    struct guid id = lab_vm_id(vm);
 
     memset(r, 0, sizeof(*r));
     r->vm = vm;
     r->number = number;
+    r->domain = domain_of(l, vm);
     r->cs = l->cs;
     chunk_use_begin(l->cs, &r->use);
     r->loss = chunk_store_loss_count(l->cs);
     catalog_latest(l->catalog, &id, &r->base);
-    return manifest_builder_new(&r->builder, chunk_store_default(l->cs), disk_chunks(number),
+    return manifest_builder_new(&r->builder, r->domain, disk_chunks(number),
                                 r->base == NULL ? NULL : &r->base->disks[0].root, err);
 }
 
 static enum varve_err
-offer(struct lab *l, const struct chunk_id *id, const uint8_t *raw, size_t len,
+offer(struct chunk_domain *d, const struct chunk_id *id, const uint8_t *raw, size_t len,
       struct varve_error *err)
 {
     uint8_t packed[LAB_CHUNK];
@@ -153,16 +174,15 @@ offer(struct lab *l, const struct chunk_id *id, const uint8_t *raw, size_t len,
     size_t packed_len;
     enum varve_err rc;
 
-    rc = chunk_store_has(chunk_store_default(l->cs), id, 1, &have, err);
+    rc = chunk_store_has(d, id, 1, &have, err);
     if (rc != VARVE_OK || have) {
         return rc;
     }
     packed_len = codec_lz4_pack(raw, len, packed, sizeof(packed));
     if (packed_len > 0) {
-        return chunk_store_put(chunk_store_default(l->cs), CHUNK_DATA, id, packed, packed_len, len,
-                               err);
+        return chunk_store_put(d, CHUNK_DATA, id, packed, packed_len, len, err);
     }
-    return chunk_store_put(chunk_store_default(l->cs), CHUNK_DATA, id, raw, len, len, err);
+    return chunk_store_put(d, CHUNK_DATA, id, raw, len, len, err);
 }
 
 enum varve_err
@@ -175,6 +195,7 @@ lab_run_step(struct lab *l, struct lab_run *r, uint64_t count, struct varve_erro
     struct chunk_id id;
     enum varve_err rc = VARVE_OK;
 
+    (void)l; /* r has it */
     if (r->base != NULL) {
         lab_identify(r->base, &base_vm, &base_number);
     }
@@ -188,7 +209,7 @@ lab_run_step(struct lab *l, struct lab_run *r, uint64_t count, struct varve_erro
         len = chunk_bytes(r->vm, r->number, r->next, buf);
         if (len > 0) {
             chunk_id_of(&id, buf, len);
-            rc = offer(l, &id, buf, len, err);
+            rc = offer(r->domain, &id, buf, len, err);
         }
         if (rc == VARVE_OK) {
             rc = manifest_builder_set(r->builder, r->next, &id, err);
@@ -219,7 +240,8 @@ lab_run_publish(struct lab *l, struct lab_run *r, struct varve_error *err)
         abort();
     }
     p->disk_count = 1;
-    p->vm = lab_guid(1, r->vm, 0);
+    p->vm = lab_vm_id(r->vm);
+    p->domain = *chunk_domain_id(r->domain);
     p->run = lab_guid(2, r->vm, r->number);
     p->vm_name = copy_text("vm");
     p->consistency = POINT_CRASH;
@@ -273,6 +295,7 @@ enum varve_err
 lab_verify(struct lab *l, const struct point *p, struct varve_error *err)
 {
     struct manifest_reader *reader = NULL;
+    struct chunk_domain *domain = NULL;
     uint8_t want[LAB_CHUNK];
     uint8_t got[LAB_CHUNK];
     struct chunk_id id;
@@ -285,24 +308,28 @@ lab_verify(struct lab *l, const struct point *p, struct varve_error *err)
     chunks = disk_chunks(number);
     if (p->disk_count != 1 || p->disks[0].size != disk_size(number) ||
         p->disks[0].root.chunk_count != chunks) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT, "run %u of vm %u: another disk", number, vm);
+        return varve_error_set(err, VARVE_ERR_INTERNAL, "run %u of vm %u: another disk", number,
+                               vm);
     }
-    rc = manifest_reader_new(&reader, chunk_store_default(l->cs), &p->disks[0].root, err);
+    rc = chunk_store_domain(l->cs, &p->domain, &domain, err);
+    if (rc == VARVE_OK) {
+        rc = manifest_reader_new(&reader, domain, &p->disks[0].root, err);
+    }
     for (uint64_t i = 0; rc == VARVE_OK && i < chunks; i++) {
         size_t want_len = chunk_bytes(vm, number, i, want);
         size_t len = 0;
 
         rc = manifest_read(reader, i, 1, &id, err);
         if (rc == VARVE_OK && chunk_id_is_hole(&id) != (want_len == 0)) {
-            rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+            rc = varve_error_set(err, VARVE_ERR_INTERNAL,
                                  "run %u of vm %u: chunk %" PRIu64 " is another", number, vm, i);
         }
         if (rc != VARVE_OK || want_len == 0) {
             continue;
         }
-        rc = chunk_store_get(chunk_store_default(l->cs), &id, got, sizeof(got), &len, err);
+        rc = chunk_store_get(domain, &id, got, sizeof(got), &len, err);
         if (rc == VARVE_OK && (len != want_len || memcmp(got, want, len) != 0)) {
-            rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+            rc = varve_error_set(err, VARVE_ERR_INTERNAL,
                                  "run %u of vm %u: bytes of chunk %" PRIu64 " differ", number, vm,
                                  i);
         }
@@ -376,7 +403,7 @@ lab_check_goes_on(struct lab *l, struct lab_book *book, struct varve_error *err)
     enum varve_err rc = VARVE_OK;
 
     for (unsigned vm = 0; rc == VARVE_OK && vm < LAB_VMS; vm++) {
-        struct guid id = lab_guid(1, vm, 0);
+        struct guid id = lab_vm_id(vm);
         struct point *p = NULL;
         unsigned number = LAB_RUNS_MAX - 1;
 
@@ -396,8 +423,10 @@ lab_check_goes_on(struct lab *l, struct lab_book *book, struct varve_error *err)
     return rc;
 }
 
-enum varve_err
-lab_offer_all(struct lab *l, unsigned vm, unsigned number, struct varve_error *err)
+/* builder NULL: only the chunks. */
+static enum varve_err
+offer_moment(struct lab *l, unsigned vm, unsigned number, struct manifest_builder *builder,
+             struct varve_error *err)
 {
     uint8_t buf[LAB_CHUNK];
     struct chunk_id id;
@@ -406,10 +435,38 @@ lab_offer_all(struct lab *l, unsigned vm, unsigned number, struct varve_error *e
     for (uint64_t i = 0; rc == VARVE_OK && i < disk_chunks(number); i++) {
         size_t len = chunk_bytes(vm, number, i, buf);
 
-        if (len > 0) {
-            chunk_id_of(&id, buf, len);
-            rc = offer(l, &id, buf, len, err);
+        if (len == 0) {
+            continue;
+        }
+        chunk_id_of(&id, buf, len);
+        rc = offer(domain_of(l, vm), &id, buf, len, err);
+        if (rc == VARVE_OK && builder != NULL) {
+            rc = manifest_builder_set(builder, i, &id, err);
         }
     }
+    return rc;
+}
+
+enum varve_err
+lab_offer_all(struct lab *l, unsigned vm, unsigned number, struct varve_error *err)
+{
+    return offer_moment(l, vm, number, NULL, err);
+}
+
+enum varve_err
+lab_heal(struct lab *l, unsigned vm, unsigned number, struct varve_error *err)
+{
+    struct manifest_builder *builder = NULL;
+    struct manifest_root root;
+    enum varve_err rc;
+
+    rc = manifest_builder_new(&builder, domain_of(l, vm), disk_chunks(number), NULL, err);
+    if (rc == VARVE_OK) {
+        rc = offer_moment(l, vm, number, builder, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = manifest_builder_finish(builder, &root, err);
+    }
+    manifest_builder_free(builder);
     return rc;
 }

@@ -16,8 +16,9 @@
  * Chunks are 4 KiB; disks have some 150 chunks (two levels), change about every eighth of them per run, have holes,
  * share content between vms, change their size, and end in a short chunk.
  */
-#define LAB_CHUNK 4096u
-#define LAB_VMS   2u
+#define LAB_CHUNK   4096u
+#define LAB_VMS     2u
+#define LAB_VMS_MAX 8u /* of lab_run_begin(); tests with a lab_book have LAB_VMS */
 
 struct lab {
     struct store *dir;
@@ -25,11 +26,16 @@ struct lab {
     struct chunk_store *cs;
     struct catalog *catalog;
     struct gc *gc;
+    struct chunk_domain *domains[LAB_VMS_MAX]; /* of a vm; NULL: the default, as after lab_open() */
 };
 
 /* wrap NULL: none.  index_path NULL: index in memory. */
 enum varve_err lab_open(struct lab *l, struct fs *fs, const char *folder, const char *index_path,
                         struct store *(*wrap)(struct store *inner), struct varve_error *err);
+/* The same with another secret than the key file "folder/store.key"; NULL: that. */
+enum varve_err lab_open_secret(struct lab *l, struct fs *fs, const char *folder,
+                               const char *index_path, const struct store_secret *secret,
+                               struct store *(*wrap)(struct store *inner), struct varve_error *err);
 void lab_close(struct lab *l); /* also after a failed lab_open() */
 
 /* One run of one vm, in steps, so that several can be under way at once. */
@@ -40,6 +46,7 @@ struct lab_run {
     uint64_t next; /* chunk */
     struct point *base;
     struct manifest_builder *builder;
+    struct chunk_domain *domain;
     struct chunk_store *cs;
     struct chunk_use use; /* until lab_run_end() */
 };
@@ -57,10 +64,15 @@ enum varve_err lab_backup(struct lab *l, unsigned vm, unsigned number, struct va
 /* Offers every chunk of that moment again, as a run that reads the whole disk does. */
 enum varve_err lab_offer_all(struct lab *l, unsigned vm, unsigned number, struct varve_error *err);
 
+/* The same, and its manifest made anew, node by node: what the next full run does to damage. */
+enum varve_err lab_heal(struct lab *l, unsigned vm, unsigned number, struct varve_error *err);
+
+struct guid lab_vm_id(unsigned vm);
 /* Which vm and run a point is of. */
 void lab_identify(const struct point *p, unsigned *vm, unsigned *number);
 
-/* Reads the whole disk of a point and compares it with what it must be. */
+/* Reads the whole disk of a point and compares it with what it must be.  Other bytes than those are
+ * VARVE_ERR_INTERNAL; what cannot be read, the error of the read. */
 enum varve_err lab_verify(struct lab *l, const struct point *p, struct varve_error *err);
 
 /* ---- what was asked for and what was answered ---- */
