@@ -168,7 +168,8 @@ out:
     return rc;
 }
 
-/* Whose records they are stands in the pack's header. */
+/* Whose records they are stands in the pack's header.  A domain that was removed leaves packs behind, which are
+ * looked at and removed without its key. */
 static enum varve_err
 find_domain(struct chunk_store *cs, struct pack_look *look, struct varve_error *err)
 {
@@ -183,7 +184,7 @@ find_domain(struct chunk_store *cs, struct pack_look *look, struct varve_error *
         rc = pack_header_decode(&header, bytes, err);
     }
     if (rc == VARVE_OK && chunk_store_domain(cs, &header.domain, &look->domain, err) != VARVE_OK) {
-        rc = varve_error_set(err, VARVE_ERR_UNSUPPORTED, "the key of its domain is not there");
+        look->domain = NULL;
     }
     return rc;
 }
@@ -375,6 +376,10 @@ pack_copier_add(struct pack_copier *c, const struct pack_look *look, size_t *fai
     enum varve_err rc = VARVE_OK;
 
     *failed = 0;
+    if (look->domain == NULL) {
+        *failed = look->live_count;
+        return VARVE_OK;
+    }
     if (c->domain != look->domain) { /* a pack is of one domain */
         rc = pack_copier_flush(c, err);
         c->domain = look->domain;

@@ -71,7 +71,7 @@ struct collect_cost {
 /* A pack looked at record by record. */
 struct pack_look {
     struct index_pack pack;
-    struct chunk_domain *domain;
+    struct chunk_domain *domain; /* NULL: its key is not in the store */
     struct pack_entry *entries;
     uint8_t *live;      /* by entry: its name's place is here, and it has a count */
     uint8_t *elsewhere; /* by entry: it has a count, and its name's place is not here */

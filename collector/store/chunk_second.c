@@ -149,6 +149,10 @@ second_copies_check(struct chunk_store *cs, const struct pack_look *look, bool *
         if (!look->elsewhere[i]) {
             continue;
         }
+        if (look->domain == NULL) { /* in use, and nobody can tell which copy is whole */
+            s.needed = true;
+            break;
+        }
         if (s.w == NULL) {
             rc = worker_take(cs, &s.w, err);
         }

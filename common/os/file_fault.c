@@ -22,6 +22,8 @@ struct fault_fs {
     uint64_t matched;
     uint64_t hits;
     bool cut;
+    void (*on_cut)(void *arg); /* may be NULL */
+    void *on_cut_arg;
     uint64_t calls[OP_COUNT];
 };
 
@@ -119,6 +121,15 @@ fault_fs_cut_at(struct fault_fs *ff, uint64_t nth)
     set_rule(ff, &rule, NULL);
 }
 
+void
+fault_fs_on_cut(struct fault_fs *ff, void (*cb)(void *arg), void *arg)
+{
+    mutex_lock(&ff->lock);
+    ff->on_cut = cb;
+    ff->on_cut_arg = arg;
+    mutex_unlock(&ff->lock);
+}
+
 uint64_t
 fault_fs_hits(struct fault_fs *ff)
 {
@@ -195,6 +206,9 @@ spoil_locked(struct fault_fs *ff, enum fault_op op)
         return (struct verdict){true, op == FAULT_WRITE, errnum};
     case FAULT_CUT:
         break;
+    }
+    if (!ff->cut && ff->on_cut != NULL) {
+        ff->on_cut(ff->on_cut_arg);
     }
     ff->cut = true;
     return (struct verdict){!sync, false, EIO};

@@ -77,6 +77,9 @@ VARVE_CHECK enum varve_err fault_fs_set(struct fault_fs *ff, const struct fault_
 /* The rule for power-cut tests: FAULT_CUT at the n-th call of FAULT_CHANGES. */
 void fault_fs_cut_at(struct fault_fs *ff, uint64_t nth);
 
+/* cb is called on the thread and at the moment of a cut, before anything fails, for what is kept elsewhere and
+ * must be caught as it is then.  It does not use this file system. */
+void fault_fs_on_cut(struct fault_fs *ff, void (*cb)(void *arg), void *arg);
 /* Calls that the rule has spoiled; after a cut, also those that found no power. */
 uint64_t fault_fs_hits(struct fault_fs *ff);
 /* FAULT_CUT has struck. */

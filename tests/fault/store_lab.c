@@ -96,7 +96,8 @@ lab_vm_id(unsigned vm)
 static struct chunk_domain *
 domain_of(const struct lab *l, unsigned vm)
 {
-    return l->domains[vm] == NULL ? chunk_store_default(l->cs) : l->domains[vm];
+    return vm >= LAB_VMS_MAX || l->domains[vm] == NULL ? chunk_store_default(l->cs)
+                                                       : l->domains[vm];
 }
 
 enum varve_err

@@ -18,7 +18,7 @@
  */
 #define LAB_CHUNK   4096u
 #define LAB_VMS     2u
-#define LAB_VMS_MAX 8u /* of lab_run_begin(); tests with a lab_book have LAB_VMS */
+#define LAB_VMS_MAX 8u /* those above are in the default domain */
 
 struct lab {
     struct store *dir;

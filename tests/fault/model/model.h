@@ -135,7 +135,10 @@ struct model {
     uint8_t lost[MODEL_VMS][MODEL_RUNS]; /* a copy of the point's object was damaged */
 
     char *index;     /* folder of the index; NULL: in memory */
+    char *cut_index; /* as it was when the power was cut, or the process killed */
     char *old_index; /* a copy of an earlier state */
+    bool stale; /* a manifest that was counted may not have been readable when its point went: what
+                        only it named stays counted until the index is built anew */
     bool have_old;
 };
 
@@ -155,6 +158,7 @@ struct point *pick(struct model *m, enum where where, unsigned *vm, unsigned *nu
 
 /* ---- model_life.c ---- */
 
+void catch_index(void *model);
 enum end { END_PEACE, END_KILL, END_CUT };
 void model_open(struct model *m);
 /* The end of this process and the next one. */

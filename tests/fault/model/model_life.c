@@ -93,6 +93,17 @@ cut_index(struct model *m)
     write_file(path, state, sizeof(state) - 1);
 }
 
+/* A kill leaves what the folder holds at this moment. */
+void
+catch_index(void *model)
+{
+    struct model *m = model;
+
+    if (m->index != NULL) {
+        copy_index(m->index, m->cut_index);
+    }
+}
+
 /* ---- open and close ---- */
 
 void
@@ -211,14 +222,12 @@ later_is_now(struct model *m)
 void
 reopen(struct model *m, enum end end)
 {
-    char *killed = m->index != NULL && end == END_KILL ? test_folder_make() : NULL;
     struct varve_error err;
 
     end_runs(m);
-    if (killed != NULL) {
-        copy_index(m->index, killed);
-    }
-    if (end != END_PEACE) {
+    if (end != END_PEACE && !fault_fs_is_cut(m->ff)) {
+        catch_index(m);
+        fault_fs_on_cut(m->ff, NULL, NULL);
         fault_fs_cut_at(m->ff, 1); /* not even the close gets through */
     }
     lab_close(&m->l);
@@ -230,14 +239,17 @@ reopen(struct model *m, enum end end)
     if (end == END_CUT && m->index != NULL) {
         cut_index(m);
     }
-    if (killed != NULL) {
-        copy_index(killed, m->index);
-        test_folder_remove(killed);
+    if (end == END_CUT || m->index == NULL) {
+        m->stale = m->rotten;
+    }
+    if (end == END_KILL && m->index != NULL) {
+        copy_index(m->cut_index, m->index);
     }
     m->counts->kills += end == END_KILL ? 1 : 0;
     if (fault_fs_set(m->ff, NULL, &err) != VARVE_OK) {
         violation(m, "%s", err.msg);
     }
+    fault_fs_on_cut(m->ff, catch_index, m);
     m->armed = false;
     try_wrong_secret(m);
     model_open(m);
@@ -286,10 +298,13 @@ step_other_index(struct model *m)
     model_close(m);
     if (how == 0) {
         forget_index(m->index);
+        m->stale = m->rotten;
     } else if (how == 1 && m->have_old) {
         copy_index(m->old_index, m->index);
+        m->stale = true;
     } else {
         rebuild(m);
+        m->stale = m->rotten;
     }
     model_open(m);
     if (!m->bad) {

@@ -171,6 +171,7 @@ step_rot(struct model *m)
             m->hit_count++;
         }
         m->rotten = true;
+        m->stale = true; /* a point that goes with a node that cannot be read */
         m->scarred = true;
         if (below(m, 2) == 0 && scrub(m) == 0) {
             violation(m, "a flipped bit in '%s' was not found", object);

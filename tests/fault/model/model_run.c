@@ -119,6 +119,7 @@ start(struct model *m)
     if (m->seq->seed % 3 != 0) {
         m->index = test_folder_make();
         m->old_index = test_folder_make();
+        m->cut_index = test_folder_make();
     }
     if (mem_fs_new(&m->mem, &err) != VARVE_OK ||
         fault_fs_new(&m->ff, mem_fs(m->mem), &err) != VARVE_OK ||
@@ -126,6 +127,7 @@ start(struct model *m)
         fs_sync_dir(mem_fs(m->mem), "/", &err) != VARVE_OK) {
         abort();
     }
+    fault_fs_on_cut(m->ff, catch_index, m);
     secrets_start(m);
     model_open(m);
 }
@@ -140,6 +142,7 @@ finish(struct model *m)
     secrets_release(m);
     test_folder_remove(m->index);
     test_folder_remove(m->old_index);
+    test_folder_remove(m->cut_index);
 }
 
 /* Each step and what comes before and after them has numbers of its own. */
@@ -177,6 +180,9 @@ model_run(const struct sequence *seq, struct counts *counts, char *first, uint64
     }
     if (!m->bad && m->rotten) {
         heal(m);
+    }
+    if (!m->bad && m->stale) {
+        reopen(m, END_CUT);
     }
     if (!m->bad) {
         space_comes_back(m);

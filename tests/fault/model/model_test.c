@@ -20,7 +20,7 @@
  * A sequence that fails is printed with its seed and the step, then made shorter, and the shorter one is printed
  * as the arguments that repeat it.
  */
-#define SEQUENCES 96u
+#define SEQUENCES 72u
 #define STEPS     60u
 #define TRIES     150u /* runs spent on making a sequence shorter */
 
@@ -82,8 +82,8 @@ the_store_and_the_table_agree_at_every_step(void **state)
         }
     }
     print_counts(&c);
-    assert_true(c.cuts > 100 && c.kills > 50 && c.failures > 50 && c.packs_removed > 100 &&
-                c.heals > 10 && c.across > 50 && c.repairs > 5 && c.key_changes > 20 &&
+    assert_true(c.cuts > 80 && c.kills > 50 && c.failures > 50 && c.packs_removed > 100 &&
+                c.heals > 10 && c.across > 50 && c.repairs > 2 && c.key_changes > 20 &&
                 c.verdicts > 50);
 }
 
@@ -121,7 +121,7 @@ must_be_noticed(enum broken broken)
     }
     assert_int_equal(c.violations, 1);
     memset(keep, 1, sizeof(keep));
-    model_shrink(&seq, 60, keep, first);
+    model_shrink(&seq, 40, keep, first);
     for (unsigned i = 0; i < STEPS; i++) {
         steps += keep[i];
     }
@@ -176,7 +176,10 @@ one(int argc, char **argv)
         at += *at == ',' ? 1 : (int)strlen(at);
     }
     if (!model_run(&seq, &c, first, NULL)) {
-        print_shorter(&seq, first);
+        printf("%s\n", first);
+        if (seq.keep == NULL) {
+            print_shorter(&seq, first);
+        }
     }
     print_counts(&c);
     return c.violations > 0 ? 1 : 0;
@@ -216,12 +219,15 @@ main(int argc, char **argv)
     };
     struct varve_error err;
 
-    /* Failures by the hundred are the point of this test; their lines are not. */
-    if (freopen("/dev/null", "w", stderr) == NULL || crypto_init(&err) != VARVE_OK) {
+    if (crypto_init(&err) != VARVE_OK) {
         return 1;
     }
-    if (argc > 2 && strcmp(argv[1], "--minutes") == 0) {
-        return for_minutes(argc, argv);
+    if (argc > 1 && strcmp(argv[1], "--minutes") != 0) {
+        return one(argc, argv);
     }
-    return argc > 1 ? one(argc, argv) : cmocka_run_group_tests(tests, NULL, NULL);
+    /* Failures by the hundred are the point of this test; their lines are not. */
+    if (freopen("/dev/null", "w", stderr) == NULL) {
+        return 1;
+    }
+    return argc > 2 ? for_minutes(argc, argv) : cmocka_run_group_tests(tests, NULL, NULL);
 }
