@@ -155,6 +155,7 @@ read_all_again(struct lab *l, const struct point *p)
 
     lab_identify(p, &vm, &number);
     r = (struct lab_run){.vm = vm, .number = number, .cs = l->cs}; /* nothing to build upon */
+    r.domain = chunk_store_default(l->cs);
     chunk_use_begin(l->cs, &r.use);
     r.loss = chunk_store_loss_count(l->cs);
     assert_ok(manifest_builder_new(&r.builder, chunk_store_default(l->cs),
