@@ -61,6 +61,7 @@ struct index_stats {
     uint64_t asked_table;    /* names that get() without places looked up in the file, */
     uint64_t asked_locality; /* or found among those of a pack in memory (index_locality.h) */
     uint64_t packs_loaded;   /* into that */
+    bool filter_kept;        /* the filter came from its file (index_filter.h) */
 };
 
 /*

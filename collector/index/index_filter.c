@@ -1,30 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "index/index_filter.h"
+#include "index/index_filter_internal.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
 
 #include "base/endian.h"
-#include "os/thread.h"
 
-#define LAYERS_MAX    32u
-#define LANES         8u /* words of a block */
-#define BITS_PER_NAME 12u
-#define FIRST_MIN     (64u * 1024) /* names */
-
-struct layer {
-    _Atomic uint32_t *words; /* LANES for each block */
-    uint64_t blocks;
-    uint64_t capacity;     /* names */
-    _Atomic uint64_t used; /* names, those that came twice counted twice */
-};
-
-struct index_filter {
-    struct layer layers[LAYERS_MAX];
-    atomic_uint count; /* layers that are ready; only grows */
-    atomic_bool useless;
-    struct mutex lock; /* making a layer */
-};
+#define FIRST_MIN (64u * 1024) /* names */
 
 /* Odd numbers that spread 32 bits of a name over the 8 words of its block. */
 static const uint32_t spread[LANES] = {0x47b6137bu, 0x44974d91u, 0x8824ad5bu, 0xa2b7289du,
@@ -32,15 +13,15 @@ static const uint32_t spread[LANES] = {0x47b6137bu, 0x44974d91u, 0x8824ad5bu, 0x
 
 /* Names are keyed hashes: any of their bits will do. */
 static uint64_t
-block_of(const struct layer *l, const struct record_name *name)
+block_of(const struct filter_layer *l, const struct record_name *name)
 {
     return (get_le32(name->bytes + 8) * l->blocks) >> 32; /* fewer than 2^32 */
 }
 
-static bool
-layer_init(struct layer *l, uint64_t capacity)
+bool
+filter_layer_init(struct filter_layer *l, uint64_t capacity)
 {
-    l->blocks = capacity * BITS_PER_NAME / (LANES * 32) + 1;
+    l->blocks = filter_layer_blocks(capacity);
     l->capacity = capacity;
     l->words = calloc(l->blocks, LANES * sizeof(l->words[0]));
     return l->words != NULL;
@@ -54,7 +35,7 @@ index_filter_new(struct index_filter **out, uint64_t expected, struct varve_erro
     if (f == NULL) {
         return varve_error_nomem(err);
     }
-    if (!layer_init(&f->layers[0], expected < FIRST_MIN ? FIRST_MIN : expected)) {
+    if (!filter_layer_init(&f->layers[0], expected < FIRST_MIN ? FIRST_MIN : expected)) {
         free(f);
         return varve_error_nomem(err);
     }
@@ -85,8 +66,8 @@ grow(struct index_filter *f, unsigned last)
 
     mutex_lock(&f->lock);
     if (atomic_load(&f->count) == last + 1) {
-        ok =
-            last + 1 < LAYERS_MAX && layer_init(&f->layers[last + 1], f->layers[last].capacity * 2);
+        ok = last + 1 < LAYERS_MAX &&
+             filter_layer_init(&f->layers[last + 1], f->layers[last].capacity * 2);
         if (ok) {
             atomic_store(&f->count, last + 2);
         } else {
@@ -122,7 +103,7 @@ index_filter_add(struct index_filter *f, const struct record_name *name)
 }
 
 static bool
-layer_maybe(const struct layer *l, const struct record_name *name)
+layer_maybe(const struct filter_layer *l, const struct record_name *name)
 {
     const _Atomic uint32_t *block = l->words + block_of(l, name) * LANES;
     uint32_t hash = get_le32(name->bytes + 4);

@@ -33,6 +33,40 @@ bool index_filter_add(struct index_filter *f, const struct record_name *name);
 /* False: the name was never added. */
 bool index_filter_maybe(const struct index_filter *f, const struct record_name *name);
 
+/*
+ * Over a restart, in a file (docs/format/store.md section 10.3).  The stamp says of which names: an index and its last transaction.
+ * The file is not synced and need not be: its checksums find what is torn, and then it is made anew.
+ */
+#define INDEX_ID_SIZE      16u
+#define INDEX_FILTER_SAVED 3u /* layers; one that has grown beyond them had better be made anew */
+
+struct index_filter_stamp {
+    uint8_t index_id[INDEX_ID_SIZE];
+    uint64_t transaction;
+};
+
+/* Nobody adds meanwhile.  VARVE_ERR_LIMIT: it has grown too often. */
+VARVE_CHECK enum varve_err index_filter_save(const struct index_filter *f, const char *path,
+                                             const struct index_filter_stamp *stamp,
+                                             struct varve_error *err);
+/* VARVE_ERR_NOT_FOUND: none with this stamp; VARVE_ERR_CORRUPT. */
+VARVE_CHECK enum varve_err index_filter_load(struct index_filter **out, const char *path,
+                                             const struct index_filter_stamp *stamp,
+                                             struct varve_error *err);
+
+#define INDEX_FILTER_HEADER 96u
+struct index_filter_header {
+    struct index_filter_stamp stamp;
+    uint32_t layers;
+    uint64_t capacity[INDEX_FILTER_SAVED];
+    uint64_t used[INDEX_FILTER_SAVED];
+    uint32_t words_crc;
+};
+/* file_size: of the whole file, which the layers must fill. */
+VARVE_CHECK enum varve_err index_filter_header_decode(struct index_filter_header *out,
+                                                      const uint8_t in[INDEX_FILTER_HEADER],
+                                                      uint64_t file_size, struct varve_error *err);
+
 uint64_t index_filter_bytes(const struct index_filter *f);
 
 #endif

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "index/index_filter.h"
+#include "os/file.h"
 #include "os/thread.h"
 #include "store/store_testing.h"
 
@@ -116,6 +117,89 @@ threads_may_add_at_once(void **state)
     index_filter_free(f);
 }
 
+/* ---- in a file ---- */
+
+static const struct index_filter_stamp stamp = {.index_id = "index number 01", .transaction = 77};
+
+static void
+a_filter_comes_back_from_its_file(void **state)
+{
+    char *folder = test_folder_make();
+    char *path = test_path(folder, "filter");
+    struct index_filter_stamp other = stamp;
+    struct index_filter *f = NULL;
+    struct index_filter *again = NULL;
+    struct varve_error err;
+
+    (void)state;
+    assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_ok(index_filter_new(&f, 70000, &err), &err);
+    add(f, 0, 200000);            /* two layers */
+    for (int i = 0; i < 2; i++) { /* the second time over the first */
+        assert_ok(index_filter_save(f, path, &stamp, &err), &err);
+    }
+    assert_ok(index_filter_load(&again, path, &stamp, &err), &err);
+    assert_int_equal(index_filter_bytes(again), index_filter_bytes(f));
+    assert_int_equal(maybes(again, 0, 200000), 200000);
+    assert_int_equal(maybes(again, 1000000, 100000), maybes(f, 1000000, 100000));
+    add(again, 200000, 300000); /* it goes on as it was */
+    assert_int_equal(maybes(again, 0, 500000), 500000);
+    index_filter_free(again);
+
+    other.transaction++;
+    assert_err(index_filter_load(&again, path, &other, &err), VARVE_ERR_NOT_FOUND, &err);
+    other = stamp;
+    other.index_id[0] ^= 1;
+    assert_err(index_filter_load(&again, path, &other, &err), VARVE_ERR_NOT_FOUND, &err);
+
+    add(f, 200000, 500000); /* a fourth layer: made anew is better */
+    assert_err(index_filter_save(f, path, &stamp, &err), VARVE_ERR_LIMIT, &err);
+    index_filter_free(f);
+    test_folder_remove(folder);
+    free(path);
+}
+
+static void
+a_filter_file_that_is_torn_or_rotten_is_refused(void **state)
+{
+    char *folder = test_folder_make();
+    char *path = test_path(folder, "filter");
+    struct test_random r = {.state = 5};
+    struct index_filter *f = NULL;
+    struct index_filter *again = NULL;
+    struct varve_error err;
+    struct file *file = NULL;
+    struct file_stat st;
+
+    (void)state;
+    assert_ok(index_filter_new(&f, 0, &err), &err);
+    add(f, 0, 60000);
+    assert_ok(index_filter_save(f, path, &stamp, &err), &err);
+    index_filter_free(f);
+    assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+    assert_ok(file_fstat(file, &st, &err), &err);
+    for (unsigned i = 0; i < INDEX_FILTER_HEADER + 100; i++) {
+        uint64_t at = i < INDEX_FILTER_HEADER ? i : test_random_below(&r, st.size);
+        uint8_t was = 0;
+        uint8_t now;
+
+        assert_ok(file_read_exact(file, &was, 1, at, &err), &err);
+        now = was ^ (uint8_t)(1u << test_random_below(&r, 8));
+        assert_ok(file_write(file, &now, 1, at, &err), &err);
+        assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
+        assert_ok(file_write(file, &was, 1, at, &err), &err);
+    }
+    assert_ok(index_filter_load(&again, path, &stamp, &err), &err);
+    index_filter_free(again);
+    assert_ok(file_truncate(file, st.size - 1, &err), &err);
+    assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
+    assert_ok(file_truncate(file, 40, &err), &err);
+    assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
+    file_close(file);
+    test_folder_remove(folder);
+    free(path);
+}
+
 int
 main(void)
 {
@@ -123,6 +207,8 @@ main(void)
         cmocka_unit_test(every_name_that_was_added_is_answered_maybe),
         cmocka_unit_test(a_full_filter_is_wrong_less_than_once_in_a_hundred),
         cmocka_unit_test(threads_may_add_at_once),
+        cmocka_unit_test(a_filter_comes_back_from_its_file),
+        cmocka_unit_test(a_filter_file_that_is_torn_or_rotten_is_refused),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -8,6 +8,7 @@
 #include "base/endian.h"
 #include "base/log.h"
 #include "base/time.h"
+#include "crypto/identity.h"
 #include "os/file.h"
 #include "store/store_config.h"
 
@@ -109,6 +110,26 @@ meta_match(struct index_lmdb *x, MDB_txn *txn, const char *name, const void *dat
     return v.mv_size == len && memcmp(v.mv_data, data, len) == 0 ? 0 : MDB_INVALID;
 }
 
+/* The index's own id, made with it. */
+static int
+meta_id(struct index_lmdb *x, MDB_txn *txn)
+{
+    MDB_val key = {.mv_size = 2, .mv_data = (void *)(uintptr_t) "id"};
+    MDB_val v = {.mv_size = sizeof(x->id), .mv_data = x->id};
+    int r;
+
+    crypto_random(x->id, sizeof(x->id));
+    r = mdb_put(txn, x->meta, &key, &v, MDB_NOOVERWRITE);
+    if (r != MDB_KEYEXIST) {
+        return r;
+    }
+    if (v.mv_size != sizeof(x->id)) {
+        return MDB_CORRUPTED;
+    }
+    memcpy(x->id, v.mv_data, sizeof(x->id));
+    return 0;
+}
+
 static int
 tables_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
 {
@@ -146,6 +167,9 @@ tables_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     }
     if (r == 0) {
         r = meta_match(x, txn, "store", arg, STORE_ID_SIZE);
+    }
+    if (r == 0) {
+        r = meta_id(x, txn);
     }
     if (r == 0) {
         MDB_val key = {.mv_size = strlen(LMDB_META_BUILDING),
@@ -247,7 +271,7 @@ open_env(struct index_lmdb *x, const struct index_options *options, struct varve
 static enum varve_err
 remove_files(struct index_lmdb *x, struct varve_error *err)
 {
-    static const char *const names[] = {"index.mdb", "index.mdb-lock"};
+    static const char *const names[] = {"index.mdb", "index.mdb-lock", "filter"};
     enum varve_err rc = VARVE_OK;
 
     for (size_t i = 0; rc == VARVE_OK && i < sizeof(names) / sizeof(names[0]); i++) {
@@ -293,6 +317,7 @@ lmdb_close(struct index *ix)
         cancel_set(&x->stop);
         thread_join(&x->syncer);
     }
+    lmdb_filter_save(x);
     lmdb_filter_stop(x);
     r = mdb_env_sync(x->env, 1);
     if (r != 0) {

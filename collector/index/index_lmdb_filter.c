@@ -1,12 +1,14 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "index/index_lmdb_internal.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/log.h"
 
 /*
- * The filter of an index that is opened with names in it is filled in the background: in slices, since
+ * The filter is written to a file at close, with the index's last transaction; an open that finds the index at that
+ * transaction takes it.  Else it is filled in the background: in slices, since
  * a long read transaction would keep LMDB from using its free pages.  Names that come meanwhile are added by
  * who adds them.
  */
@@ -79,12 +81,68 @@ count_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     return r;
 }
 
+/* ---- over a restart ---- */
+
+static bool
+stamp_of(struct index_lmdb *x, struct index_filter_stamp *out)
+{
+    MDB_envinfo info;
+
+    memcpy(out->index_id, x->id, sizeof(out->index_id));
+    if (mdb_env_info(x->env, &info) != 0) {
+        return false;
+    }
+    out->transaction = info.me_last_txnid;
+    return true;
+}
+
+static bool
+load_file(struct index_lmdb *x)
+{
+    char *path = index_path_of(x->folder, "filter");
+    struct index_filter_stamp stamp;
+    struct varve_error err;
+    bool loaded = false;
+
+    if (path != NULL && stamp_of(x, &stamp)) {
+        enum varve_err rc = index_filter_load(&x->filter, path, &stamp, &err);
+
+        loaded = rc == VARVE_OK;
+        x->filter_kept = loaded;
+        x->filter_transaction = loaded ? stamp.transaction : 0;
+        if (!loaded && rc != VARVE_ERR_NOT_FOUND) {
+            log_warn("index", "the filter is filled anew path=%s reason=%s", path, err.msg);
+        }
+    }
+    free(path);
+    return loaded;
+}
+
+void
+lmdb_filter_save(struct index_lmdb *x)
+{
+    char *path = index_path_of(x->folder, "filter");
+    struct index_filter_stamp stamp;
+    struct varve_error err;
+
+    if (path != NULL && x->filter != NULL && atomic_load(&x->filter_ready) && stamp_of(x, &stamp) &&
+        stamp.transaction != x->filter_transaction &&
+        index_filter_save(x->filter, path, &stamp, &err) != VARVE_OK) {
+        log_warn("index", "the filter is not kept, the next open fills it reason=%s", err.msg);
+    }
+    free(path);
+}
+
 enum varve_err
 lmdb_filter_start(struct index_lmdb *x, struct varve_error *err)
 {
     uint64_t names = 0;
     enum varve_err rc;
 
+    if (load_file(x)) {
+        atomic_store(&x->filter_ready, true);
+        return VARVE_OK;
+    }
     rc = lmdb_run_read(x, count_txn, &names, err);
     if (rc == VARVE_OK) {
         rc = index_filter_new(&x->filter, names + names / 4, err);

@@ -57,6 +57,9 @@ struct index_lmdb {
 
     struct index_filter *filter; /* every name of the table, once it is ready */
     atomic_bool filter_ready;    /* until then names are only added to it */
+    bool filter_kept;            /* it came from its file */
+    uint64_t filter_transaction; /* its file is of this one; 0: there is none */
+    uint8_t id[INDEX_ID_SIZE];   /* of this index, from its table meta */
     struct thread filler;
     bool filler_runs;
 
@@ -98,6 +101,8 @@ VARVE_CHECK enum varve_err lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, 
 
 /* Makes the filter; fills it in the background when there are names already. */
 VARVE_CHECK enum varve_err lmdb_filter_start(struct index_lmdb *x, struct varve_error *err);
+/* Nobody writes any more: the filter goes into its file, unless that has it already. */
+void lmdb_filter_save(struct index_lmdb *x);
 void lmdb_filter_stop(struct index_lmdb *x);
 /* Made anew for that many names, while the table is empty and nobody asks. */
 VARVE_CHECK enum varve_err lmdb_filter_expect(struct index_lmdb *x, uint64_t names,

@@ -577,4 +577,5 @@ lmdb_stats(struct index *ix, struct index_stats *out)
     out->asked_table = atomic_load(&x->asked_table);
     out->asked_locality = locality.answered;
     out->packs_loaded = locality.packs;
+    out->filter_kept = x->filter_kept;
 }

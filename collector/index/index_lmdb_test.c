@@ -156,6 +156,63 @@ a_cut_or_overwritten_file_is_thrown_away(void **state)
     free(path);
 }
 
+static bool
+filter_was_kept(struct member *m)
+{
+    struct index_stats stats;
+
+    index_get_stats(m->ix, &stats);
+    return stats.filter_kept;
+}
+
+/* The first count names are there, others not, whoever asks and whether or not the filter is there yet. */
+static void
+check_names(struct member *m, uint64_t count)
+{
+    for (uint64_t n = 0; n < 2 * count; n++) {
+        assert_int_equal(present(m->ix, n), n < count);
+    }
+}
+
+static void
+the_filter_is_kept_over_a_clean_end_and_no_other(void **state)
+{
+    struct member *m = *state;
+    char *path = test_path(m->path, "filter");
+    struct varve_error err;
+
+    add(m->ix, 1, 0, 50);
+    index_close(m->ix);
+    reopen(m, "boot-2", false);
+    assert_true(filter_was_kept(m));
+    check_names(m, 50);
+    index_close(m->ix); /* nothing was written: it is still right */
+    reopen(m, "boot-2", false);
+    assert_true(filter_was_kept(m));
+
+    child_dies(m, "boot-2", true); /* with pack 2, which the filter's file does not know */
+    reopen(m, "boot-2", false);
+    assert_false(filter_was_kept(m));
+    check_names(m, 100);
+    child_dies(m, "boot-2", false); /* nothing was written */
+    reopen(m, "boot-2", false);
+    check_names(m, 100);
+
+    index_close(m->ix);
+    assert_ok(fs_write_durable(fs_system(), path, "junk", 4, false, &err), &err);
+    reopen(m, "boot-2", false);
+    assert_false(filter_was_kept(m));
+    check_names(m, 100);
+
+    die_in_child(m, "boot-2");
+    reopen(m, "boot-3", true); /* the index is new, and must not take the old one's filter */
+    assert_false(filter_was_kept(m));
+    check_names(m, 0);
+    add(m->ix, 1, 0, 100);
+    check_names(m, 100);
+    free(path);
+}
+
 static void
 the_map_grows_with_the_index(void **state)
 {
@@ -187,6 +244,7 @@ main(void)
         LMDB(an_index_of_a_machine_that_went_down_is_thrown_away),
         LMDB(an_index_of_another_store_is_thrown_away),
         LMDB(a_cut_or_overwritten_file_is_thrown_away),
+        LMDB(the_filter_is_kept_over_a_clean_end_and_no_other),
         LMDB(the_map_grows_with_the_index),
     };
     struct varve_error err;
