@@ -26,8 +26,8 @@ catalog_object_name(const struct guid *vm, uint64_t seq, char out[STORE_NAME_MAX
     (void)snprintf(out, STORE_NAME_MAX + 1, POINT_PREFIX "%s/%016" PRIx64, text, seq);
 }
 
-static bool
-object_name_parse(const char *name, struct guid *vm, uint64_t *seq)
+bool
+catalog_object_name_parse(const char *name, struct guid *vm, uint64_t *seq)
 {
     char text[GUID_TEXT_SIZE];
     char again[STORE_NAME_MAX + 1];
@@ -191,41 +191,88 @@ catalog_check(struct catalog *c, const struct point *p, struct varve_error *err)
     return VARVE_OK;
 }
 
+/* An object, and what is sealed in it. */
+struct opened {
+    uint8_t *sealed;
+    size_t sealed_len;
+    uint8_t *plain;
+    size_t len;
+    struct chunk_domain *domain;
+};
+
+static void
+opened_release(struct opened *o)
+{
+    free(o->plain);
+    free(o->sealed);
+    memset(o, 0, sizeof(*o));
+}
+
+/* The object stands under `object` and was sealed as `name`.  Release in any case. */
 static enum varve_err
-read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t seq,
-           bool with_files, struct point **out, struct varve_error *err)
+open_object(struct catalog *c, const char *object, const char *name, struct opened *o,
+            struct varve_error *err)
 {
     struct store *store = chunk_store_objects(c->cs);
-    struct chunk_domain *domain = NULL;
-    struct point *p = NULL;
-    uint8_t *sealed = NULL;
-    uint8_t *plain = NULL;
     uint64_t size = 0;
-    size_t len = 0;
-    enum varve_err rc;
+    enum varve_err rc = store_size(store, object, &size, err);
 
-    rc = store_size(store, name, &size, err);
     if (rc == VARVE_OK && size > POINT_OBJECT_MAX) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are too many for a point",
                              size);
     }
     if (rc != VARVE_OK) {
-        goto out;
+        return rc;
     }
-    sealed = malloc((size_t)size + 1);
-    if (sealed == NULL) {
-        rc = varve_error_nomem(err);
-        goto out;
+    o->sealed_len = (size_t)size;
+    o->sealed = malloc(o->sealed_len + 1);
+    if (o->sealed == NULL) {
+        return varve_error_nomem(err);
     }
-    rc = chunk_record_read(store, name, sealed, (size_t)size, err);
+    rc = chunk_record_read(store, object, o->sealed, o->sealed_len, err);
     if (rc == VARVE_OK) {
-        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, &domain, err);
+        rc = chunk_store_open_record(c->cs, name, o->sealed, o->sealed_len, &o->plain, &o->len,
+                                     &o->domain, err);
+    }
+    return rc;
+}
+
+enum varve_err
+catalog_read_object(struct catalog *c, const char *object, const char *name, uint8_t **out,
+                    size_t *out_len, struct varve_error *err)
+{
+    struct opened o = {.sealed = NULL};
+    enum varve_err rc = open_object(c, object, name, &o, err);
+
+    if (rc == VARVE_OK && out != NULL) {
+        *out = o.sealed;
+        *out_len = o.sealed_len;
+        o.sealed = NULL;
+    }
+    opened_release(&o);
+    return rc;
+}
+
+static enum varve_err
+read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t seq,
+           bool with_files, struct point **out, struct varve_error *err)
+{
+    struct opened o = {.sealed = NULL};
+    char aside[STORE_NAME_MAX + 1];
+    struct varve_error ignored;
+    struct point *p = NULL;
+    enum varve_err rc = open_object(c, name, name, &o, err);
+
+    if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_NOT_FOUND) {
+        catalog_lost_name(name, aside);
+        opened_release(&o);
+        rc = open_object(c, aside, name, &o, &ignored) == VARVE_OK ? VARVE_OK : err->code;
     }
     if (rc == VARVE_OK) {
-        rc = point_decode(&p, plain, len, with_files, err);
+        rc = point_decode(&p, o.plain, o.len, with_files, err);
     }
     if (rc == VARVE_OK) {
-        p->domain = *chunk_domain_id(domain);
+        p->domain = *chunk_domain_id(o.domain);
     }
     if (rc == VARVE_OK && (!guid_equal(&p->vm, vm) || p->seq != seq)) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the point is of another vm or number");
@@ -237,16 +284,13 @@ read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t 
         *out = p;
         p = NULL;
     }
-out:
     point_unref(p);
-    free(plain);
-    free(sealed);
+    opened_release(&o);
     return rc;
 }
 
-/* Takes one object into the tables.  A bad one is noted and is no error. */
-static enum varve_err
-adopt(struct catalog *c, const char *name, struct varve_error *err)
+enum varve_err
+catalog_adopt(struct catalog *c, const char *name, struct varve_error *err)
 {
     struct catalog_vm *row = NULL;
     struct point *p = NULL;
@@ -254,7 +298,7 @@ adopt(struct catalog *c, const char *name, struct varve_error *err)
     uint64_t seq = 0;
     enum varve_err rc;
 
-    if (!object_name_parse(name, &vm, &seq)) {
+    if (!catalog_object_name_parse(name, &vm, &seq)) {
         return VARVE_OK;
     }
     rc = read_point(c, name, &vm, seq, false, &p, err);
@@ -299,7 +343,7 @@ load_one(void *arg, const char *name, uint64_t size)
     struct loading *l = arg;
 
     (void)size;
-    l->rc = adopt(l->c, name, l->err);
+    l->rc = catalog_adopt(l->c, name, l->err);
     return l->rc == VARVE_OK;
 }
 
@@ -320,10 +364,16 @@ catalog_open(struct catalog **out, struct chunk_store *cs, struct varve_error *e
     mutex_init(&c->marks_lock);
     cond_init(&c->published);
     l = (struct loading){.c = c, .err = &reason, .rc = VARVE_OK};
-    rc = store_list(chunk_store_objects(cs), POINT_PREFIX, load_one, &l, err);
+    rc = catalog_finish_lost(c, err);
+    if (rc == VARVE_OK) {
+        rc = store_list(chunk_store_objects(cs), POINT_PREFIX, load_one, &l, err);
+    }
     if (rc == VARVE_OK && l.rc != VARVE_OK) {
         *err = reason;
         rc = l.rc;
+    }
+    if (rc == VARVE_OK) {
+        rc = catalog_adopt_lost(c, err);
     }
     if (rc == VARVE_OK) {
         rc = catalog_load_marks(c, err);

@@ -47,6 +47,18 @@ struct catalog {
 void catalog_range_locked(struct catalog *c, const struct guid *vm, size_t *first, size_t *count);
 
 void catalog_object_name(const struct guid *vm, uint64_t seq, char out[STORE_NAME_MAX + 1]);
+bool catalog_object_name_parse(const char *name, struct guid *vm, uint64_t *seq);
+/* Takes the point of that name into the tables.  One that cannot be read is noted and is no error. */
+VARVE_CHECK enum varve_err catalog_adopt(struct catalog *c, const char *name,
+                                         struct varve_error *err);
+/* What stands under `object`, which was sealed as `name` and opens; out may be NULL. */
+VARVE_CHECK enum varve_err catalog_read_object(struct catalog *c, const char *object,
+                                               const char *name, uint8_t **out, size_t *out_len,
+                                               struct varve_error *err);
+/* catalog_lost.c: before the points are read, and after. */
+VARVE_CHECK enum varve_err catalog_finish_lost(struct catalog *c, struct varve_error *err);
+VARVE_CHECK enum varve_err catalog_adopt_lost(struct catalog *c, struct varve_error *err);
+void catalog_lost_name(const char *name, char out[STORE_NAME_MAX + 1]);
 /* After the points: reads every mark, moves deleted points aside. */
 VARVE_CHECK enum varve_err catalog_load_marks(struct catalog *c, struct varve_error *err);
 int catalog_newest_first(const void *a, const void *b); /* for qsort() of struct point * */

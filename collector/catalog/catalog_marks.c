@@ -448,11 +448,26 @@ catalog_lock(struct catalog *c, const struct point *p, int64_t now_us, int64_t u
     return rc;
 }
 
+/* One under lost/ first: it would be found again at the next open. */
+static enum varve_err
+remove_objects(struct catalog *c, const struct point *p, struct varve_error *err)
+{
+    char names[2][STORE_NAME_MAX + 1];
+    enum varve_err rc = VARVE_OK;
+
+    catalog_object_name(&p->vm, p->seq, names[1]);
+    catalog_lost_name(names[1], names[0]);
+    for (size_t i = 0; rc == VARVE_OK && i < 2; i++) {
+        rc = store_remove(chunk_store_objects(c->cs), names[i], err);
+        rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+    }
+    return rc;
+}
+
 enum varve_err
 catalog_purge(struct catalog *c, const struct point *p, int64_t now_us, struct varve_error *err)
 {
     struct catalog_marks marks = {.count = 0};
-    char name[STORE_NAME_MAX + 1];
     struct varve_error ignored;
     enum varve_err rc;
 
@@ -464,9 +479,7 @@ catalog_purge(struct catalog *c, const struct point *p, int64_t now_us, struct v
         rc = varve_error_set(err, VARVE_ERR_BUSY, "the point can still be undeleted");
     }
     if (rc == VARVE_OK) {
-        catalog_object_name(&p->vm, p->seq, name);
-        rc = store_remove(chunk_store_objects(c->cs), name, err);
-        rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+        rc = remove_objects(c, p, err);
     }
     if (rc == VARVE_OK) {
         point_unref(take_point(c, p, true));

@@ -158,8 +158,11 @@ replace_object(struct repair *r, const char *name, const uint8_t *bytes, size_t 
 
     (void)snprintf(aside, sizeof(aside), "lost/%s", name);
     rc = store_put(r->objects, aside, &part, 1, err); /* the whole one, before the other goes */
-    if (rc == VARVE_ERR_EXISTS) {
-        rc = VARVE_OK;
+    if (rc == VARVE_ERR_EXISTS) {                     /* of an earlier repair, and not whole */
+        rc = store_remove(r->objects, aside, err);
+        if (rc == VARVE_OK) {
+            rc = store_put(r->objects, aside, &part, 1, err);
+        }
     }
     if (rc == VARVE_OK) {
         rc = store_remove(r->objects, name, err);
@@ -170,52 +173,6 @@ replace_object(struct repair *r, const char *name, const uint8_t *bytes, size_t 
     if (rc == VARVE_OK) {
         rc = store_remove(r->objects, aside, err);
     }
-    return rc;
-}
-
-struct aside {
-    char names[64][STORE_NAME_MAX + 1];
-    size_t count;
-};
-
-static bool
-note_aside(void *arg, const char *name, uint64_t size)
-{
-    struct aside *a = arg;
-
-    (void)size;
-    (void)snprintf(a->names[a->count++], sizeof(a->names[0]), "%s", name);
-    return a->count < sizeof(a->names) / sizeof(a->names[0]);
-}
-
-/* What a repair that was cut off left under lost/: whole objects whose place may be empty. */
-static enum varve_err
-finish_earlier(struct repair *r, struct varve_error *err)
-{
-    struct aside *a = calloc(1, sizeof(*a));
-    enum varve_err rc;
-
-    if (a == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = store_list(r->objects, "lost/", note_aside, a, err);
-    for (size_t i = 0; rc == VARVE_OK && i < a->count; i++) {
-        const char *name = a->names[i] + sizeof("lost/") - 1;
-        struct store_part part = {.len = 0};
-        uint8_t *bytes = NULL;
-
-        rc = read_object(r->objects, a->names[i], &bytes, &part.len, err);
-        if (rc == VARVE_OK) {
-            part.data = bytes;
-            rc = store_put(r->objects, name, &part, 1, err);
-            rc = rc == VARVE_ERR_EXISTS ? VARVE_OK : rc;
-        }
-        if (rc == VARVE_OK) {
-            rc = store_remove(r->objects, a->names[i], err);
-        }
-        free(bytes);
-    }
-    free(a);
     return rc;
 }
 
@@ -259,11 +216,8 @@ static enum varve_err
 run(struct repair *r, struct varve_error *err)
 {
     struct catalog *catalog = NULL;
-    enum varve_err rc = finish_earlier(r, err);
+    enum varve_err rc = catalog_open(&catalog, r->cs, err); /* finishes what is under lost/ */
 
-    if (rc == VARVE_OK) {
-        rc = catalog_open(&catalog, r->cs, err);
-    }
     if (rc == VARVE_OK) {
         rc = repair_objects(r, catalog, err);
     }

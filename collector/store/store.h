@@ -19,7 +19,9 @@
  *      is VARVE_ERR_EXISTS and the object is untouched.
  *   2. Once store_put() has returned VARVE_OK the object survives a power cut.
  *   3. A put that failed leaves either nothing or the whole object.
- *   4. store_list() gives every object under the prefix that existed when the call began and was
+ *   4. Once store_remove() has returned VARVE_OK or VARVE_ERR_NOT_FOUND a power cut does not bring the object
+ *      back.
+ *   5. store_list() gives every object under the prefix that existed when the call began and was
  *      not deleted, in name order.
  *
  * Names: 1 to 200 characters of [a-z0-9._-] and '/', no part empty or beginning with '.'.

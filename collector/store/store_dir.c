@@ -272,12 +272,21 @@ dir_remove(struct store *s, const char *name, struct varve_error *err)
         goto out;
     }
     file_cache_forget(&d->cache, name);
+    *strrchr(folder, '/') = '\0';
     rc = fs_remove(d->fs, path, err);
+    if (rc == VARVE_ERR_NOT_FOUND) { /* removed before, perhaps, when this sync failed */
+        struct varve_error sync_err;
+        enum varve_err sync_rc = fs_sync_dir(d->fs, folder, &sync_err);
+
+        if (sync_rc != VARVE_OK && sync_rc != VARVE_ERR_NOT_FOUND) {
+            *err = sync_err;
+            rc = sync_rc;
+        }
+    }
     if (rc != VARVE_OK) {
         goto out;
     }
     file_cache_forget(&d->cache, name); /* opened again between the two */
-    *strrchr(folder, '/') = '\0';
     rc = fs_sync_dir(d->fs, folder, err);
 out:
     free(folder);

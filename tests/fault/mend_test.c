@@ -1,0 +1,459 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "base/testing.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "crypto/identity.h"
+#include "fault/store_lab.h"
+#include "fault/sweep.h"
+#include "offline/offline.h"
+
+/*
+ * Mending with a fault at each change (sweep.h): a backup that brings damaged chunks again, and 'varve store
+ * repair' from a copy.  What was whole before stays whole, no point disappears, and mending once more, without
+ * faults, mends everything.
+ */
+#define NOW  1000000000ll
+#define RUNS 2u
+
+struct table {
+    struct lab_book book;
+    bool mended; /* somebody was told so */
+};
+
+static enum varve_err
+collect(struct lab *l, unsigned move_percent, struct varve_error *err)
+{
+    const struct gc_options options = {.now_us = NOW, .move_percent = move_percent};
+    struct gc_result r;
+
+    return gc_collect(l->gc, &options, &r, err);
+}
+
+/* ---- damage ---- */
+
+static void
+flip(struct fs *fs, const char *object, uint64_t offset)
+{
+    char path[STORE_NAME_MAX + 32];
+    struct varve_error err;
+    struct file *f = NULL;
+    uint8_t byte = 0;
+
+    (void)snprintf(path, sizeof(path), "/data/store/%s", object);
+    assert_ok(file_open(fs, &f, path, FILE_READ_WRITE, &err), &err);
+    assert_ok(file_read_exact(f, &byte, 1, offset, &err), &err);
+    byte ^= 4;
+    assert_ok(file_write(f, &byte, 1, offset, &err), &err);
+    assert_ok(file_sync(f, &err), &err);
+    file_close(f);
+}
+
+struct damaging {
+    struct fs *fs;
+    struct store *store;
+    enum chunk_kind kind;
+    unsigned every;
+    unsigned seen;
+    unsigned flipped;
+};
+
+/* One bit of every so-manieth record of the packs of one kind. */
+static bool
+damage_pack(void *arg, const char *name, uint64_t size)
+{
+    struct damaging *d = arg;
+    uint8_t *bytes = malloc((size_t)size);
+    struct pack_header header;
+    struct varve_error err;
+    struct pack_record r;
+    size_t at = PACK_HEADER_SIZE;
+
+    assert_non_null(bytes);
+    assert_ok(store_get(d->store, name, 0, bytes, (size_t)size, &err), &err);
+    assert_ok(pack_header_decode(&header, bytes, &err), &err);
+    while (header.kind == d->kind && size - at >= PACK_RECORD_HEADER &&
+           pack_record_decode(&r, bytes + at, &err) == VARVE_OK) {
+        if (d->seen++ % d->every == 0) {
+            flip(d->fs, name, at + PACK_RECORD_HEADER + 7);
+            d->flipped++;
+        }
+        at += PACK_RECORD_HEADER + r.entry.stored_len;
+    }
+    free(bytes);
+    return true;
+}
+
+static void
+damage_records(struct fs *fs, enum chunk_kind kind, unsigned every)
+{
+    struct damaging d = {.fs = fs, .kind = kind, .every = every};
+    struct varve_error err;
+
+    assert_ok(store_dir_open(&d.store, fs, "/data/store", &err), &err);
+    assert_ok(store_list(d.store, "pack/", damage_pack, &d, &err), &err);
+    store_close(d.store);
+    assert_true(d.flipped > 0);
+}
+
+/* Both copies of each second point. */
+static bool
+damage_point(void *arg, const char *name, uint64_t size)
+{
+    struct damaging *d = arg;
+
+    if (d->seen++ % 2 == 0) {
+        flip(d->fs, name, 60);
+        flip(d->fs, name, (size + 8191) / 8192 * 4096 + 60);
+        d->flipped++;
+    }
+    return true;
+}
+
+static void
+damage_points(struct fs *fs)
+{
+    struct damaging d = {.fs = fs};
+    struct varve_error err;
+
+    assert_ok(store_dir_open(&d.store, fs, "/data/store", &err), &err);
+    assert_ok(store_list(d.store, "point/", damage_point, &d, &err), &err);
+    store_close(d.store);
+    assert_int_equal(d.flipped, RUNS);
+}
+
+static struct table *
+make_store(struct fs *fs)
+{
+    struct table *t = calloc(1, sizeof(*t));
+    struct varve_error err;
+    struct lab l;
+
+    assert_ok(lab_open(&l, fs, "/data", NULL, NULL, &err), &err);
+    for (unsigned n = 1; n <= RUNS; n++) {
+        for (unsigned vm = 0; vm < LAB_VMS; vm++) {
+            assert_ok(lab_backup(&l, vm, n, &err), &err);
+            t->book.tried[vm][n] = 1;
+            t->book.acked[vm][n] = 1;
+        }
+    }
+    lab_close(&l);
+    return t;
+}
+
+/* ---- healing by a backup ---- */
+
+static void *
+heal_prepare(struct fs *fs)
+{
+    struct table *t = make_store(fs);
+
+    damage_records(fs, CHUNK_DATA, 3);
+    return t;
+}
+
+static bool
+check_pack(void *arg, const struct pack_id *id, uint64_t size)
+{
+    struct lab *l = arg;
+    struct chunk_check check;
+    struct varve_error err;
+
+    (void)!chunk_store_check_pack(l->cs, id, size, &check, &err);
+    return true;
+}
+
+/* What a verify finds, a run that reads everything brings again. */
+static enum varve_err
+heal(struct lab *l, struct varve_error *err)
+{
+    enum varve_err rc = chunk_store_list_packs(l->cs, check_pack, l, err);
+
+    for (unsigned n = 1; rc == VARVE_OK && n <= RUNS; n++) {
+        for (unsigned vm = 0; rc == VARVE_OK && vm < LAB_VMS; vm++) {
+            rc = lab_offer_all(l, vm, n, err);
+        }
+    }
+    return rc == VARVE_OK ? chunk_store_barrier(l->cs, err) : rc;
+}
+
+static void
+heal_run(void *table, struct fs *fs)
+{
+    struct table *t = table;
+    struct varve_error err;
+    struct lab l;
+
+    if (lab_open(&l, fs, "/data", NULL, NULL, &err) == VARVE_OK) {
+        t->mended = heal(&l, &err) == VARVE_OK;
+        (void)!collect(&l, 0, &err);
+        (void)!collect(&l, 101, &err);
+    }
+    lab_close(&l);
+}
+
+/* The index, in memory, has forgotten all about damage and copies. */
+static enum varve_err
+heal_check(void *table, struct fs *fs, struct varve_error *err)
+{
+    struct table *t = table;
+    unsigned points = 0;
+    struct lab l;
+    enum varve_err rc = lab_open(&l, fs, "/data", NULL, NULL, err);
+
+    if (rc == VARVE_OK) {
+        rc = collect(&l, 101, err);
+    }
+    if (rc == VARVE_OK && !t->mended) {
+        rc = heal(&l, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = lab_check(&l, &t->book, &points, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = collect(&l, 101, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = lab_check_goes_on(&l, &t->book, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = lab_check(&l, &t->book, &points, err);
+    }
+    lab_close(&l);
+    return rc;
+}
+
+static void
+what_was_healed_stays_whole_and_what_was_not_can_be_healed(void **state)
+{
+    static const struct sweep_case c = {
+        .name = "healing", .prepare = heal_prepare, .run = heal_run, .check = heal_check};
+
+    (void)state;
+    sweep(&c);
+}
+
+/* ---- repair from a copy ---- */
+
+struct copying {
+    struct store *from;
+    struct store *to;
+};
+
+static bool
+copy_object(void *arg, const char *name, uint64_t size)
+{
+    struct copying *c = arg;
+    struct store_part part = {.len = (size_t)size};
+    uint8_t *bytes = malloc((size_t)size + 1);
+    struct varve_error err;
+
+    assert_non_null(bytes);
+    assert_ok(store_get(c->from, name, 0, bytes, part.len, &err), &err);
+    part.data = bytes;
+    assert_ok(store_put(c->to, name, &part, 1, &err), &err);
+    free(bytes);
+    return true;
+}
+
+static void *
+repair_prepare(struct fs *fs)
+{
+    struct table *t = make_store(fs);
+    struct copying c = {.from = NULL};
+    struct varve_error err;
+
+    assert_ok(store_dir_open(&c.from, fs, "/data/store", &err), &err);
+    assert_ok(store_dir_open(&c.to, fs, "/data/copy", &err), &err);
+    assert_ok(store_list(c.from, "", copy_object, &c, &err), &err);
+    store_close(c.from);
+    store_close(c.to);
+    damage_records(fs, CHUNK_DATA, 5);
+    damage_records(fs, CHUNK_NODE, 4);
+    damage_points(fs);
+    return t;
+}
+
+static enum varve_err
+repair(struct fs *fs, struct offline_repair_result *out, struct varve_error *err)
+{
+    const struct offline_repair_options options = {
+        .store = {.fs = fs,
+                  .folder = "/data/store",
+                  .secret = {.kind = OFFLINE_KEY_FILE, .path = "/data/store.key", .text = NULL}},
+        .from = {.fs = fs,
+                 .folder = "/data/copy",
+                 .secret = {.kind = OFFLINE_KEY_FILE, .path = "/data/store.key", .text = NULL}},
+    };
+
+    return offline_repair(&options, out, err);
+}
+
+static void
+repair_run(void *table, struct fs *fs)
+{
+    struct offline_repair_result r;
+    struct table *t = table;
+    struct varve_error err;
+
+    t->mended = repair(fs, &r, &err) == VARVE_OK;
+}
+
+static bool
+count_point(void *arg, const struct offline_point *p)
+{
+    (void)p;
+    (*(size_t *)arg)++;
+    return true;
+}
+
+/* For who only reads, too, each point is there: listed, or named as damaged. */
+static enum varve_err
+check_reader(struct fs *fs, bool mended, struct varve_error *err)
+{
+    const struct offline_options options = {
+        .fs = fs,
+        .folder = "/data/store",
+        .secret = {.kind = OFFLINE_KEY_FILE, .path = "/data/store.key", .text = NULL}};
+    struct offline_store *o = NULL;
+    size_t damaged = 0;
+    size_t count = 0;
+    enum varve_err rc = offline_store_open(&o, &options, err);
+
+    if (rc == VARVE_OK) {
+        rc = offline_points(o, count_point, &count, &damaged, err);
+    }
+    offline_store_close(o);
+    if (rc == VARVE_OK && (count + damaged != RUNS * LAB_VMS || (mended && damaged > 0))) {
+        rc = varve_error_set(err, VARVE_ERR_INTERNAL, "a reader finds %zu points, %zu damaged",
+                             count, damaged);
+    }
+    return rc;
+}
+
+static bool
+note_any(void *arg, const char *name, uint64_t size)
+{
+    (void)name;
+    (void)size;
+    *(bool *)arg = true;
+    return false;
+}
+
+/* A collector starts, collects and goes on before anybody repairs again. */
+static enum varve_err
+check_between(struct table *t, struct fs *fs, struct varve_error *err)
+{
+    struct catalog_damage *damage = NULL;
+    struct point **list = NULL;
+    struct varve_error ignored;
+    bool left = false;
+    size_t damaged = 0;
+    size_t count = 0;
+    struct lab l;
+    enum varve_err rc = lab_open(&l, fs, "/data", NULL, NULL, err);
+
+    if (rc == VARVE_OK) {
+        rc = store_list(l.store, "lost/", note_any, &left, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = catalog_list(l.catalog, NULL, &list, &count, err);
+    }
+    if (rc == VARVE_OK) {
+        catalog_list_free(list, count);
+        rc = catalog_damaged(l.catalog, &damage, &damaged, err);
+        free(damage);
+    }
+    if (rc == VARVE_OK && (left || count + damaged != RUNS * LAB_VMS)) {
+        rc = varve_error_set(err, VARVE_ERR_INTERNAL, "%zu points, %zu damaged%s", count, damaged,
+                             left ? ", and something left under lost/" : "");
+    }
+    if (rc == VARVE_OK) {
+        rc = collect(&l, 101, err);
+    }
+    for (unsigned vm = 0; rc == VARVE_OK && vm < LAB_VMS; vm++) { /* its base may be damaged */
+        t->book.tried[vm][RUNS + 1] = 1;
+        t->book.acked[vm][RUNS + 1] = lab_backup(&l, vm, RUNS + 1, &ignored) == VARVE_OK;
+    }
+    if (rc == VARVE_OK) {
+        rc = collect(&l, 101, err);
+    }
+    lab_close(&l);
+    return rc;
+}
+
+static enum varve_err
+repair_check(void *table, struct fs *fs, struct varve_error *err)
+{
+    struct offline_repair_result r;
+    struct table *t = table;
+    unsigned points = 0;
+    struct lab l;
+    enum varve_err rc = check_reader(fs, t->mended, err);
+
+    memset(&l, 0, sizeof(l));
+    if (rc == VARVE_OK) {
+        rc = check_between(t, fs, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = repair(fs, &r, err);
+    }
+    if (rc == VARVE_OK && t->mended && (r.missing > 0 || r.points_copied > 0)) {
+        rc = varve_error_set(err, VARVE_ERR_INTERNAL, "there was something left to repair");
+    }
+    if (rc == VARVE_OK) {
+        rc = lab_open(&l, fs, "/data", NULL, NULL, err);
+        rc = rc == VARVE_OK ? lab_check(&l, &t->book, &points, err) : rc;
+    }
+    if (rc == VARVE_OK) {
+        rc = collect(&l, 101, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = lab_check_goes_on(&l, &t->book, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = lab_check(&l, &t->book, &points, err);
+    }
+    lab_close(&l);
+    return rc;
+}
+
+static void
+a_repair_that_is_cut_off_loses_no_point_and_can_be_done_again(void **state)
+{
+    static const struct sweep_case c = {.name = "repair",
+                                        .prepare = repair_prepare,
+                                        .run = repair_run,
+                                        .check = repair_check,
+                                        .step = 3};
+
+    (void)state;
+    sweep(&c);
+}
+
+static void
+drop_line(enum log_level level, const char *line)
+{
+    (void)level;
+    (void)line;
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(what_was_healed_stays_whole_and_what_was_not_can_be_healed),
+        cmocka_unit_test(a_repair_that_is_cut_off_loses_no_point_and_can_be_done_again),
+    };
+    struct varve_error err;
+
+    log_set_sink(
+        drop_line); /* thousands of failures are the point of this test; their lines are not */
+    if (crypto_init(&err) != VARVE_OK) {
+        return 1;
+    }
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
