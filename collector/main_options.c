@@ -48,7 +48,8 @@ static const struct conf_option options[] = {
      .initial = "0",
      .max = 256,
      .at = offsetof(struct collector_conf, workers),
-     .help = "Threads that hash and seal what agents send. 0: one per core."},
+     .help = "Threads that hash and seal what agents send and read what is restored. 0: two per "
+             "core, at least 8."},
     {.name = "credit",
      .type = CONF_SIZE,
      .initial = "16MiB",

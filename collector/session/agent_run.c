@@ -266,10 +266,7 @@ take_put(struct session *s, struct envelope_in *in, struct ingest_run *run, bool
     w->put = put;
     w->id = id;
     *keep = true;
-    if (workers_submit(s->r->workers, &w->work, put.bulk_len, err) != VARVE_OK) {
-        /* No memory for a place in the queue: do it here. */
-        run_put(&w->work);
-    }
+    workers_submit(s->r->workers, &s->lane, &w->work, put.bulk_len);
     return VARVE_OK;
 }
 

@@ -113,8 +113,8 @@ run_on_thread(void *arg)
 }
 
 /* More than may be at a time only makes the session wait: the operator is trusted. */
-static enum varve_err
-send_to_pool(struct session *s, struct op_work *w, struct varve_error *err)
+static void
+send_to_pool(struct session *s, struct op_work *w)
 {
     mutex_lock(&s->lock);
     while (s->op_pool >= SESSION_OP_POOL_MAX) {
@@ -124,10 +124,8 @@ send_to_pool(struct session *s, struct op_work *w, struct varve_error *err)
     s->users++;
     mutex_unlock(&s->lock);
     w->work.run = run_on_pool;
-    if (workers_submit(s->r->workers, &w->work, 0, err) != VARVE_OK) {
-        run_on_pool(&w->work);
-    }
-    return VARVE_OK;
+    /* What it holds is its answer: a range of a restore. */
+    workers_submit(s->r->workers, &s->lane, &w->work, WORK_TURN);
 }
 
 static enum varve_err
@@ -164,7 +162,8 @@ dispatch(struct session *s, struct op_work *w, struct varve_error *err)
 {
     switch (w->handler->where) {
     case OP_POOL:
-        return send_to_pool(s, w, err);
+        send_to_pool(s, w);
+        return VARVE_OK;
     case OP_THREAD:
         return send_to_thread(s, w, err);
     case OP_INLINE:

@@ -9,6 +9,7 @@
 #include "session/session_internal.h"
 
 #define SESSIONS_DEFAULT  4096u
+#define WORKERS_MIN       8u
 #define WORK_QUEUE_BYTES  (256u * 1024 * 1024)
 #define TASKS_PER_SESSION 2u /* its thread and, on average, one more */
 
@@ -17,7 +18,7 @@ registry_new(struct registry **out, const struct collector *c, const struct iden
              const uint8_t operator_key[IDENTITY_KEY_SIZE], struct varve_error *err)
 {
     struct registry *r = calloc(1, sizeof(*r));
-    unsigned workers = c->options->workers != 0 ? c->options->workers : thread_cpu_count();
+    unsigned workers = c->options->workers;
     enum varve_err rc;
 
     if (r == NULL) {
@@ -30,6 +31,10 @@ registry_new(struct registry **out, const struct collector *c, const struct iden
     memcpy(r->operator_key, operator_key, IDENTITY_KEY_SIZE);
     r->credit_bytes =
         c->options->credit_bytes != 0 ? c->options->credit_bytes : REGISTRY_CREDIT_DEFAULT;
+    if (workers == 0) { /* more than processors: many of them wait for the disk */
+        workers = 2 * thread_cpu_count();
+        workers = workers < WORKERS_MIN ? WORKERS_MIN : workers;
+    }
     r->sessions_max = c->options->sessions != 0 ? c->options->sessions : SESSIONS_DEFAULT;
     rc = workers_new(&r->workers, workers, WORK_QUEUE_BYTES, err);
     if (rc == VARVE_OK) {

@@ -26,7 +26,7 @@ struct registry;
 struct collector_options {
     const char *store;     /* for people: where the chunks are */
     const char *key_path;  /* of the store's key file */
-    unsigned workers;      /* 0: one per core */
+    unsigned workers;      /* 0: two per core, at least 8 */
     uint32_t credit_bytes; /* of Put, unanswered, per session; 0: 16 MiB */
     uint32_t sessions;     /* most connections; 0: 4096 */
     int64_t started_at_us;

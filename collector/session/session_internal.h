@@ -107,6 +107,8 @@ struct session {
     uint64_t last_call;
     struct session_call *calls;
 
+    struct work_lane lane; /* the workers' */
+
     /* The session's thread only. */
     unsigned errors;
     uint64_t log_second;

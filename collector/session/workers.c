@@ -4,56 +4,106 @@
 #include <stdbool.h>
 #include <stdlib.h>
 
-#include "os/queue.h"
 #include "os/thread.h"
 
+#define WORK_BYTES_MIN 64u /* so that the number of pieces is bounded too */
+
 struct workers {
-    struct queue *queue;
     struct thread *threads;
     unsigned count;
+
+    struct mutex lock; /* everything below, and all lanes */
+    struct cond work;  /* there is some, or it is over */
+    struct cond room;
+    struct work_lane *last; /* of the ring; the one after it is next; NULL: there is no work */
+    size_t bytes;           /* that wait on all lanes */
+    size_t bytes_max;
+    bool over;
 };
+
+/* The next piece of the lane whose turn it is; its turn is over when the next piece is larger than what is
+ * left of it. */
+static struct work *
+take_locked(struct workers *w)
+{
+    for (;;) {
+        struct work_lane *lane = w->last->next;
+        struct work *work = lane->first;
+
+        if (work->bytes > lane->turn) {
+            lane->turn += WORK_TURN;
+            w->last = lane; /* to the end of the ring */
+            continue;
+        }
+        lane->turn -= work->bytes;
+        lane->bytes -= work->bytes;
+        w->bytes -= work->bytes;
+        lane->first = work->next;
+        if (lane->first == NULL) {
+            lane->last = NULL;
+            lane->turn = 0;
+            if (w->last == lane) {
+                w->last = NULL;
+            } else {
+                w->last->next = lane->next;
+            }
+        }
+        return work;
+    }
+}
 
 static void
 work_loop(void *arg)
 {
     struct workers *w = arg;
-    struct work *work;
 
-    while ((work = queue_pop(w->queue)) != NULL) {
+    mutex_lock(&w->lock);
+    for (;;) {
+        struct work *work;
+
+        if (w->last == NULL) {
+            if (w->over) {
+                break;
+            }
+            cond_wait(&w->work, &w->lock);
+            continue;
+        }
+        work = take_locked(w);
+        cond_broadcast(&w->room);
+        mutex_unlock(&w->lock);
         work->run(work);
+        mutex_lock(&w->lock);
     }
+    mutex_unlock(&w->lock);
 }
 
 enum varve_err
 workers_new(struct workers **out, unsigned threads, size_t queue_bytes, struct varve_error *err)
 {
     struct workers *w = calloc(1, sizeof(*w));
-    enum varve_err rc;
+    enum varve_err rc = VARVE_OK;
 
     if (w == NULL) {
         return varve_error_nomem(err);
     }
-    rc = queue_new(&w->queue, queue_bytes, NULL, err);
-    if (rc != VARVE_OK) {
-        goto out;
-    }
+    mutex_init(&w->lock);
+    cond_init(&w->work);
+    cond_init(&w->room);
+    w->bytes_max = queue_bytes;
     w->threads = calloc(threads, sizeof(*w->threads));
     if (w->threads == NULL) {
         rc = varve_error_nomem(err);
-        goto out;
     }
-    while (w->count < threads) {
+    while (rc == VARVE_OK && w->count < threads) {
         rc = thread_start(&w->threads[w->count], "worker", work_loop, w, err);
-        if (rc != VARVE_OK) {
-            goto out;
-        }
-        w->count++;
+        w->count += rc == VARVE_OK ? 1 : 0;
+    }
+    if (rc != VARVE_OK) {
+        workers_free(w);
+        return rc;
     }
     *out = w;
-    w = NULL;
-out:
-    workers_free(w);
-    return rc;
+    return VARVE_OK;
 }
 
 void
@@ -62,21 +112,47 @@ workers_free(struct workers *w)
     if (w == NULL) {
         return;
     }
-    if (w->queue != NULL) {
-        queue_close(w->queue);
-    }
+    mutex_lock(&w->lock);
+    w->over = true;
+    cond_broadcast(&w->work);
+    mutex_unlock(&w->lock);
     for (unsigned i = 0; i < w->count; i++) {
         thread_join(&w->threads[i]);
     }
-    queue_free(w->queue);
+    cond_destroy(&w->room);
+    cond_destroy(&w->work);
+    mutex_destroy(&w->lock);
     free(w->threads);
     free(w);
 }
 
-enum varve_err
-workers_submit(struct workers *w, struct work *work, size_t bytes, struct varve_error *err)
+void
+workers_submit(struct workers *w, struct work_lane *lane, struct work *work, size_t bytes)
 {
-    return queue_push(w->queue, work, bytes, err);
+    work->bytes = bytes < WORK_BYTES_MIN ? WORK_BYTES_MIN : bytes;
+    work->next = NULL;
+    mutex_lock(&w->lock);
+    while (lane->first != NULL && w->bytes + work->bytes > w->bytes_max) {
+        cond_wait(&w->room, &w->lock);
+    }
+    if (lane->first != NULL) {
+        lane->last->next = work;
+    } else {
+        lane->first = work;
+        lane->turn = WORK_TURN;
+        if (w->last == NULL) {
+            lane->next = lane;
+        } else {
+            lane->next = w->last->next;
+            w->last->next = lane;
+        }
+        w->last = lane;
+    }
+    lane->last = work;
+    lane->bytes += work->bytes;
+    w->bytes += work->bytes;
+    cond_signal(&w->work);
+    mutex_unlock(&w->lock);
 }
 
 struct task {

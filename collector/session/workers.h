@@ -9,8 +9,12 @@
 /*
  * Two ways to get off a session's thread.
  *
- * workers: a fixed number of threads that take short pieces of work first in first out: puts,
- * reads of a restore.  The queue is bounded in bytes; whoever hands in work waits for room.
+ * workers: a fixed number of threads that take short pieces of work: puts, reads of a restore.  Each
+ * session hands in work on a lane of its own; within a lane it is first in first out, and the lanes that
+ * have work take turns by bytes, WORK_TURN at a time: two hosts that send as fast as they can get half each,
+ * however much either has handed in, and one that sends little waits for one turn of each of the others.
+ * What waits is bounded in bytes; whoever hands in more waits for room, but a lane without any work gets its
+ * first piece in at once, so nobody's backlog keeps another one out.
  *
  * tasks: a thread for each piece of long work (a session, a commit, a backup that is watched),
  * at most as many as were allowed.
@@ -19,17 +23,29 @@
  */
 struct workers;
 
+#define WORK_TURN (1024u * 1024)
+
 struct work {
     void (*run)(struct work *self); /* frees self */
+    struct work *next;              /* the workers' own, and the one below */
+    size_t bytes;
+};
+
+/* All zero at first; lives until everything handed in on it has run. */
+struct work_lane {
+    struct work *first;
+    struct work *last;
+    size_t bytes;           /* that wait */
+    size_t turn;            /* bytes it may still have in this turn */
+    struct work_lane *next; /* whose turn is next: a ring of those that have work */
 };
 
 VARVE_CHECK enum varve_err workers_new(struct workers **out, unsigned threads, size_t queue_bytes,
                                        struct varve_error *err);
-/* Does what is in the queue, then ends the threads.  NULL is fine. */
+/* Does what waits, then ends the threads.  NULL is fine. */
 void workers_free(struct workers *w);
-/* Takes w on success.  bytes: what it holds. */
-VARVE_CHECK enum varve_err workers_submit(struct workers *w, struct work *work, size_t bytes,
-                                          struct varve_error *err);
+/* Takes work.  bytes: what it holds. */
+void workers_submit(struct workers *w, struct work_lane *lane, struct work *work, size_t bytes);
 
 struct tasks;
 
