@@ -10,10 +10,12 @@
 #include "base/guid.h"
 #include "capture/notes.h"
 #include "extent/extent.h"
+#include "names/names.h"
 #include "os/thread.h"
 
 /*
  * A capture is a way to freeze a moment of a vm.  Members: capture/refpoint (Hyper-V by WMI),
+ * capture/vss (Hyper-V by its VSS writer),
  * capture/sim (a simulated Hyper-V host), capture/folder (disk images at rest), capture_fake (in
  * memory, for tests), capture_fault (fails calls of another capture).
  * tests/hvsim/capture_contract_test.c runs the same cases over all of them.
@@ -36,6 +38,9 @@
  * A capture without change tracking (capture->tracks is false) answers changes() and keep() with
  * VARVE_ERR_UNSUPPORTED, has no checkpoints to find, and its frozen disks are only watched:
  * check() tells whether they stayed what they were.
+ *
+ * One that finds changes by hashing (ops->names is not NULL) keeps, as its reference point, what the chunks were called;
+ * its change id says whose names those are, and changes() is VARVE_ERR_UNSUPPORTED.
  *
  * Threads: calls from many threads at once; one run per vm at a time; close() when nobody is inside.
  */
@@ -180,6 +185,16 @@ struct capture_ops {
                               const char *since, uint64_t off, uint64_t len,
                               struct extent_list *out, uint64_t *processed,
                               struct varve_error *err);
+
+    /*
+     * NULL: changes() tells.  Else, instead of it: the names kept under the change id `since` (""; *known is NULL
+     * then), and where the names of this moment go, which may be NULL for want of room.  The caller closes both, and
+     * finishes *fresh when all of the disk was read.  VARVE_ERR_STALE: those of `since` are not here; read and
+     * offer everything.  fresh NULL: only asked.
+     */
+    enum varve_err (*names)(struct capture *c, const struct capture_frozen *frozen, size_t disk,
+                            uint32_t chunk_size, const char *since, struct names **known,
+                            struct names **fresh, struct varve_error *err);
 
     /* The frozen disk is still what it was when it was frozen; VARVE_ERR_BUSY when it was changed. */
     enum varve_err (*check)(struct capture *c, const struct capture_frozen *frozen, size_t disk,

@@ -91,6 +91,31 @@ full_reason(const struct job *j, size_t disk, const char **since)
     return NULL;
 }
 
+/* What the walk asks; NULL: it takes everything, because all is new or because hashing will tell. */
+static const struct walk_changes *
+changes_of(const struct job *j, size_t disk, const struct walk_changes *changes)
+{
+    return j->entry.disks[disk].since[0] != '\0' && j->env->capture->ops->names == NULL ? changes
+                                                                                        : NULL;
+}
+
+/* The names of the last point are here, when it is they that tell changes. */
+static enum varve_err
+ask_names(struct job *j, size_t disk, struct varve_error *err)
+{
+    struct capture *c = j->env->capture;
+    struct names *known = NULL;
+    enum varve_err rc;
+
+    if (c->ops->names == NULL || j->entry.disks[disk].since[0] == '\0') {
+        return VARVE_OK;
+    }
+    rc = c->ops->names(c, &j->frozen, disk, j->chunk_size, j->entry.disks[disk].since, &known, NULL,
+                       err);
+    names_close(known);
+    return rc;
+}
+
 static enum varve_err
 measure(struct job *j, size_t disk, struct varve_error *err)
 {
@@ -100,10 +125,13 @@ measure(struct job *j, size_t disk, struct varve_error *err)
     struct source *source = NULL;
     enum varve_err rc;
 
-    rc = open_disk(j, disk, &source, err);
+    rc = ask_names(j, disk, err);
     if (rc == VARVE_OK) {
-        rc = walk_measure(source, j->entry.disks[disk].since[0] != '\0' ? &changes : NULL,
-                          j->frozen.disks[disk].size, j->chunk_size, &survey, err);
+        rc = open_disk(j, disk, &source, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = walk_measure(source, changes_of(j, disk, &changes), j->frozen.disks[disk].size,
+                          j->chunk_size, &survey, err);
     }
     source_close(source);
     if (rc == VARVE_OK) {
@@ -225,7 +253,9 @@ pump_through(struct job *j, size_t disk, struct source *source, uint64_t first_c
 {
     struct disk_changes arg = {.job = j, .disk = disk};
     struct walk_changes changes = {.query = query_changes, .arg = &arg};
+    struct capture *capture = j->env->capture;
     struct job_disk *jd = &j->disks[disk];
+    struct varve_error why;
     struct pump_counts counts;
     struct walk walk;
     struct pump_request req = {
@@ -240,12 +270,24 @@ pump_through(struct job *j, size_t disk, struct source *source, uint64_t first_c
         .tick = disk_tick,
         .arg = j,
     };
-    enum varve_err rc;
+    enum varve_err rc = VARVE_OK;
 
-    walk_init(&walk, source, j->entry.disks[disk].since[0] != '\0' ? &changes : NULL, req.size,
-              j->chunk_size, first_chunk);
+    if (capture->ops->names != NULL) {
+        rc = capture->ops->names(capture, &j->frozen, disk, j->chunk_size,
+                                 j->entry.disks[disk].since, &req.known, &req.fresh, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    walk_init(&walk, source, changes_of(j, disk, &changes), req.size, j->chunk_size, first_chunk);
     rc = pump_disk(j->env->pump, &req, &counts, err);
     walk_release(&walk);
+    if (rc == VARVE_OK && req.fresh != NULL && names_finish(req.fresh, &why) != VARVE_OK) {
+        notes_add(&j->notes, "disk '%s': what its chunks are called could not be kept: %s",
+                  j->frozen.disks[disk].name, why.msg);
+    }
+    names_close(req.known);
+    names_close(req.fresh);
     jd->read_bytes += counts.read_bytes;
     jd->sent_bytes += counts.sent_bytes;
     return rc;

@@ -86,7 +86,7 @@ write_and_keep(struct fs *fs, const struct names_key *k, unsigned version)
 
     assert_ok(names_begin(&n, fs, "/state", k, &shape, &err), &err);
     put_all(n, version);
-    assert_ok(names_sync(n, &err), &err);
+    assert_ok(names_finish(n, &err), &err);
     names_close(n);
     assert_ok(names_keep(fs, "/state", &k->vm, &k->run, &err), &err);
 }
@@ -179,6 +179,7 @@ static void
 runs_are_listed_when_kept_and_removed_one_by_one(void **state)
 {
     struct names_key second = key;
+    struct names_key third = key;
     struct mem_fs *m = new_fs();
     struct names *n = NULL;
     struct varve_error err;
@@ -188,7 +189,15 @@ runs_are_listed_when_kept_and_removed_one_by_one(void **state)
     second.run.bytes[0] = 77;
     write_and_keep(mem_fs(m), &key, 1);
     assert_ok(names_begin(&n, mem_fs(m), "/state", &second, &shape, &err), &err);
+    assert_ok(names_finish(n, &err), &err);
     names_close(n);
+    third.run.bytes[0] = 78;
+    assert_ok(names_begin(&n, mem_fs(m), "/state", &third, &shape, &err), &err);
+    names_close(n);
+    assert_err(names_keep(mem_fs(m), "/state", &key.vm, &third.run, &err), VARVE_ERR_NOT_FOUND,
+               &err); /* it was not finished */
+    assert_true(names_are_kept(mem_fs(m), "/state", &key));
+    assert_false(names_are_kept(mem_fs(m), "/state", &second));
     assert_ok(names_list(mem_fs(m), "/state", &key.vm, count_run, &runs, &err), &err);
     assert_int_equal(runs, 1);
     assert_ok(names_keep(mem_fs(m), "/state", &key.vm, &second.run, &err), &err);
@@ -197,6 +206,13 @@ runs_are_listed_when_kept_and_removed_one_by_one(void **state)
     assert_ok(names_open(&n, mem_fs(m), "/state", &second, &shape, &err), &err);
     names_close(n);
     assert_err(names_keep(mem_fs(m), "/state", &key.vm, &key.run, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_ok(names_begin(&n, mem_fs(m), "/state", &third, &shape, &err), &err);
+    assert_ok(names_finish(n, &err), &err);
+    names_close(n);
+    names_sweep(mem_fs(m), "/state");
+    assert_err(names_keep(mem_fs(m), "/state", &key.vm, &third.run, &err), VARVE_ERR_NOT_FOUND,
+               &err);
+    assert_true(names_are_kept(mem_fs(m), "/state", &second));
     mem_fs_free(m);
 }
 
@@ -217,7 +233,7 @@ run_twice(struct fault_fs *ff, unsigned *done)
         rc = names_begin(&n, fault_fs(ff), "/state", &k, &shape, &err);
         if (rc == VARVE_OK) {
             put_all(n, run);
-            rc = names_sync(n, &err);
+            rc = names_finish(n, &err);
             names_close(n);
         }
         if (rc == VARVE_OK) {

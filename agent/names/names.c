@@ -12,8 +12,8 @@
 #include "os/thread.h"
 
 /*
- * Header, little endian: magic, u32 version, u32 chunk size, u64 size of the disk, GUIDs of vm, run and disk, 32
- * random bytes, SHA-256 of all before it; zeros up to NAMES_HEADER.  Then 32 bytes a chunk: its name XOR
+ * Header, little endian: magic, u16 version, u16 whether it is finished, u32 chunk size, u64 size of the disk, GUIDs
+ * of vm, run and disk, 32 random bytes, SHA-256 of all before it; zeros up to NAMES_HEADER.  Then 32 bytes a chunk: its name XOR
  * the random bytes, or for a chunk of zeros the random bytes inverted.  32 zeros are "not said".
  *
  * The random bytes make every file's content its own: a block of another, older file that a file system shows
@@ -24,6 +24,7 @@
 #define NAMES_VERSION 1u
 
 #define AT_VERSION 8u
+#define AT_WHOLE   10u
 #define AT_CHUNK   12u
 #define AT_SIZE    16u
 #define AT_VM      24u
@@ -38,6 +39,8 @@
 
 struct names {
     struct file *file;
+    struct names_key key;
+    struct names_shape shape;
     uint64_t chunks;
     uint8_t pad[CHUNK_ID_SIZE];
     struct mutex lock; /* failed, error */
@@ -98,13 +101,14 @@ file_path(char **dir, char **path, const char *state_dir, const struct names_key
 
 static void
 put_header(uint8_t head[NAMES_HEADER], const struct names_key *key, const struct names_shape *shape,
-           const uint8_t pad[CHUNK_ID_SIZE])
+           const uint8_t pad[CHUNK_ID_SIZE], bool whole)
 {
     struct chunk_id hash;
 
     memset(head, 0, NAMES_HEADER);
     memcpy(head, NAMES_MAGIC, 8);
-    put_le32(head + AT_VERSION, NAMES_VERSION);
+    put_le16(head + AT_VERSION, NAMES_VERSION);
+    put_le16(head + AT_WHOLE, whole ? 1 : 0);
     put_le32(head + AT_CHUNK, shape->chunk_size);
     put_le64(head + AT_SIZE, shape->size);
     memcpy(head + AT_VM, key->vm.bytes, sizeof(key->vm.bytes));
@@ -118,18 +122,19 @@ put_header(uint8_t head[NAMES_HEADER], const struct names_key *key, const struct
 /* The header that these would have, but for the random bytes. */
 static bool
 header_fits(const uint8_t head[NAMES_HEADER], const struct names_key *key,
-            const struct names_shape *shape)
+            const struct names_shape *shape, bool whole)
 {
     uint8_t want[NAMES_HEADER];
 
-    put_header(want, key, shape, head + AT_PAD);
+    put_header(want, key, shape, head + AT_PAD, whole);
     return memcmp(head, want, HEADER_END) == 0;
 }
 
 /* Takes the file. */
 static enum varve_err
-names_new(struct names **out, struct file *file, const struct names_shape *shape,
-          const uint8_t pad[CHUNK_ID_SIZE], struct varve_error *err)
+names_new(struct names **out, struct file *file, const struct names_key *key,
+          const struct names_shape *shape, const uint8_t pad[CHUNK_ID_SIZE],
+          struct varve_error *err)
 {
     struct names *n = calloc(1, sizeof(*n));
 
@@ -138,6 +143,8 @@ names_new(struct names **out, struct file *file, const struct names_shape *shape
         return varve_error_nomem(err);
     }
     n->file = file;
+    n->key = *key;
+    n->shape = *shape;
     n->chunks = shape->size / shape->chunk_size + (shape->size % shape->chunk_size != 0 ? 1 : 0);
     memcpy(n->pad, pad, CHUNK_ID_SIZE);
     mutex_init(&n->lock);
@@ -158,7 +165,8 @@ open_existing(struct names **out, struct fs *fs, const char *path, enum file_mod
         return rc;
     }
     rc = file_read(file, head, sizeof(head), 0, &got, err);
-    if (rc == VARVE_OK && (got != sizeof(head) || !header_fits(head, key, shape))) {
+    if (rc == VARVE_OK &&
+        (got != sizeof(head) || !header_fits(head, key, shape, mode == FILE_READ))) {
         rc = varve_error_set(err, VARVE_ERR_STALE, "'%s' is damaged, or of a disk of another size",
                              path);
     }
@@ -166,7 +174,7 @@ open_existing(struct names **out, struct fs *fs, const char *path, enum file_mod
         file_close(file);
         return rc;
     }
-    return names_new(out, file, shape, head + AT_PAD, err);
+    return names_new(out, file, key, shape, head + AT_PAD, err);
 }
 
 static enum varve_err
@@ -182,13 +190,13 @@ create(struct names **out, struct fs *fs, const char *path, const struct names_k
         return rc;
     }
     randombytes_buf(pad, sizeof(pad));
-    put_header(head, key, shape, pad);
+    put_header(head, key, shape, pad, false);
     rc = file_write(file, head, sizeof(head), 0, err);
     if (rc != VARVE_OK) {
         file_close(file);
         return rc;
     }
-    return names_new(out, file, shape, pad, err);
+    return names_new(out, file, key, shape, pad, err);
 }
 
 enum varve_err
@@ -316,9 +324,11 @@ names_same(struct names *n, uint64_t first, size_t count, const uint8_t *present
 }
 
 enum varve_err
-names_sync(struct names *n, struct varve_error *err)
+names_finish(struct names *n, struct varve_error *err)
 {
+    uint8_t head[NAMES_HEADER];
     bool failed;
+    enum varve_err rc;
 
     mutex_lock(&n->lock);
     failed = n->failed;
@@ -326,13 +336,21 @@ names_sync(struct names *n, struct varve_error *err)
         *err = n->error;
     }
     mutex_unlock(&n->lock);
-    return failed ? err->code : file_sync(n->file, err);
+    if (failed) {
+        return err->code;
+    }
+    rc = file_sync(n->file, err); /* before the header says that it is there */
+    if (rc == VARVE_OK) {
+        put_header(head, &n->key, &n->shape, n->pad, true);
+        rc = file_write(n->file, head, sizeof(head), 0, err);
+    }
+    return rc == VARVE_OK ? file_sync(n->file, err) : rc;
 }
 
 /* ---- all disks of a run ---- */
 
 struct found {
-    struct guid vm;
+    const struct guid *vm;  /* NULL: any */
     const struct guid *run; /* NULL: any */
     struct names_key *keys;
     bool *kept;
@@ -349,7 +367,8 @@ take_name(void *arg, const char *name, bool is_dir)
     bool *kept;
     bool is_kept = false;
 
-    if (is_dir || !parse_file_name(&key, &is_kept, name) || !guid_equal(&key.vm, &f->vm) ||
+    if (is_dir || !parse_file_name(&key, &is_kept, name) ||
+        (f->vm != NULL && !guid_equal(&key.vm, f->vm)) ||
         (f->run != NULL && !guid_equal(&key.run, f->run))) {
         return true;
     }
@@ -390,8 +409,28 @@ found_release(struct found *f)
     free(f->kept);
 }
 
+/* Whatever its size: is it finished? */
+static bool
+is_whole(struct fs *fs, const char *path)
+{
+    uint8_t head[NAMES_HEADER];
+    struct file *file = NULL;
+    struct varve_error err;
+    size_t got = 0;
+    bool whole = false;
+
+    if (file_open(fs, &file, path, FILE_READ, &err) == VARVE_OK) {
+        whole = file_read(file, head, sizeof(head), 0, &got, &err) == VARVE_OK &&
+                got == sizeof(head) && get_le16(head + AT_WHOLE) == 1;
+        file_close(file);
+    }
+    return whole;
+}
+
+/* *kept: it was finished, and is now under its last name. */
 static enum varve_err
-keep_one(struct fs *fs, const char *state_dir, const struct names_key *key, struct varve_error *err)
+keep_one(struct fs *fs, const char *state_dir, const struct names_key *key, bool *kept,
+         struct varve_error *err)
 {
     char *dir = NULL;
     char *from = NULL;
@@ -403,7 +442,8 @@ keep_one(struct fs *fs, const char *state_dir, const struct names_key *key, stru
         rc = file_path(&to_dir, &to, state_dir, key, "names", err);
     }
     if (rc == VARVE_OK) {
-        rc = fs_rename_over(fs, from, to, err);
+        *kept = is_whole(fs, from);
+        rc = *kept ? fs_rename_over(fs, from, to, err) : fs_remove(fs, from, err);
     }
     free(dir);
     free(from);
@@ -429,20 +469,40 @@ enum varve_err
 names_keep(struct fs *fs, const char *state_dir, const struct guid *vm, const struct guid *run,
            struct varve_error *err)
 {
-    struct found f = {.vm = *vm, .run = run};
+    struct found f = {.vm = vm, .run = run};
+    size_t kept = 0;
     size_t i;
     enum varve_err rc = find(&f, fs, state_dir, err);
 
-    if (rc == VARVE_OK && f.count == 0) {
-        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the run has no names");
-    }
     for (i = 0; rc == VARVE_OK && i < f.count; i++) {
-        rc = f.kept[i] ? VARVE_OK : keep_one(fs, state_dir, &f.keys[i], err);
+        bool one = f.kept[i];
+
+        rc = one ? VARVE_OK : keep_one(fs, state_dir, &f.keys[i], &one, err);
+        kept += one ? 1 : 0;
     }
-    if (rc == VARVE_OK) {
+    if (rc == VARVE_OK && f.count > 0) {
         rc = sync_folder(fs, state_dir, err);
     }
+    if (rc == VARVE_OK && kept == 0) {
+        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the run has no names to keep");
+    }
     found_release(&f);
+    return rc;
+}
+
+static enum varve_err
+remove_one(struct fs *fs, const char *state_dir, const struct names_key *key, bool kept,
+           struct varve_error *err)
+{
+    char *dir = NULL;
+    char *path = NULL;
+    enum varve_err rc = file_path(&dir, &path, state_dir, key, kept ? "names" : "part", err);
+
+    if (rc == VARVE_OK) {
+        rc = fs_remove(fs, path, err);
+    }
+    free(dir);
+    free(path);
     return rc;
 }
 
@@ -450,30 +510,52 @@ enum varve_err
 names_remove(struct fs *fs, const char *state_dir, const struct guid *vm, const struct guid *run,
              struct varve_error *err)
 {
-    struct found f = {.vm = *vm, .run = run};
+    struct found f = {.vm = vm, .run = run};
     size_t i;
     enum varve_err rc = find(&f, fs, state_dir, err);
 
     for (i = 0; rc == VARVE_OK && i < f.count; i++) {
-        char *dir = NULL;
-        char *path = NULL;
-
-        rc = file_path(&dir, &path, state_dir, &f.keys[i], f.kept[i] ? "names" : "part", err);
-        if (rc == VARVE_OK) {
-            rc = fs_remove(fs, path, err);
-        }
-        free(dir);
-        free(path);
+        rc = remove_one(fs, state_dir, &f.keys[i], f.kept[i], err);
     }
     found_release(&f);
     return rc;
+}
+
+bool
+names_are_kept(struct fs *fs, const char *state_dir, const struct names_key *key)
+{
+    struct varve_error err;
+    char *dir = NULL;
+    char *path = NULL;
+    bool kept =
+        file_path(&dir, &path, state_dir, key, "names", &err) == VARVE_OK && is_whole(fs, path);
+
+    free(dir);
+    free(path);
+    return kept;
+}
+
+void
+names_sweep(struct fs *fs, const char *state_dir)
+{
+    struct found f = {0};
+    struct varve_error err;
+    size_t i;
+    enum varve_err rc = find(&f, fs, state_dir, &err);
+
+    for (i = 0; rc == VARVE_OK && i < f.count; i++) {
+        if (!f.kept[i]) {
+            rc = remove_one(fs, state_dir, &f.keys[i], false, &err);
+        }
+    }
+    found_release(&f); /* one that stays takes room and does no harm */
 }
 
 enum varve_err
 names_list(struct fs *fs, const char *state_dir, const struct guid *vm,
            void (*cb)(void *arg, const struct guid *run), void *arg, struct varve_error *err)
 {
-    struct found f = {.vm = *vm};
+    struct found f = {.vm = vm};
     size_t i;
     enum varve_err rc = find(&f, fs, state_dir, err);
 

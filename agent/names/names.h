@@ -21,7 +21,8 @@
  * hands back the change id of its last committed point, and that id says the run.
  *
  * What is promised: names_same() calls a chunk the same only if names_put() of that run said so.  A place that was
- * never written, was not synced before the power went, or is damaged, is not the same as anything.
+ * never written, was not synced before the power went, or is damaged, is not the same as anything.  What is kept
+ * was finished: it has all that was read of the disk.
  *
  * Size: 32 bytes a chunk, 512 MiB for each TiB at 64 KiB; stretches that a disk's map calls zero take no
  * space where the file system has holes.
@@ -56,21 +57,25 @@ void names_close(struct names *n); /* NULL is fine */
 
 /*
  * Chunks first to first + count (at most NAMES_BATCH): a bit of `present` for each that is not all zero, and
- * ids for those.  A write that fails is told by names_sync().
+ * ids for those.  A write that fails is told by names_finish().
  */
 void names_put(struct names *n, uint64_t first, size_t count, const uint8_t *present,
                const struct chunk_id *ids);
 /* Sets same[i] for the chunks that were put as they are now. */
 void names_same(struct names *n, uint64_t first, size_t count, const uint8_t *present,
                 const struct chunk_id *ids, bool *same);
-/* All that was put is durable, but not kept; or the first error of a put. */
-VARVE_CHECK enum varve_err names_sync(struct names *n, struct varve_error *err);
+/* All of the disk was put: it is made durable and called whole, so that it can be kept.  Or the first error of a put. */
+VARVE_CHECK enum varve_err names_finish(struct names *n, struct varve_error *err);
 
 /* ---- of all disks of a run ---- */
 
-/* From .part to .names, durably.  VARVE_ERR_NOT_FOUND: the run has none. */
+/* From .part to .names, durably; those that were not finished go.  VARVE_ERR_NOT_FOUND: none was. */
 VARVE_CHECK enum varve_err names_keep(struct fs *fs, const char *state_dir, const struct guid *vm,
                                       const struct guid *run, struct varve_error *err);
+/* Whether those of a disk were kept. */
+bool names_are_kept(struct fs *fs, const char *state_dir, const struct names_key *key);
+/* Those of every run that was not kept: no run goes on. */
+void names_sweep(struct fs *fs, const char *state_dir);
 /* Of either kind; none is fine. */
 VARVE_CHECK enum varve_err names_remove(struct fs *fs, const char *state_dir, const struct guid *vm,
                                         const struct guid *run, struct varve_error *err);

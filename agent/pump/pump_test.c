@@ -442,6 +442,7 @@ what_is_known_is_read_and_not_offered(void **state)
         assert_ok(names_begin(&o.fresh, mem_fs(m), "/", &first, &shape, &err), &err);
         assert_ok(pump_one(&l, 0, bytes, size, NULL, &o, &counts, &err), &err);
         assert_int_equal(counts.same_bytes, 0);
+        assert_ok(names_finish(o.fresh, &err), &err);
         names_close(o.fresh);
         assert_ok(names_keep(mem_fs(m), "/", &first.vm, &first.run, &err), &err);
         for (turn = 0; turn < 2; turn++) {

@@ -391,6 +391,7 @@ fake_commit(struct peer *peer, const struct peer_commit *commit, struct peer_com
         (void)snprintf(f->seen.reference_point, sizeof(f->seen.reference_point), "%s",
                        commit->reference_point);
         f->seen.file_count = commit->file_count;
+        f->seen.consistency = commit->consistency;
         f->seen.committed = true;
         f->point.bytes[0] = 0x77;
         out->point = f->point;

@@ -74,6 +74,7 @@ struct peer_fake_seen {
     char trace_marks[8][256];
     size_t trace_kept_count;
     char trace_kept[8][256];
+    enum peer_consistency consistency;
 };
 
 struct peer_fake *peer_fake_new(const struct peer_fake_options *options);

@@ -240,22 +240,28 @@ vss_metadata_read(struct vss_metadata *out, const char *text, size_t len, struct
 }
 
 void
+vss_component_release(struct vss_component *c)
+{
+    size_t i;
+
+    for (i = 0; i < c->file_count; i++) {
+        free(c->files[i].path);
+        free(c->files[i].spec);
+    }
+    free(c->files);
+    free(c->path);
+    free(c->name);
+    free(c->caption);
+    memset(c, 0, sizeof(*c));
+}
+
+void
 vss_metadata_release(struct vss_metadata *m)
 {
     size_t i;
-    size_t k;
 
     for (i = 0; i < m->count; i++) {
-        struct vss_component *c = &m->components[i];
-
-        for (k = 0; k < c->file_count; k++) {
-            free(c->files[k].path);
-            free(c->files[k].spec);
-        }
-        free(c->files);
-        free(c->path);
-        free(c->name);
-        free(c->caption);
+        vss_component_release(&m->components[i]);
     }
     free(m->components);
     memset(m, 0, sizeof(*m));

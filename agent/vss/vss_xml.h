@@ -56,6 +56,7 @@ struct vss_metadata {
 VARVE_CHECK enum varve_err vss_metadata_read(struct vss_metadata *out, const char *text, size_t len,
                                              struct varve_error *err);
 void vss_metadata_release(struct vss_metadata *m);
+void vss_component_release(struct vss_component *c); /* one that is all zero is fine */
 
 /* Whether a backup components document has that component of that writer; names are compared without case. */
 VARVE_CHECK enum varve_err vss_document_has(const char *text, size_t len, const struct guid *writer,

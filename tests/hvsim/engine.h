@@ -148,6 +148,56 @@ VARVE_CHECK uint32_t tracking_set(struct sim_host *h, const struct guid *vm,
                                   const struct guid *disk, enum sim_tracking how,
                                   struct sim_error *err);
 
+/* ---- VSS: engine_vss.c.  One call for each of a requester, in their order; README.md. ---- */
+
+#define SIM_VSS_BAD_STATE   0x80042301u
+#define SIM_VSS_NOT_FOUND   0x80042308u
+#define SIM_VSS_IN_PROGRESS 0x80042316u
+
+VARVE_CHECK uint32_t sim_vss_open(struct sim_host *h, struct guid *session, struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_find(struct sim_host *h, const struct guid *id,
+                                  struct sim_vss_session **out, struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_begin(struct sim_host *h, const struct guid *session,
+                                   struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_enable(struct sim_host *h, const struct guid *session,
+                                    const struct guid *writer, struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_gather(struct sim_host *h, const struct guid *session,
+                                    struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_add(struct sim_host *h, const struct guid *session,
+                                 const struct guid *instance, const struct guid *vm,
+                                 struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_start_set(struct sim_host *h, const struct guid *session,
+                                       struct guid *set, struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_add_volume(struct sim_host *h, const struct guid *session,
+                                        const char *volume, struct guid *snapshot,
+                                        struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_prepare(struct sim_host *h, const struct guid *session,
+                                     struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_freeze(struct sim_host *h, const struct guid *session,
+                                    struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_succeeded(struct sim_host *h, const struct guid *session,
+                                       const struct guid *vm, bool yes, struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_complete(struct sim_host *h, const struct guid *session,
+                                      struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_abort(struct sim_host *h, const struct guid *session,
+                                   struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_delete_set(struct sim_host *h, const struct guid *session,
+                                        const struct guid *set, struct sim_error *err);
+VARVE_CHECK uint32_t sim_vss_release(struct sim_host *h, const struct guid *session,
+                                     struct sim_error *err);
+/* The process that speaks as this caller has ended: so have its sessions. */
+void sim_vss_caller_gone(struct sim_host *h, uint64_t caller);
+/* Where a snapshot can be read; the caller frees. */
+char *sim_vss_device(const struct sim_host *h, const struct guid *snapshot);
+
+extern const struct guid sim_vss_writer_id;
+/* engine_vss_xml.c: the caller frees.  drive "Z:": paths as Windows has them, on that drive; "": as they are. */
+char *sim_vss_writer_document(const struct sim_host *h, const char *drive);
+size_t sim_vss_component_count(const struct sim_host *h);
+char *sim_vss_backup_document(const struct sim_host *h, const struct sim_vss_session *s);
+bool sim_vss_vm_is_online(const struct sim_vm *vm);
+const char *sim_vss_config_suffix(const struct sim_vm *vm); /* "vmcx" or "xml" */
+
 /* ---- truth: engine_truth.c ---- */
 
 char *truth_file(const struct sim_vm *vm, const struct guid *checkpoint,

@@ -133,7 +133,8 @@ start_host(struct sim_host *h, struct sim_error *err)
     }
     sim_random_seed(&h->random, mix ^ (h->boots * UINT64_C(0x9E3779B97F4A7C15)));
     rc = host_save(h, err);
-    return rc == SIM_OK ? load_vms(h, err) : rc;
+    rc = rc == SIM_OK ? load_vms(h, err) : rc;
+    return rc == SIM_OK ? sim_vss_start(h, err) : rc;
 }
 
 uint32_t
@@ -179,6 +180,7 @@ out:
 static void
 forget_everything(struct sim_host *h)
 {
+    sim_vss_forget(h);
     for (size_t i = 0; i < h->vm_count; i++) {
         vm_free(h->vms[i]);
     }

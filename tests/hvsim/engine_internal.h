@@ -77,7 +77,15 @@ VARVE_CHECK uint32_t checkpoint_remove(struct sim_host *h, struct sim_vm *vm, si
                                        struct sim_error *err);
 void checkpoint_set_busy(struct sim_host *h, const struct sim_job *j, bool busy);
 
+/* engine_vss.c */
+void sim_vss_forget(struct sim_host *h); /* all sessions */
+VARVE_CHECK uint32_t sim_vss_start(struct sim_host *h,
+                                   struct sim_error *err); /* nothing is left of before */
+
 /* engine_truth.c */
+/* The vm's moment under this id: copies of the images, and their entry.  vm_save() is the caller's. */
+VARVE_CHECK uint32_t truth_note(struct sim_vm *vm, const struct guid *id, const char *tag,
+                                bool application, struct sim_error *err);
 VARVE_CHECK uint32_t truth_freeze(struct sim_vm *vm, const struct guid *checkpoint,
                                   struct sim_error *err);
 char *truth_live_file(const struct sim_vm *vm, const struct guid *disk);

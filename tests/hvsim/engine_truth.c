@@ -1,9 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hvsim/engine_internal.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
 
+#include "base/time.h"
 #include "hvsim/sim_file.h"
 
 char *
@@ -61,4 +63,27 @@ truth_drop(struct sim_vm *vm, const struct guid *checkpoint, struct sim_error *e
         sim_array_remove(vm->truths, &vm->truth_count, sizeof(*t), i);
     }
     return vm_save(vm, err);
+}
+
+uint32_t
+truth_note(struct sim_vm *vm, const struct guid *id, const char *tag, bool application,
+           struct sim_error *err)
+{
+    struct sim_truth *t = NULL;
+    uint32_t rc = truth_freeze(vm, id, err);
+
+    if (rc != SIM_OK || !vm->truth) {
+        return rc;
+    }
+    t = sim_array_add(&vm->truths, &vm->truth_count, sizeof(*t));
+    t->checkpoint = *id;
+    (void)snprintf(t->tag, sizeof(t->tag), "%s", tag);
+    t->application = application;
+    t->created_us = time_now_us();
+    for (size_t i = 0; i < vm->disk_count; i++) {
+        struct sim_moment_disk *m = sim_array_add(&t->disks, &t->disk_count, sizeof(*m));
+
+        m->disk = vm->disks[i].id;
+    }
+    return SIM_OK;
 }

@@ -22,6 +22,7 @@
  *     <host>/vms/<GUID>/rct                 maps of the change tracking
  *     <host>/vms/<GUID>/truth               <disk>.raw (live), <checkpoint>-<disk>.raw (frozen)
  *     <host>/vms/<GUID>/intent              guest writes under way
+ *     <host>/shadow/<GUID>                  what a shadow copy of the one volume shows; gone with its session
  *
  * Invariants:
  * 1. vm.json is the commit.  Files it does not name are left over from a call that did not happen;
@@ -210,6 +211,53 @@ struct sim_fault {
     enum sim_fault_phase phase;
 };
 
+/* A requester of VSS and what it has done so far; engine_vss.c. */
+struct sim_vss_vm {
+    struct guid vm;
+    bool saved;     /* the writer saved it, and resumes it */
+    bool online;    /* the guest was asked */
+    bool succeeded; /* the requester said so */
+};
+
+enum sim_vss_step {
+    SIM_VSS_NEW = 1,
+    SIM_VSS_BEGUN,
+    SIM_VSS_GATHERED,
+    SIM_VSS_SET, /* a set is being made */
+    SIM_VSS_PREPARED,
+    SIM_VSS_FROZEN,
+    SIM_VSS_COMPLETE,
+    SIM_VSS_ABORTED
+};
+
+struct sim_vss_session {
+    struct guid id;
+    uint64_t caller; /* whose end is its end */
+    enum sim_vss_step step;
+    bool writer_enabled;
+    struct guid set;      /* zero: none */
+    struct guid snapshot; /* of the one volume; zero: none */
+    struct sim_vss_vm *vms;
+    size_t vm_count;
+    uint32_t writer_state;
+    uint32_t writer_failure;
+};
+
+/* What the writer does wrong the next time it comes to a step. */
+struct sim_vss_fault {
+    enum sim_vss_step step; /* PREPARED, FROZEN, COMPLETE; 0: none */
+    uint32_t hresult;
+    unsigned times;
+};
+
+struct sim_vss {
+    struct sim_vss_session *sessions;
+    size_t count;
+    uint64_t caller;      /* who speaks now; set by the server */
+    struct guid instance; /* of the writer, new with each start of the host */
+    struct sim_vss_fault fault;
+};
+
 struct sim_options {
     uint64_t job_ms;
     uint64_t job_ttl_ms;
@@ -237,6 +285,7 @@ struct sim_host {
     uint64_t event_seq;
     struct sim_fault *faults;
     size_t fault_count;
+    struct sim_vss vss;
     int lock_fd;
 };
 

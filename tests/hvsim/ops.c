@@ -11,7 +11,8 @@
 const struct op *
 ops_find(const char *name)
 {
-    static const struct op *const tables[] = {host_ops, vm_ops, guest_ops, point_ops, test_ops};
+    static const struct op *const tables[] = {host_ops,  vm_ops,   guest_ops,
+                                              point_ops, test_ops, vss_ops};
 
     for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
         for (const struct op *op = tables[i]; op->name != NULL; op++) {

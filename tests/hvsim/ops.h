@@ -28,6 +28,7 @@ extern const struct op vm_ops[];
 extern const struct op guest_ops[];
 extern const struct op point_ops[];
 extern const struct op test_ops[];
+extern const struct op vss_ops[];
 
 const struct op *ops_find(const char *name);
 /* Names and types of the request's members against the table. */

@@ -25,7 +25,8 @@ struct buffer {
 };
 
 struct client {
-    int fd; /* -1: to be removed */
+    int fd;          /* -1: to be removed */
+    uint64_t number; /* as a caller of VSS */
     struct buffer in;
     struct buffer out;
     bool waiting;
@@ -37,6 +38,7 @@ struct server {
     int listener;
     struct client *clients;
     size_t count;
+    uint64_t numbers;
 };
 
 static int stop_pipe[2] = {-1, -1};
@@ -82,10 +84,11 @@ consume(struct buffer *b, size_t len)
 }
 
 static void
-hang_up(struct client *c)
+hang_up(struct server *s, struct client *c)
 {
     if (c->fd >= 0) {
         (void)close(c->fd);
+        sim_vss_caller_gone(s->host, c->number);
     }
     free(c->in.data);
     free(c->out.data);
@@ -106,7 +109,7 @@ hang_up_others(struct server *s, const struct client *keep)
 {
     for (size_t i = 0; i < s->count; i++) {
         if (&s->clients[i] != keep) {
-            hang_up(&s->clients[i]);
+            hang_up(s, &s->clients[i]);
         }
     }
 }
@@ -116,6 +119,7 @@ handle_line(struct server *s, struct client *c, const char *line, size_t len)
 {
     char *reply = NULL;
 
+    s->host->vss.caller = c->number;
     switch (dispatch_line(s->host, line, len, &reply, &c->wait)) {
     case DISPATCH_REPLY:
         send_line(c, reply);
@@ -128,7 +132,7 @@ handle_line(struct server *s, struct client *c, const char *line, size_t len)
         c->waiting = true;
         break;
     case DISPATCH_DROP:
-        hang_up(c);
+        hang_up(s, c);
         break;
     }
 }
@@ -142,7 +146,7 @@ handle_input(struct server *s, struct client *c)
 
         if (end == NULL) {
             if (c->in.len > SERVER_LINE_MAX) {
-                hang_up(c);
+                hang_up(s, c);
             }
             return;
         }
@@ -165,19 +169,19 @@ read_client(struct server *s, struct client *c)
         c->in.len += (size_t)n;
         handle_input(s, c);
     } else if (n == 0 || (errno != EAGAIN && errno != EINTR)) {
-        hang_up(c);
+        hang_up(s, c);
     }
 }
 
 static void
-write_client(struct client *c)
+write_client(struct server *s, struct client *c)
 {
     ssize_t n = send(c->fd, c->out.data, c->out.len, MSG_DONTWAIT | MSG_NOSIGNAL);
 
     if (n > 0) {
         consume(&c->out, (size_t)n);
     } else if (n < 0 && errno != EAGAIN && errno != EINTR) {
-        hang_up(c);
+        hang_up(s, c);
     }
 }
 
@@ -211,6 +215,7 @@ accept_client(struct server *s)
     }
     c = sim_array_add(&s->clients, &s->count, sizeof(*c));
     c->fd = fd;
+    c->number = ++s->numbers;
 }
 
 static int
@@ -250,15 +255,15 @@ serve_polled(struct server *s, const struct pollfd *fds, size_t count)
         short got = fds[i + 2].revents;
 
         if (c->fd >= 0 && (got & POLLOUT) != 0) {
-            write_client(c);
+            write_client(s, c);
         }
         if (c->fd >= 0 && (got & POLLIN) != 0) {
             read_client(s, c);
         } else if (c->fd >= 0 && (got & (POLLHUP | POLLERR)) != 0) {
-            hang_up(c);
+            hang_up(s, c);
         }
         if (c->fd >= 0 && c->out.len > 0) {
-            write_client(c);
+            write_client(s, c);
         }
     }
     for (size_t i = s->count; i-- > 0;) {
@@ -354,7 +359,7 @@ server_run(struct sim_host *h, const char *socket_path, void (*ready)(const char
         (void)unlink(socket_path);
     }
     for (size_t i = 0; i < s.count; i++) {
-        hang_up(&s.clients[i]);
+        hang_up(&s, &s.clients[i]);
     }
     free(s.clients);
     if (s.listener >= 0) {
