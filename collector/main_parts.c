@@ -20,6 +20,8 @@
 #include "wire/access.h"
 
 #define SOCKET_NAME "collector.sock"
+/* A host is away so long before its vm counts as moved to another that lists it. */
+#define AWAY_MS_MAX 30000u
 /* sockaddr_un holds 108 bytes on Linux. */
 #define SOCKET_PATH_MAX 100u
 
@@ -284,7 +286,10 @@ open_service(struct parts *p, const struct collector_conf *conf,
                                     .silence_ms = (uint32_t)conf->run_silence};
     struct sched_options sched = {.runs = (unsigned)conf->runs,
                                   .runs_per_host = (unsigned)conf->runs_per_host,
-                                  .runs_per_volume = (unsigned)conf->runs_per_volume};
+                                  .runs_per_volume = (unsigned)conf->runs_per_volume,
+                                  .away_ms = conf->run_grace / 2 < AWAY_MS_MAX
+                                                 ? (uint32_t)(conf->run_grace / 2)
+                                                 : AWAY_MS_MAX};
     struct sched_port port;
     enum varve_err rc;
 

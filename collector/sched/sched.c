@@ -133,6 +133,7 @@ struct look {
     struct turn *turns;
     struct turn_why *why;
     size_t count;
+    uint64_t now_ns;
 };
 
 static bool
@@ -193,6 +194,7 @@ begin_turns(struct look *l)
         turns_begin(l->turns, l->why, next);
         slot = slot_of(s, &l->infos[next].id);
         slot->started = true;
+        hand_over_traces(s, &l->infos[next].vm, l->now_ns);
         start_run(s, l->runs[next], &l->infos[next]);
     }
     for (size_t i = 0; i < l->count; i++) {
@@ -205,7 +207,7 @@ begin_turns(struct look *l)
 
 /* Places what waits; what has ended leaves, and may be followed. */
 static void
-take_stock(struct look *l, struct ingest_run **all, size_t count, uint64_t now_ns)
+take_stock(struct look *l, struct ingest_run **all, size_t count)
 {
     struct sched *s = l->s;
 
@@ -216,7 +218,7 @@ take_stock(struct look *l, struct ingest_run **all, size_t count, uint64_t now_n
         ingest_run_info(all[i], &info);
         slot = slot_of(s, &info.id);
         if (run_phase_is_final(info.phase)) {
-            follow_run(s, all[i], &info, slot, now_ns);
+            follow_run(s, all[i], &info, slot, l->now_ns);
             retire(s, all[i], &info);
             continue;
         }
@@ -225,7 +227,7 @@ take_stock(struct look *l, struct ingest_run **all, size_t count, uint64_t now_n
         }
         slot->alive = true;
         if (ingest_run_is_queued(all[i])) {
-            place_run(s, slot, all[i], now_ns);
+            place_run(s, slot, all[i], l->now_ns);
             ingest_run_info(all[i], &info);
         }
         l->runs[l->count] = all[i];
@@ -249,7 +251,7 @@ take_stock(struct look *l, struct ingest_run **all, size_t count, uint64_t now_n
 static void
 look_at_runs(struct sched *s, uint64_t now_ns)
 {
-    struct look l = {.s = s};
+    struct look l = {.s = s, .now_ns = now_ns};
     struct ingest_run **all = NULL;
     struct varve_error err;
     size_t count = 0;
@@ -262,7 +264,7 @@ look_at_runs(struct sched *s, uint64_t now_ns)
     l.turns = calloc(count + 1, sizeof(*l.turns));
     l.why = calloc(count + 1, sizeof(*l.why));
     if (l.runs != NULL && l.infos != NULL && l.turns != NULL && l.why != NULL) {
-        take_stock(&l, all, count, now_ns);
+        take_stock(&l, all, count);
         begin_turns(&l);
     }
     free(l.runs);
@@ -273,7 +275,7 @@ look_at_runs(struct sched *s, uint64_t now_ns)
 }
 
 static void
-look_for_moved(struct sched *s)
+look_for_moved(struct sched *s, uint64_t now_ns)
 {
     struct ingest_run **runs = NULL;
     struct varve_error err;
@@ -283,7 +285,14 @@ look_for_moved(struct sched *s)
         return;
     }
     for (size_t i = 0; i < count; i++) {
-        give_up_moved(s, runs[i]);
+        struct run_info info;
+        struct slot *slot;
+
+        ingest_run_info(runs[i], &info);
+        slot = slot_of(s, &info.id);
+        if (slot != NULL) {
+            give_up_moved(s, slot, runs[i], now_ns);
+        }
     }
     ingest_list_free(runs, count);
 }
@@ -305,14 +314,14 @@ sched_loop(void *arg)
         look_at_runs(s, now);
         if (ingest_host_changes(s->ing) != s->cleaned_seen) {
             s->cleaned_seen = ingest_host_changes(s->ing);
-            hand_over_traces(s, now);
+            hand_over_traces(s, NULL, now);
         }
         if (ticked == 0 || now - ticked >= (uint64_t)LOOK_EVERY_MS * 1000000u) {
             ticked = now;
             ingest_tick(s->ing, s->port.cancel, s->port.arg);
             s->port.tick(s->port.arg);
-            look_for_moved(s);
-            hand_over_traces(s, now);
+            look_for_moved(s, now);
+            hand_over_traces(s, NULL, now);
         }
         if (expired == 0 || now - expired >= (uint64_t)EXPIRE_EVERY_MS * 1000000u) {
             expired = now;

@@ -127,7 +127,7 @@ hand_over(struct sched *s, const struct trace *t, uint64_t now_ns)
 }
 
 void
-hand_over_traces(struct sched *s, uint64_t now_ns)
+hand_over_traces(struct sched *s, const struct guid *vm, uint64_t now_ns)
 {
     struct trace *traces = NULL;
     struct varve_error err;
@@ -138,14 +138,16 @@ hand_over_traces(struct sched *s, uint64_t now_ns)
         return; /* the next second */
     }
     for (size_t i = 0; i < count; i++) {
-        hand_over(s, &traces[i], now_ns);
+        if (vm == NULL || guid_equal(&traces[i].vm, vm)) {
+            hand_over(s, &traces[i], now_ns);
+        }
     }
     trace_list_free(traces, count);
-    for (size_t i = 0; i < s->note_count; i++) {
+    for (size_t i = 0; vm == NULL && i < s->note_count; i++) {
         if (s->notes[i].alive) {
             s->notes[kept] = s->notes[i];
             s->notes[kept++].alive = false;
         }
     }
-    s->note_count = kept;
+    s->note_count = vm == NULL ? kept : s->note_count;
 }

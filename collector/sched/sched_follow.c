@@ -82,13 +82,18 @@ follow_run(struct sched *s, struct ingest_run *run, const struct run_info *info,
 }
 
 void
-give_up_moved(struct sched *s, struct ingest_run *run)
+give_up_moved(struct sched *s, struct slot *slot, struct ingest_run *run, uint64_t now_ns)
 {
+    uint64_t away_ms = ingest_run_away_ms(run);
     struct run_info info;
     struct vm_row row;
     struct varve_error err;
 
-    if (ingest_run_away_ms(run) <= s->options.away_ms) {
+    if (away_ms > s->options.away_ms / 2 && !slot->asked_away) {
+        ask_hosts(s, ingest_run_domain(run), now_ns);
+    }
+    slot->asked_away = away_ms > s->options.away_ms / 2;
+    if (away_ms <= s->options.away_ms) {
         return;
     }
     ingest_run_info(run, &info);

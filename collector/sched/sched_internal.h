@@ -18,6 +18,7 @@ struct slot {
     uint64_t places_seen; /* ingest_host_changes() when it was placed */
     bool placed;
     bool started;
+    bool asked_away; /* its host has gone, and the others were asked for the vm */
     bool held;
     unsigned passed; /* turns.h */
     unsigned tries;  /* hosts it was tried on before */
@@ -44,6 +45,7 @@ struct sched {
     size_t slot_count;
     size_t slot_cap;
     uint64_t asked_ns; /* port.ask(), the last time */
+    unsigned asks;     /* of the burst */
     struct clean_note *notes;
     size_t note_count;
     uint64_t cleaned_seen; /* ingest_host_changes() at the last look */
@@ -63,11 +65,12 @@ void ask_hosts(struct sched *s, const struct guid *tenant, uint64_t now_ns);
 void follow_run(struct sched *s, struct ingest_run *run, const struct run_info *info,
                 const struct slot *slot, uint64_t now_ns);
 /* Ends a run whose host is away while another one has the vm. */
-void give_up_moved(struct sched *s, struct ingest_run *run);
+void give_up_moved(struct sched *s, struct slot *slot, struct ingest_run *run, uint64_t now_ns);
 
 /* sched_clean.c */
-/* Hands what runs left on vms that have moved to the hosts that have them now. */
-void hand_over_traces(struct sched *s, uint64_t now_ns);
+/* Hands what runs left on vms that have moved to the hosts that have them now.  vm: of this one only, before
+ * a run of it begins; NULL: of all. */
+void hand_over_traces(struct sched *s, const struct guid *vm, uint64_t now_ns);
 void clean_notes_free(struct sched *s);
 
 #endif

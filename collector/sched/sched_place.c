@@ -9,7 +9,10 @@
 
 /* On which host a waiting run will go on. */
 
-#define ASK_EVERY_NS UINT64_C(2000000000)
+/* Every host of a tenant looks at all it has: some times one after the other, then rarely. */
+#define ASK_BURST 8u
+#define ASK_NS    UINT64_C(2000000000)
+#define ASK_BACK  UINT64_C(16000000000)
 
 /* ---- slots ---- */
 
@@ -71,10 +74,18 @@ slots_free(struct sched *s)
 void
 ask_hosts(struct sched *s, const struct guid *tenant, uint64_t now_ns)
 {
-    if (s->asked_ns == 0 || now_ns - s->asked_ns >= ASK_EVERY_NS) {
-        s->asked_ns = now_ns;
-        s->port.ask(s->port.arg, tenant);
+    uint64_t back = (now_ns - s->asked_ns) / ASK_BACK; /* at first since ever */
+
+    if (s->asks > 0 && now_ns - s->asked_ns < ASK_NS) {
+        return;
     }
+    s->asks -= back < s->asks ? (unsigned)back : s->asks;
+    if (s->asks == ASK_BURST) {
+        return;
+    }
+    s->asks++;
+    s->asked_ns = now_ns;
+    s->port.ask(s->port.arg, tenant);
 }
 
 static uint64_t

@@ -453,9 +453,10 @@ end_run(struct session *s, const Varve__V1__Envelope *head, struct varve_error *
     if (m->error != NULL) {
         wire_error(&why, m->error);
     }
+    /* First, for the end wakes the scheduler, which looks who cleans up. */
+    session_end_trace(s, &run, m->leaves);
     ingest_end(s->c->ingest, &s->host.id, &run, m->error != NULL ? &why : NULL,
                (const char *const *)m->warnings, m->n_warnings);
-    session_end_trace(s, &run, m->leaves);
     reply.body_case = VARVE__V1__ENVELOPE__BODY_END_RUN_REPLY;
     reply.end_run_reply = &body;
     return session_reply(s, head->id, &reply, NULL, 0, false, err);

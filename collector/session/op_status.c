@@ -28,6 +28,13 @@ struct problems {
     size_t count;
 };
 
+struct going_on {
+    struct run_info infos[RUNS_MAX];
+    struct op_run messages[RUNS_MAX];
+    Varve__V1__RunInfo *list[RUNS_MAX];
+    size_t count;
+};
+
 static char *
 next_problem(struct problems *p)
 {
@@ -89,6 +96,40 @@ find_failed(const struct collector *c, struct problems *problems, struct varve_e
     return rc;
 }
 
+/* What runs that have ended may have left on their vms. */
+static enum varve_err
+find_traces(const struct collector *c, struct problems *problems, struct varve_error *err)
+{
+    struct trace *traces = NULL;
+    size_t count = 0;
+    enum varve_err rc = state_trace_list(c->state, &traces, &count, err);
+
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        struct ingest_run *run = NULL;
+        struct vm_row row;
+        struct varve_error why;
+
+        if (ingest_find(c->ingest, &traces[i].host, &traces[i].run, &run, &why) == VARVE_OK) {
+            ingest_run_unref(run); /* it goes on, or has just ended */
+            continue;
+        }
+        if (state_vm_owner(c->state, &traces[i].vm, registry_host_connected, c->registry, &row,
+                           &why) != VARVE_OK) {
+            continue;
+        }
+        (void)snprintf(next_problem(problems), PROBLEM_SIZE,
+                       "what a run left on vm '%s' is still to be cleaned up; host '%s' does it "
+                       "as soon as it %s",
+                       row.vm.name, row.host_name,
+                       row.connected ? "can: its log says what is in the way" : "is back");
+        vm_row_release(&row);
+    }
+    if (rc == VARVE_OK) {
+        trace_list_free(traces, count);
+    }
+    return rc;
+}
+
 static enum varve_err
 count_points(const struct collector *c, Varve__V1__StatusReply *body, struct varve_error *err)
 {
@@ -139,13 +180,6 @@ ask_store(const struct collector *c, Varve__V1__StatusReply *body, struct proble
     }
     return VARVE_OK;
 }
-
-struct going_on {
-    struct run_info infos[RUNS_MAX];
-    struct op_run messages[RUNS_MAX];
-    Varve__V1__RunInfo *list[RUNS_MAX];
-    size_t count;
-};
 
 static enum varve_err
 list_runs(const struct collector *c, struct going_on *g, struct varve_error *err)
@@ -249,6 +283,9 @@ status(const struct collector *c, void *slot, const Varve__V1__Envelope *head, s
     }
     if (rc == VARVE_OK) {
         rc = find_failed(c, problems, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = find_traces(c, problems, err);
     }
     if (rc == VARVE_OK) {
         rc = list_runs(c, going, err);

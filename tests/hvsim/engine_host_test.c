@@ -78,11 +78,14 @@ a_vm_that_moves_takes_its_points_and_its_tracking_along(void **state)
     struct guid moved;
     struct guid r;
 
-    assert_int_equal(vm_move_out(f->h, &f->vm, parcel, &err), SIM_INVALID_STATE);
+    assert_int_equal(vm_move_out(f->h, &f->vm, parcel, false, &err), SIM_INVALID_STATE);
+    must_work(vm_move_out(f->h, &f->vm, parcel, true, &err)); /* its host has died */
+    must_work(vm_move_in(f->h, parcel, &moved, &err));
+    assert_frozen_is_true(f, &c);
     r = convert(f, &c);
     test_settle(f->h);
     scribble(f, 0, 10);
-    must_work(vm_move_out(f->h, &f->vm, parcel, &err));
+    must_work(vm_move_out(f->h, &f->vm, parcel, false, &err));
     assert_int_equal(f->h->vm_count, 0);
     other.host_dir = sim_printf("%s/other", f->dir);
     open_host(&other);

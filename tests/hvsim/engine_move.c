@@ -9,10 +9,39 @@
 /*
  * Migration with storage: the vm's folder goes from one host to another by one rename each, on one
  * file system.  Ids, chain, reference points and tracking are in it.
+ *
+ * A live migration is refused while the vm is worked on.  A failover is not a matter of choice: a node
+ * that has died leaves the files on a shared volume as they were, recovery checkpoints included; its
+ * jobs are nobody's.
  */
 
+static uint32_t
+check_may_leave(const struct sim_host *h, const struct sim_vm *vm, struct sim_error *err)
+{
+    if (!engine_idle(h, &vm->id)) {
+        return sim_fail(err, SIM_INVALID_STATE, "vm '%s' is busy", vm->name);
+    }
+    for (size_t i = 0; i < vm->checkpoint_count; i++) {
+        if (vm->checkpoints[i].type == SIM_CHECKPOINT_RECOVERY) {
+            return sim_fail(err, SIM_INVALID_STATE, "vm '%s' is being backed up", vm->name);
+        }
+    }
+    return SIM_OK;
+}
+
+static void
+forget_jobs(struct sim_host *h, const struct guid *vm)
+{
+    for (size_t i = h->job_count; i > 0; i--) {
+        if (guid_equal(&h->jobs[i - 1].vm, vm)) {
+            sim_array_remove(h->jobs, &h->job_count, sizeof(h->jobs[0]), i - 1);
+        }
+    }
+}
+
 uint32_t
-vm_move_out(struct sim_host *h, const struct guid *id, const char *to, struct sim_error *err)
+vm_move_out(struct sim_host *h, const struct guid *id, const char *to, bool failover,
+            struct sim_error *err)
 {
     struct sim_vm *vm = NULL;
     char *folder = NULL;
@@ -21,12 +50,10 @@ vm_move_out(struct sim_host *h, const struct guid *id, const char *to, struct si
     if (rc != SIM_OK) {
         return rc;
     }
-    if (!engine_idle(h, id)) {
-        return sim_fail(err, SIM_INVALID_STATE, "vm '%s' is busy", vm->name);
-    }
-    for (size_t i = 0; i < vm->checkpoint_count; i++) {
-        if (vm->checkpoints[i].type == SIM_CHECKPOINT_RECOVERY) {
-            return sim_fail(err, SIM_INVALID_STATE, "vm '%s' is being backed up", vm->name);
+    if (!failover) {
+        rc = check_may_leave(h, vm, err);
+        if (rc != SIM_OK) {
+            return rc;
         }
     }
     if (access(to, F_OK) == 0) {
@@ -37,6 +64,7 @@ vm_move_out(struct sim_host *h, const struct guid *id, const char *to, struct si
         rc = sim_fail_errno(err, errno, "moving '%s' to '%s'", folder, to);
         goto out;
     }
+    forget_jobs(h, id);
     for (size_t i = 0; i < h->vm_count; i++) {
         if (h->vms[i] == vm) {
             sim_array_remove(h->vms, &h->vm_count, sizeof(h->vms[0]), i);
@@ -76,7 +104,10 @@ vm_move_in(struct sim_host *h, const char *from, struct guid *id, struct sim_err
     free(vm->folder);
     vm->folder = folder;
     folder = NULL;
-    rc = vm_open_disks(h, vm, err);
+    rc = vm_remove_leftovers(vm, err);
+    if (rc == SIM_OK) {
+        rc = vm_open_disks(h, vm, err);
+    }
     if (rc == SIM_OK) {
         *id = vm->id;
         merge_plan(h, vm);

@@ -299,7 +299,8 @@ op_move_out(struct sim_host *h, const json_t *request, json_t *reply, struct sim
     struct guid id = op_guid(request, "vm");
 
     (void)reply;
-    return vm_move_out(h, &id, op_text(request, "to", ""), err);
+    return vm_move_out(h, &id, op_text(request, "to", ""), op_bool(request, "failover", false),
+                       err);
 }
 
 static uint32_t
@@ -323,7 +324,7 @@ const struct op vm_ops[] = {
      op_vm_create},
     {"vm.set", "vm:g! name:s state:s integration:b merge_enabled:b", op_vm_set},
     {"vm.delete", "vm:g!", op_vm_delete},
-    {"vm.move_out", "vm:g! to:s!", op_move_out},
+    {"vm.move_out", "vm:g! to:s! failover:b", op_move_out},
     {"vm.move_in", "from:s!", op_move_in},
     {NULL, NULL, NULL},
 };

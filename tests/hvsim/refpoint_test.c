@@ -264,7 +264,7 @@ a_moved_vm_goes_on_with_its_chain_on_the_new_host(void **state)
     capture_frozen_release(&m.frozen);
     refpoint_lab_settle(&a);
     to = sim_printf("%s/moving", a.dir);
-    assert_int_equal(vm_move_out(a.host, &a.vm, to, &why), SIM_OK);
+    assert_int_equal(vm_move_out(a.host, &a.vm, to, false, &why), SIM_OK);
     assert_int_equal(vm_move_in(b.host, to, &b.vm, &why), SIM_OK);
     free(to);
     /* An ordinary event for the old host: nothing to find, nothing left to destroy. */
