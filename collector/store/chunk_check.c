@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/chunk_store_internal.h"
 
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -173,6 +174,62 @@ check_records(struct check *c, const struct pack_contents *l, struct varve_error
     return rc;
 }
 
+/* ---- what is lost with its header and the footer ---- */
+
+struct find_pack {
+    const struct pack_id *id;
+    struct index_pack pack;
+    bool found;
+};
+
+static bool
+find_pack(void *arg, const struct index_pack *pack)
+{
+    struct find_pack *f = arg;
+
+    if (memcmp(pack->id.bytes, f->id->bytes, PACK_ID_SIZE) == 0) {
+        f->pack = *pack;
+        f->found = true;
+    }
+    return !f->found;
+}
+
+/*
+ * Records that nothing in the pack tells of any more are in the index all the same, when that is older than the
+ * damage.  It is told anew what the pack holds, so that the lost names are absent: points that need them are
+ * named, and the next backup brings them again.
+ */
+static enum varve_err
+tell_index(struct check *c, const struct pack_contents *l, struct varve_error *err)
+{
+    struct find_pack f = {.id = c->id};
+    struct quarantine *q = &c->cs->quarantine;
+    struct varve_error why;
+    uint64_t lost;
+    enum varve_err rc = index_list_packs(c->cs->index, find_pack, &f, err);
+
+    if (rc != VARVE_OK || !f.found || f.pack.condemned || f.pack.records <= l->count) {
+        return rc;
+    }
+    lost = f.pack.records - l->count;
+    rc = index_drop_packs(c->cs->index, c->id, 1, err);
+    if (rc == VARVE_OK && l->count > 0) {
+        f.pack.records = (uint32_t)l->count;
+        f.pack.raw_bytes = l->raw_bytes;
+        rc = index_add_pack(c->cs->index, &f.pack, l->list, err);
+    }
+    if (rc == VARVE_OK) {
+        c->out->damaged += lost;
+        (void)varve_error_set(&why, VARVE_ERR_CORRUPT,
+                              "%" PRIu64 " of %" PRIu64 " records are lost", lost, lost + l->count);
+        complain(c, &why);
+        mutex_lock(&q->lock);
+        q->found += lost;
+        mutex_unlock(&q->lock);
+    }
+    return rc;
+}
+
 enum varve_err
 chunk_store_check_pack(struct chunk_store *cs, const struct pack_id *id, uint64_t size,
                        struct chunk_check *out, struct varve_error *err)
@@ -192,8 +249,15 @@ chunk_store_check_pack(struct chunk_store *cs, const struct pack_id *id, uint64_
     }
     if (rc != VARVE_OK) { /* nothing of it can be read */
         complain(&c, err);
-        rc = VARVE_OK;
+        rc = rc == VARVE_ERR_CORRUPT && !contents.unreadable ? tell_index(&c, &contents, err)
+                                                             : VARVE_OK;
         goto out;
+    }
+    if (contents.incomplete && !contents.unreadable) {
+        rc = tell_index(&c, &contents, err);
+        if (rc != VARVE_OK) {
+            goto out;
+        }
     }
     rc = worker_take(cs, &c.w, err);
     if (rc != VARVE_OK) {

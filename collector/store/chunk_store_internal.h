@@ -206,7 +206,14 @@ struct pack_contents {
     uint64_t raw_bytes;
     bool nomem;
     bool walked;
+    bool incomplete; /* walked, and something that it held was not found */
+    bool unreadable; /* walked, and a part of it could not be read, which may pass */
 };
+void pack_contents_add(void *arg, const struct pack_entry *e);
+/* From the records alone.  VARVE_ERR_CORRUPT: there is none. */
+VARVE_CHECK enum varve_err pack_salvage(struct chunk_store *cs, const struct pack_id *id,
+                                        uint64_t size, struct pack_contents *out,
+                                        struct varve_error *err);
 /* Release in any case. */
 VARVE_CHECK enum varve_err pack_contents_load(struct chunk_store *cs, const struct pack_id *id,
                                               uint64_t size, struct pack_contents *out,

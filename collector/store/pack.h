@@ -128,6 +128,22 @@ VARVE_CHECK enum varve_err pack_walk(const uint8_t *pack, size_t len,
                                      bool (*cb)(void *arg, const struct pack_record *r), void *arg,
                                      struct varve_error *err);
 
+/* What pack_search() steps over. */
+struct pack_gap {
+    size_t from;
+    size_t to;        /* the end of the pack, or where the next record stands */
+    uint32_t next;    /* number of the first record that is missing */
+    uint32_t records; /* how many are, when another one follows; 0: nobody knows */
+};
+/*
+ * For a pack whose structures cannot be believed: as pack_walk(), without its header, and where no whole header
+ * of a record stands the search goes on behind it, byte by byte.  A record is a claim until its tag was
+ * checked.  len at most STORE_OBJECT_MAX; less than a pack's frame gives nothing.
+ */
+void pack_search(const uint8_t *pack, size_t len,
+                 bool (*cb)(void *arg, const struct pack_record *r),
+                 void (*gap)(void *arg, const struct pack_gap *g), void *arg);
+
 /* ---- building ---- */
 
 /*

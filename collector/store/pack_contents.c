@@ -7,10 +7,10 @@
 
 #include "base/log.h"
 
-/* What a pack holds, from its footer, or record by record where that is damaged. */
+/* What a pack holds, from its footer, or record by record where that is damaged (pack_salvage.c). */
 
-static void
-add_entry(void *arg, const struct pack_entry *e)
+void
+pack_contents_add(void *arg, const struct pack_entry *e)
 {
     struct pack_contents *l = arg;
 
@@ -57,87 +57,12 @@ read_footer(struct chunk_store *cs, const struct pack_id *id, uint64_t size,
     }
     rc = store_get(cs->store, name, tail.footer_offset, footer, tail.footer_len, err);
     if (rc == VARVE_OK) {
-        rc = pack_footer_decode(&tail, footer, id, cs->home.keys, add_entry, l, err);
+        rc = pack_footer_decode(&tail, footer, id, cs->home.keys, pack_contents_add, l, err);
     }
     if (rc == VARVE_OK && l->nomem) {
         rc = varve_error_nomem(err);
     }
     free(footer);
-    return rc;
-}
-
-struct salvage {
-    struct chunk_store *cs;
-    struct chunk_domain *domain;
-    struct worker *worker;
-    const struct pack_id *id;
-    const uint8_t *bytes;
-    struct pack_contents *out;
-};
-
-/* Takes over a record whose tag shows that this store wrote it. */
-static bool
-salvage_record(void *arg, const struct pack_record *rec)
-{
-    struct salvage *s = arg;
-    const struct pack_entry *e = &rec->entry;
-    struct varve_error err;
-    size_t len = 0;
-
-    if (e->raw_len <= s->cs->raw_cap) {
-        memcpy(s->worker->record, s->bytes + e->offset, PACK_RECORD_HEADER + e->stored_len);
-        if (record_unpack(s->domain, s->worker, s->id, e, s->worker->raw, s->cs->raw_cap, &len,
-                          &err) == VARVE_OK) {
-            add_entry(s->out, e);
-        }
-    }
-    return true;
-}
-
-/* The footer is damaged: the records tell of themselves. */
-static enum varve_err
-walk_records(struct chunk_store *cs, const struct pack_id *id, uint64_t size,
-             struct pack_contents *l, struct varve_error *err)
-{
-    struct salvage s = {.cs = cs, .id = id, .out = l};
-    struct pack_header header;
-    char name[PACK_OBJECT_NAME_SIZE];
-    struct varve_error reason;
-    uint8_t *bytes = NULL;
-    enum varve_err rc;
-
-    if (size > STORE_OBJECT_MAX) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no pack", size);
-    }
-    pack_object_name(id, name);
-    bytes = malloc(size == 0 ? 1 : size);
-    if (bytes == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = store_get(cs->store, name, 0, bytes, size, err);
-    if (rc == VARVE_OK && size < PACK_HEADER_SIZE) {
-        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no pack", size);
-    }
-    if (rc == VARVE_OK) {
-        rc = pack_header_decode(&header, bytes, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = chunk_store_domain(cs, &header.domain, &s.domain, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = worker_take(cs, &s.worker, err);
-    }
-    if (rc == VARVE_OK) {
-        s.bytes = bytes;
-        if (pack_walk(bytes, size, salvage_record, &s, &reason) != VARVE_OK) {
-            log_warn("store", "pack '%s' is readable up to here only: %s", name, reason.msg);
-        }
-        worker_give(cs, s.worker);
-        if (l->nomem) {
-            rc = varve_error_nomem(err);
-        }
-    }
-    free(bytes);
     return rc;
 }
 
@@ -165,9 +90,10 @@ pack_contents_load(struct chunk_store *cs, const struct pack_id *id, uint64_t si
     l->walked = true;
     l->count = 0;
     l->raw_bytes = 0;
-    rc = walk_records(cs, id, size, l, err);
+    rc = pack_salvage(cs, id, size, l, err);
     if (rc == VARVE_OK) {
-        log_warn("store", "pack '%s': found %zu whole records without its footer", name, l->count);
+        log_warn("store", "pack '%s': found %zu whole records without its footer%s", name, l->count,
+                 l->incomplete ? ", and not all that it held" : "");
     }
     return rc;
 }

@@ -29,6 +29,14 @@ take_entry(void *arg, const struct pack_entry *e)
 }
 
 static void
+take_gap(void *arg, const struct pack_gap *g)
+{
+    if (g->from >= g->to || g->to > *(size_t *)arg) {
+        abort();
+    }
+}
+
+static void
 parse_all(const uint8_t *p, size_t size)
 {
     struct pack_header header;
@@ -39,6 +47,7 @@ parse_all(const uint8_t *p, size_t size)
 
     (void)!pack_scrub(p, size, NULL, &records, NULL, NULL, &err);
     (void)!pack_walk(p, size, take_record, &size, &err);
+    pack_search(p, size, take_record, take_gap, &size);
     (void)!store_config_decode(&config, p, size, &err);
     if (size >= PACK_HEADER_SIZE + PACK_TAIL_SIZE &&
         pack_header_decode(&header, p, &err) == VARVE_OK &&
