@@ -117,6 +117,10 @@ struct ingest_base_disk {
     const char *change_id;
     uint64_t size;
 };
+struct ingest_skip {
+    struct guid disk;
+    char reason[128]; /* for people */
+};
 struct ingest_start {
     struct guid run;
     struct guid vm;     /* as the host calls it */
@@ -125,6 +129,8 @@ struct ingest_start {
     struct ingest_base_disk *disks; /* free(); strings live as long as the run */
     size_t disk_count;
     const char *reference_point;
+    struct ingest_skip *skips; /* free(): not to be read; the caller's to fill in */
+    size_t skip_count;
 };
 /*
  * Chooses the base (the latest point) and says what to ask the host; the clock for its answer

@@ -115,9 +115,13 @@ start_run(struct sched *s, struct ingest_run *run, const struct run_info *info)
     }
     rc = ingest_run_start(run, &start, &err);
     if (rc == VARVE_OK) {
+        rc = leave_out_shared(s, &info->vm, &start, &err);
+    }
+    if (rc == VARVE_OK) {
         rc = s->port.start(s->port.arg, &start, run, &err);
     }
     free(start.disks);
+    free(start.skips);
     if (rc != VARVE_OK) {
         ingest_run_fail(run, &err, true);
     }

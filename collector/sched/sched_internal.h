@@ -58,6 +58,9 @@ void slots_sweep(struct sched *s); /* those that are not alive go; the others ar
 void slots_free(struct sched *s);
 /* Every waiting run to the host that has its vm, or says what it waits for. */
 void place_run(struct sched *s, struct slot *slot, struct ingest_run *run, uint64_t now_ns);
+/* Disks that another vm's points hold are not to be read. */
+VARVE_CHECK enum varve_err leave_out_shared(struct sched *s, const struct guid *vm,
+                                            struct ingest_start *start, struct varve_error *err);
 void ask_hosts(struct sched *s, const struct guid *tenant, uint64_t now_ns);
 
 /* sched_follow.c */

@@ -37,9 +37,10 @@ enrol(struct scene *s, uint8_t n)
 }
 
 static void
-lists(struct scene *s, uint8_t host, size_t vms, const char *path)
+lists_disks(struct scene *s, uint8_t host, size_t vms, const char *path, bool shared)
 {
-    struct inv_disk disks[8];
+    struct inv_disk disks[9]; /* of vm i: i, and when it is shared the last one */
+    struct inv_disk both[8][2];
     struct inv_vm list[8];
     struct inventory inv;
 
@@ -60,12 +61,27 @@ lists(struct scene *s, uint8_t host, size_t vms, const char *path)
         list[i].reason = nothing;
         list[i].disks = &disks[i];
         list[i].disk_count = 1;
+        if (shared) {
+            disks[8] = disks[0];
+            disks[8].id = guid_of(4, 99);
+            disks[8].shared = true;
+            both[i][0] = disks[i];
+            both[i][1] = disks[8];
+            list[i].disks = both[i];
+            list[i].disk_count = 2;
+        }
     }
     inv.vms = list;
     inv.vm_count = vms;
     inv.provider = nothing;
     assert_ok(state_inventory_set(s->st, &s->port.enrolled[host], &inv, time_now_us(), &err), &err);
     ingest_host_listed(s->f->ing);
+}
+
+static void
+lists(struct scene *s, uint8_t host, size_t vms, const char *path)
+{
+    lists_disks(s, host, vms, path, false);
 }
 
 static struct ingest_run *
@@ -406,6 +422,27 @@ what_a_run_left_is_handed_to_the_host_that_has_the_vm(void **state)
     assert_true(guid_equal(&s->port.clean_host, &s->port.enrolled[0]));
 }
 
+static void
+a_disk_of_two_vms_is_read_for_one_of_them(void **state)
+{
+    struct scene *s = *state;
+    const struct guid disk = guid_of(4, 99);
+    struct ingest_run *run;
+
+    enrol(s, 0);
+    lists_disks(s, 0, 2, on_csv, true);
+    start_sched(s, 8, 2);
+    run = ask_of(s, 2, 0);
+    await_started(s, 1);
+    assert_int_equal(counted(s, &s->port.skip_count), 1);
+    assert_true(guid_equal(&s->port.skipped, &disk));
+    end_run_of(run);
+    run = ask_of(s, 1, 0);
+    await_started(s, 2);
+    assert_int_equal(counted(s, &s->port.skip_count), 0);
+    end_run_of(run);
+}
+
 int
 main(void)
 {
@@ -417,6 +454,7 @@ main(void)
         SCENE(a_vm_that_is_nowhere_fails_the_run_with_the_first_error),
         SCENE(a_failed_run_whose_vm_stays_is_not_followed),
         SCENE(a_volume_has_as_many_runs_as_allowed_whatever_the_host),
+        SCENE(a_disk_of_two_vms_is_read_for_one_of_them),
         SCENE(what_a_run_left_is_handed_to_the_host_that_has_the_vm),
     };
 

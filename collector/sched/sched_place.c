@@ -6,6 +6,7 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "sched/sched_internal.h"
+#include "sched/shared.h"
 
 /* On which host a waiting run will go on. */
 
@@ -184,4 +185,50 @@ place_run(struct sched *s, struct slot *slot, struct ingest_run *run, uint64_t n
         }
     }
     vm_row_release(&row);
+}
+
+/* ---- shared disks ---- */
+
+static bool
+newest_point_holds(void *arg, const struct guid *vm, const struct guid *disk)
+{
+    struct sched *s = arg;
+    struct point *newest = NULL;
+    bool holds = false;
+
+    catalog_latest(s->catalog, vm, &newest);
+    for (size_t i = 0; newest != NULL && i < newest->disk_count; i++) {
+        holds = holds || guid_equal(&newest->disks[i].id, disk);
+    }
+    point_unref(newest);
+    return holds;
+}
+
+enum varve_err
+leave_out_shared(struct sched *s, const struct guid *vm, struct ingest_start *start,
+                 struct varve_error *err)
+{
+    struct vm_row *rows = NULL;
+    struct vm_row of;
+    size_t count = 0;
+    bool shared = false;
+    enum varve_err rc;
+
+    if (state_vm_owner(s->st, vm, s->port.connected, s->port.arg, &of, err) != VARVE_OK) {
+        return VARVE_OK; /* nobody lists it: its host says what it has */
+    }
+    for (size_t i = 0; i < of.vm.disk_count; i++) {
+        shared = shared || of.vm.disks[i].shared;
+    }
+    rc = VARVE_OK;
+    if (shared) {
+        rc = state_vm_list(s->st, s->port.connected, s->port.arg, &rows, &count, err);
+        if (rc == VARVE_OK) {
+            rc = shared_skips(&start->skips, &start->skip_count, rows, count, &of,
+                              newest_point_holds, s, err);
+            vm_list_free(rows, count);
+        }
+    }
+    vm_row_release(&of);
+    return rc;
 }

@@ -54,6 +54,10 @@ port_start(void *arg, const struct ingest_start *start, struct ingest_run *run,
     assert_true(p->start_count < 64);
     p->hosts[p->start_count] = info.host;
     p->started[p->start_count++] = start->run;
+    p->skip_count = start->skip_count;
+    if (start->skip_count > 0) {
+        p->skipped = start->skips[0].disk;
+    }
     answer = p->answer;
     mutex_unlock(&p->lock);
     return answer == VARVE_OK ? VARVE_OK : varve_error_set(e, answer, "as the test wants");

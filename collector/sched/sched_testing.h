@@ -20,6 +20,8 @@ struct port {
     struct guid started[64];
     struct guid hosts[64];
     size_t start_count;
+    size_t skip_count; /* of the last start */
+    struct guid skipped;
     size_t cancel_count;
     size_t ticks;
     size_t asks;

@@ -46,6 +46,8 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
     Varve__V1__StartRun body = VARVE__V1__START_RUN__INIT;
     Varve__V1__BaseDisk *disks = NULL;
     Varve__V1__BaseDisk **list = NULL;
+    Varve__V1__SkipDisk *skips = NULL;
+    Varve__V1__SkipDisk **skip_list = NULL;
     enum varve_err rc;
 
     if (!guid_equal(&start->domain, &s->host.tenant)) {
@@ -55,7 +57,9 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
     }
     disks = calloc(start->disk_count + 1, sizeof(*disks));
     list = calloc(start->disk_count + 1, sizeof(Varve__V1__BaseDisk *));
-    if (disks == NULL || list == NULL) {
+    skips = calloc(start->skip_count + 1, sizeof(*skips));
+    skip_list = calloc(start->skip_count + 1, sizeof(Varve__V1__SkipDisk *));
+    if (disks == NULL || list == NULL || skips == NULL || skip_list == NULL) {
         rc = varve_error_nomem(err);
         goto out;
     }
@@ -67,6 +71,15 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
         disks[i].size = start->disks[i].size;
         list[i] = &disks[i];
     }
+    for (size_t i = 0; i < start->skip_count; i++) {
+        varve__v1__skip_disk__init(&skips[i]);
+        skips[i].disk_id.data = start->skips[i].disk.bytes;
+        skips[i].disk_id.len = sizeof(start->skips[i].disk.bytes);
+        skips[i].reason = start->skips[i].reason;
+        skip_list[i] = &skips[i];
+    }
+    body.skip_disks = skip_list;
+    body.n_skip_disks = start->skip_count;
     body.run_id.data = (uint8_t *)(uintptr_t)start->run.bytes;
     body.run_id.len = sizeof(start->run.bytes);
     body.vm_id.data = (uint8_t *)(uintptr_t)start->vm.bytes;
@@ -81,6 +94,8 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
 out:
     free(disks);
     free(list);
+    free(skips);
+    free(skip_list);
     return rc;
 }
 

@@ -76,13 +76,17 @@ list_disk(struct refpoint *r, const char *service, struct capture_disk *d,
     }
     device_id(wmi_text_or(sasd, "InstanceID", ""), &d->id);
     (void)snprintf(d->format, sizeof(d->format), "vhdx");
-    if (wmi_true(sasd, "PersistentReservationsSupported") ||
-        (len > 5 && strcmp(path + len - 5, ".vhds") == 0)) {
+    d->shared = wmi_true(sasd, "PersistentReservationsSupported") ||
+                (len > 5 && strcmp(path + len - 5, ".vhds") == 0);
+    rc = image_settings(r, service, path, &image, &why);
+    if (d->shared && rc != VARVE_ERR_CLOSED) {
+        /* Its id, if it can be had, is how the collector knows it in another vm. */
+        (void)guid_parse(&d->id, wmi_text_or(&image, "VirtualDiskId", ""));
+        wmi_object_release(&image);
         return set_problem(d, VARVE_ERR_UNSUPPORTED,
                            "a disk shared by a guest cluster: it needs a checkpoint of the group",
                            err);
     }
-    rc = image_settings(r, service, path, &image, &why);
     if (rc != VARVE_OK) {
         return rc == VARVE_ERR_CLOSED ? (*err = why, rc) : set_problem(d, rc, why.msg, err);
     }
