@@ -585,7 +585,9 @@ adopt_mark(struct catalog *c, struct catalog_mark *m, const char *name, const st
     if (rc != VARVE_OK) {
         log_error("catalog", "a mark cannot be read, its point is held object=%s reason=%s", name,
                   why.msg);
-        m->until_us = m->kind == MARK_LOCK ? (int64_t)(m->tag * 1000000u) : 0;
+        m->until_us = m->kind != MARK_LOCK                     ? 0
+                      : m->tag > (uint64_t)INT64_MAX / 1000000 ? INT64_MAX
+                                                               : (int64_t)m->tag * 1000000;
         m->kind = m->kind == MARK_LOCK ? MARK_LOCK : MARK_HOLD;
         m->who = strdup("");
         m->why = strdup("its mark cannot be read");

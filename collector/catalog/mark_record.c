@@ -100,13 +100,21 @@ mark_decode(struct catalog_mark *out, const void *data, size_t len, struct varve
     size_t who;
     size_t why;
 
-    if (len < MARK_HEAD || memcmp(p, MARK_MAGIC, 4) != 0 || p[4] < MARK_GONE || p[4] > MARK_LOCK) {
+    if (len >= MARK_HEAD && memcmp(p, MARK_MAGIC, 3) == 0 &&
+        (p[3] != MARK_MAGIC[3] || p[4] < MARK_GONE || p[4] > MARK_LOCK || p[5] != 0 || p[6] != 0 ||
+         p[7] != 0 || (p[4] == MARK_HOLD && get_le64(p + 32) != 0))) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "the mark is of version '%c' and kind %u, or has fields that this "
+                               "program does not know: use a newer program",
+                               p[3] >= '0' && p[3] <= '9' ? p[3] : '?', p[4]);
+    }
+    if (len < MARK_HEAD || memcmp(p, MARK_MAGIC, 4) != 0) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "%zu bytes are no mark", len);
     }
     who = get_le16(p + 40);
     why = get_le16(p + 42);
-    if (p[5] != 0 || p[6] != 0 || p[7] != 0 || who > MARK_TEXT_MAX || why > MARK_TEXT_MAX ||
-        len != MARK_HEAD + who + why || memchr(p + MARK_HEAD, 0, who + why) != NULL) {
+    if (who > MARK_TEXT_MAX || why > MARK_TEXT_MAX || len != MARK_HEAD + who + why ||
+        memchr(p + MARK_HEAD, 0, who + why) != NULL) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "a mark of %zu bytes says it has %zu", len,
                                MARK_HEAD + who + why);
     }

@@ -9,13 +9,15 @@
 #include "base/buf.h"
 #include "base/endian.h"
 #include "base/log.h"
+#include "store/chunk_record.h"
 
 /* The set in memory and in the store: docs/format/store.md section 14. */
 
-#define POLICY_MAGIC  "VPS1"
-#define POLICY_PREFIX "policy/"
-#define NUMBERS       7u
-#define ROW_NUMBERS   (NUMBERS * 4u)
+#define POLICY_MAGIC      "VPS1"
+#define POLICY_OBJECT_MAX (2 * POLICY_RECORD_MAX + 8192u) /* the record stands twice */
+#define POLICY_PREFIX     "policy/"
+#define NUMBERS           7u
+#define ROW_NUMBERS       (NUMBERS * 4u)
 
 void
 policy_set_release(struct policy_set *s)
@@ -268,6 +270,11 @@ policy_decode(struct policy_set *out, const void *data, size_t len, struct varve
     enum varve_err rc = VARVE_OK;
     uint32_t n;
 
+    if (!c.bad && memcmp(magic, POLICY_MAGIC, 3) == 0 && magic[3] != POLICY_MAGIC[3]) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "the policies have version '%c': use a newer program",
+                               magic[3] >= '0' && magic[3] <= '9' ? magic[3] : '?');
+    }
     c.bad = c.bad || memcmp(magic, POLICY_MAGIC, 4) != 0;
     n = take_u32(&c);
     for (uint32_t i = 0; rc == VARVE_OK && !c.bad && i < n; i++) {
@@ -365,13 +372,13 @@ policy_load(struct chunk_store *cs, struct policy_set *out, struct varve_error *
     }
     object_name(r.newest, name);
     rc = store_size(store, name, &size, err);
-    if (rc == VARVE_OK && size > POLICY_RECORD_MAX) {
+    if (rc == VARVE_OK && size > POLICY_OBJECT_MAX) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%" PRIu64 " bytes are no policies", size);
     }
     if (rc == VARVE_OK) {
         sealed = malloc((size_t)size + 1);
         rc = sealed == NULL ? varve_error_nomem(err)
-                            : store_get(store, name, 0, sealed, (size_t)size, err);
+                            : chunk_record_read(store, name, sealed, (size_t)size, err);
     }
     if (rc == VARVE_OK) {
         rc = chunk_store_open_record(cs, name, sealed, (size_t)size, &plain, &len, NULL, err);
@@ -381,12 +388,12 @@ policy_load(struct chunk_store *cs, struct policy_set *out, struct varve_error *
     }
     free(plain);
     free(sealed);
-    return rc == VARVE_OK
-               ? VARVE_OK
-               : varve_error_prefix(err,
-                                    "reading the policies '%s' (remove it from the store "
-                                    "to go back to the one before)",
-                                    name);
+    return rc == VARVE_OK ? VARVE_OK
+                          : varve_error_prefix(
+                                err,
+                                "reading the policies '%s' (without that object the store has no "
+                                "policies and deletes nothing by itself)",
+                                name);
 }
 
 enum varve_err

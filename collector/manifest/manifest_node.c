@@ -92,10 +92,16 @@ manifest_node_decode(struct manifest_node *out, const void *data, size_t len, un
     const uint8_t *p = in + NODE_NAMES;
     unsigned count = 0;
 
+    if (len >= 6 && memcmp(in, NODE_MAGIC, 3) == 0 && (in[3] != NODE_MAGIC[3] || in[5] != 0)) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "the manifest node has version '%c' and flags 0x%x: use a newer "
+                               "program",
+                               in[3] >= '0' && in[3] <= '9' ? in[3] : '?', in[5]);
+    }
     if (len < NODE_NAMES || len > MANIFEST_NODE_MAX || memcmp(in, NODE_MAGIC, 4) != 0) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "%zu bytes are no manifest node", len);
     }
-    if (in[4] != level || level >= MANIFEST_LEVELS_MAX || in[5] != 0) {
+    if (in[4] != level || level >= MANIFEST_LEVELS_MAX) {
         return varve_error_set(err, VARVE_ERR_CORRUPT,
                                "a manifest node of level %u where one of level %u must be", in[4],
                                level);

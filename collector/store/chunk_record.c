@@ -138,7 +138,8 @@ copy_whole(const uint8_t *copy, size_t len)
     struct varve_error ignored;
     size_t head = 0;
 
-    return len > 12 && get_le16(copy + 8) == RECORD_TWICE &&
+    return len > 12 &&
+           get_le16(copy + 8) != RECORD_VERSION && /* newer ones will stand twice, too */
            check_record(copy, len, &head, &ignored) != VARVE_ERR_CORRUPT;
 }
 

@@ -84,7 +84,7 @@ recipient_decode(struct key_recipient *r, const uint8_t *p)
     memcpy(r->wrapped, p + RCPT_WRAPPED, STORE_WRAPPED_SIZE);
     return p[0] >= STORE_SECRET_KEY_FILE && p[0] <= STORE_SECRET_RECOVERY &&
            (p[RCPT_CIPHER] == AEAD_AES256GCM || p[RCPT_CIPHER] == AEAD_CHACHA20POLY1305) &&
-           get_le16(p + 2) == 0 && get_le64(p + 40) == 0 && r->id != 0 && cost_possible(r);
+           r->id != 0 && cost_possible(r);
 }
 
 /* All but MAC and checksum; returns the length. */
@@ -141,17 +141,30 @@ key_ring_decode(struct key_ring *out, const uint8_t *data, size_t len, struct va
     out->made_at_us = (int64_t)get_le64(data + AT_MADE);
     out->last_id = get_le32(data + AT_LAST_ID);
     if (out->count == 0 || out->count > KEY_RECIPIENTS_MAX ||
-        body != KEY_RING_HEAD + out->count * KEY_RECIPIENT_SIZE ||
-        get_le32(data + AT_LAST_ID + 4) != 0) {
+        body != KEY_RING_HEAD + out->count * KEY_RECIPIENT_SIZE) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "the key object is impossible");
+    }
+    if (get_le32(data + AT_LAST_ID + 4) != 0) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "the key object has fields that this program does not know: use a "
+                               "newer program");
     }
     rc = store_config_decode(&out->config, data + AT_CONFIG, STORE_CONFIG_SIZE, err);
     if (rc != VARVE_OK) {
         return varve_error_prefix(err, "in the key object");
     }
     for (size_t i = 0; i < out->count; i++) {
-        if (!recipient_decode(&out->recipients[i], data + KEY_RING_HEAD + i * KEY_RECIPIENT_SIZE) ||
-            out->recipients[i].id > out->last_id) {
+        const uint8_t *p = data + KEY_RING_HEAD + i * KEY_RECIPIENT_SIZE;
+
+        if (p[0] > STORE_SECRET_RECOVERY || p[RCPT_CIPHER] > AEAD_CHACHA20POLY1305 ||
+            get_le16(p + 2) != 0 || get_le64(p + 40) != 0) {
+            return varve_error_set(
+                err, VARVE_ERR_UNSUPPORTED,
+                "recipient %zu of the store's key is of kind %u, cipher %u, or has "
+                "fields that this program does not know: use a newer program",
+                i + 1, p[0], p[RCPT_CIPHER]);
+        }
+        if (!recipient_decode(&out->recipients[i], p) || out->recipients[i].id > out->last_id) {
             return varve_error_set(err, VARVE_ERR_CORRUPT,
                                    "recipient %zu of the key object is impossible", i + 1);
         }

@@ -164,8 +164,12 @@ pack_record_decode(struct pack_record *out, const uint8_t in[PACK_RECORD_HEADER]
     r.entry.stored_len = get_le32(in + 44);
     r.number = get_le32(in + 48);
     r.crc = get_le32(in + 52);
-    if (get_le16(in + 6) != 0 || get_le32(in + 56) != 0 || !entry_possible(&r.entry) ||
-        r.number >= PACK_RECORDS_MAX) {
+    if (get_le16(in + 6) != 0 || get_le32(in + 56) != 0) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "the record has fields that this program does not know: use a newer "
+                               "program");
+    }
+    if (!entry_possible(&r.entry) || r.number >= PACK_RECORDS_MAX) {
         return varve_error_set(err, VARVE_ERR_CORRUPT,
                                "the record's header is impossible (kind %u, codec %u, raw %u, "
                                "stored %u, number %u)",
@@ -259,8 +263,13 @@ pack_tail_decode(struct pack_tail *out, const uint8_t in[PACK_TAIL_SIZE], uint64
     if (get_le32(in + 44) != crc32c(in, 44)) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "the pack's tail is damaged (checksum)");
     }
-    if (!all_zero(in + 36, 8) || offset < PACK_HEADER_SIZE || len > PACK_FOOTER_MAX ||
-        len <= PACK_FOOTER_HEADER || (len - PACK_FOOTER_HEADER) % PACK_ENTRY_SIZE != 0 ||
+    if (!all_zero(in + 36, 8)) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "the pack's tail has fields that this program does not know: use a "
+                               "newer program");
+    }
+    if (offset < PACK_HEADER_SIZE || len > PACK_FOOTER_MAX || len <= PACK_FOOTER_HEADER ||
+        (len - PACK_FOOTER_HEADER) % PACK_ENTRY_SIZE != 0 ||
         (uint64_t)offset + len + PACK_TAIL_SIZE != pack_size) {
         return varve_error_set(err, VARVE_ERR_CORRUPT,
                                "the pack's tail is impossible (footer of %u bytes at %u in a pack "
@@ -316,7 +325,14 @@ pack_footer_decode(const struct pack_tail *tail, const void *footer, const struc
         const uint8_t *q = p + PACK_FOOTER_HEADER + (size_t)i * PACK_ENTRY_SIZE;
 
         entry_decode(&e, q);
-        if (!entry_possible(&e) || get_le16(q + 46) != 0 || e.offset != next) {
+        if (get_le16(q + 46) != 0) {
+            return varve_error_set(
+                err, VARVE_ERR_UNSUPPORTED,
+                "entry %u of the pack's footer has fields that this program does "
+                "not know: use a newer program",
+                i);
+        }
+        if (!entry_possible(&e) || e.offset != next) {
             return varve_error_set(err, VARVE_ERR_CORRUPT,
                                    "entry %u of the pack's footer is impossible", i);
         }

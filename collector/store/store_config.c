@@ -93,6 +93,15 @@ store_config_decode(struct store_config *out, const void *data, size_t len, stru
                                "the store has parameters that this program does not know: use a "
                                "newer program");
     }
+    for (size_t i = 0;
+         (get_le64(p + AT_INCOMPATIBLE) & STORE_FEATURE_KEYS) != 0 && i < STORE_WRAPPED_SIZE; i++) {
+        if (p[AT_WRAPPED + i] != 0) {
+            return varve_error_set(
+                err, VARVE_ERR_UNSUPPORTED,
+                "the store wraps a key in a way that this program does not know: "
+                "use a newer program");
+        }
+    }
     c.wrap_cipher = (enum aead_cipher)p[AT_WRAP_CIPHER];
     c.cipher = (enum aead_cipher)p[AT_CIPHER];
     c.chunk_size = get_le32(p + AT_CHUNK_SIZE);

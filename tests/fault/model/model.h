@@ -206,6 +206,7 @@ void flip_a_bit(struct model *m, const char *object, uint64_t from, uint64_t to)
 uint64_t scrub(struct model *m);
 bool was_hit(const struct model *m, const struct pack_id *id);
 void heal(struct model *m);
+void rot_is_forgotten(struct model *m);
 void step_copy(struct model *m); /* the second store is made, or made anew */
 void step_lose_points(struct model *m);
 bool repair(struct model *m);

@@ -259,6 +259,9 @@ reopen(struct model *m, enum end end)
     if (end == END_CUT) {
         nothing_later(m);
     }
+    if (!m->bad && (end == END_CUT || m->index == NULL)) {
+        rot_is_forgotten(m);
+    }
 }
 
 /* ---- other states of the index ---- */
@@ -312,5 +315,8 @@ step_other_index(struct model *m)
     }
     if (!m->bad) {
         full_mark(m);
+    }
+    if (!m->bad && how < 2) {
+        rot_is_forgotten(m);
     }
 }

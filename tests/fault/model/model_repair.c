@@ -106,6 +106,9 @@ repair(struct model *m)
         }
     }
     catalog_list_free(list, count);
+    if (!m->bad && m->index == NULL) {
+        rot_is_forgotten(m);
+    }
     return !m->bad;
 }
 

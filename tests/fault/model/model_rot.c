@@ -133,6 +133,28 @@ was_hit(const struct model *m, const struct pack_id *id)
     return false;
 }
 
+static bool
+note_hit_pack(void *arg, const struct pack_id *id, uint64_t size)
+{
+    struct model *m = arg;
+
+    (void)size;
+    m->rotten = m->rotten || was_hit(m, id);
+    return !m->rotten;
+}
+
+/* What was known of damage is lost.  What a point needs was healed; what none needed may be relied upon again. */
+void
+rot_is_forgotten(struct model *m)
+{
+    struct varve_error err;
+
+    if (chunk_store_list_packs(m->l.cs, note_hit_pack, m, &err) != VARVE_OK) {
+        violation(m, "listing packs: %s", err.msg);
+    }
+    m->stale = m->stale || m->rotten;
+}
+
 /* What stands in two copies loses a byte of the first one. */
 static void
 rot_a_copy(struct model *m, const char *prefix)

@@ -183,6 +183,7 @@ model_run(const struct sequence *seq, struct counts *counts, char *first, uint64
     }
     if (!m->bad && m->stale) {
         reopen(m, END_CUT);
+        m->rotten = false; /* nothing comes that could rely on it */
     }
     if (!m->bad) {
         space_comes_back(m);
