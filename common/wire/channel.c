@@ -11,6 +11,8 @@
 static const struct channel_tuning default_tuning = {
     .ping_ms = 15000,
     .dead_ms = 60000,
+    .frame_ms = 60000,
+    .frame_rate = 4096,
     .stall_ms = 300000,
     .linger_ms = 2000,
 };

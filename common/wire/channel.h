@@ -23,7 +23,8 @@
  *      VARVE_ERR_IO.
  *   2. Nothing is allocated for a peer beyond a handshake buffer until its key was accepted.
  *   3. Keys are renewed by bytes and by time; silence is noticed (keep-alive every 15 s, death
- *      after 60 s without a byte: VARVE_ERR_TIMEOUT).
+ *      after 60 s without a byte: VARVE_ERR_TIMEOUT), and so is a peer that begins a message and
+ *      does not end it (60 s, and a second for each 4 KiB: VARVE_ERR_TIMEOUT).
  *
  * Threads: channel_send() from any thread; channel_recv() from one thread at a time;
  * channel_abort() from any thread, makes both return VARVE_ERR_CANCELLED soon.  channel_close()

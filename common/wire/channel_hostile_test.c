@@ -212,6 +212,68 @@ a_network_that_swallows_everything_is_noticed(void **state)
     mitm_stop(m);
 }
 
+/* Never silent for long, and never done: `at` bytes of the frame come at once, the rest one by one. */
+static void
+trickle_ends_the_channel(size_t len, size_t at)
+{
+    struct testing_pair p = {0};
+    struct channel_tuning t = testing_tuning;
+    uint8_t *message = calloc(1, len);
+    struct mitm *m = NULL;
+    char url[256];
+    struct varve_error err;
+
+    assert_non_null(message);
+    testing_pair_listen(&p, TCP);
+    m = mitm_start(p.url, url);
+    mitm_rule(m, MITM_TO_SERVER, unit_of(MITM_TO_SERVER, 1), MITM_TRICKLE, at);
+    testing_pair_open(&p, TCP, url);
+    t.frame_ms = 200;
+    t.frame_rate = 1000000;
+    channel_tune(p.server, &t);
+    assert_int_equal(testing_send(p.client, "x", 1, &err), VARVE_OK);
+    assert_int_equal(testing_send(p.client, message, len, &err), VARVE_OK);
+    testing_expect(p.server, "x", 1);
+    assert_int_equal(testing_recv_error(p.server, &err), VARVE_ERR_TIMEOUT);
+    assert_non_null(strstr(err.msg, "did not end it"));
+    channel_abort(p.client);
+    channel_abort(p.server);
+    testing_pair_close(&p);
+    mitm_stop(m);
+    free(message);
+}
+
+static void
+a_frame_that_comes_byte_by_byte_ends_the_channel(void **state)
+{
+    (void)state;
+    trickle_ends_the_channel(4000, 0);       /* the length, too */
+    trickle_ends_the_channel(4000, 2000);    /* half a frame */
+    trickle_ends_the_channel(100000, 60000); /* one that has memory of its own */
+}
+
+/* What is slow and comes in its time is taken. */
+static void
+a_frame_that_comes_slowly_is_received(void **state)
+{
+    struct testing_pair p = {0};
+    struct mitm *m = NULL;
+    char url[256];
+    struct varve_error err;
+
+    (void)state;
+    testing_pair_listen(&p, TCP);
+    m = mitm_start(p.url, url);
+    mitm_rule(m, MITM_TO_SERVER, unit_of(MITM_TO_SERVER, 0), MITM_TRICKLE, 4);
+    testing_pair_open(&p, TCP, url);
+    assert_int_equal(testing_send(p.client, "slow", 4, &err), VARVE_OK);
+    assert_int_equal(testing_send(p.client, "next", 4, &err), VARVE_OK);
+    testing_expect(p.server, "slow", 4);
+    testing_expect(p.server, "next", 4);
+    testing_pair_close(&p);
+    mitm_stop(m);
+}
+
 int
 main(void)
 {
@@ -225,6 +287,8 @@ main(void)
         cmocka_unit_test(an_oversized_message_is_refused_by_its_length),
         cmocka_unit_test(a_dropped_end_is_a_lost_connection),
         cmocka_unit_test(a_network_that_swallows_everything_is_noticed),
+        cmocka_unit_test(a_frame_that_comes_byte_by_byte_ends_the_channel),
+        cmocka_unit_test(a_frame_that_comes_slowly_is_received),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,8 +9,11 @@
 
 /* Times and limits of one channel; tests make them small. */
 struct channel_tuning {
-    uint32_t ping_ms;   /* this long without a frame from us: send a ping */
-    uint32_t dead_ms;   /* this long without a byte from the peer: give up */
+    uint32_t ping_ms;  /* this long without a frame from us: send a ping */
+    uint32_t dead_ms;  /* this long without a byte from the peer: give up */
+    uint32_t frame_ms; /* a frame that has begun has this long, and besides ... */
+    uint32_t
+        frame_rate;     /* ... a second for each so many bytes of it, to come whole: else give up */
     uint32_t stall_ms;  /* this long without the peer taking a byte: give up */
     uint32_t linger_ms; /* how long channel_close() waits for the peer's end, at most */
     struct frame_limits sealer;

@@ -53,6 +53,7 @@ struct channel {
     uint8_t *rx;
     size_t rx_pos;
     size_t rx_len;
+    bool frame_late;               /* a frame did not come whole in its time */
     struct varve_error recv_error; /* .code is VARVE_OK while receiving works */
 
     _Atomic uint64_t bytes_sent;

@@ -2,13 +2,45 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "wire/channel_object.h"
 
 _Static_assert(SMALL_FRAME < RX_SIZE, "a small frame fits the buffer");
 
+/*
+ * Bytes that come one by one keep a connection alive, and with it what was allocated for a frame and whoever
+ * waits for it.  So a frame has, from its first byte on, a time by which it must be whole; deadline 0: it has
+ * not begun.
+ */
+static enum varve_err
+read_some(struct channel *ch, const struct stream_span *spans, size_t count, uint32_t timeout_ms,
+          uint64_t *deadline, size_t *got, struct varve_error *err)
+{
+    uint32_t wait = *deadline == 0 ? timeout_ms : stream_ms_left(*deadline, timeout_ms);
+    enum varve_err rc;
+
+    if (wait == 0) {
+        ch->frame_late = true;
+        return varve_error_set(err, VARVE_ERR_TIMEOUT, "a frame came too slowly");
+    }
+    rc = stream_read(ch->stream, spans, count, wait, got, err);
+    if (rc == VARVE_ERR_TIMEOUT && wait < timeout_ms) {
+        ch->frame_late = true;
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    if (*deadline == 0) {
+        *deadline = time_mono_ns() + ch->tuning.frame_ms * UINT64_C(1000000);
+    }
+    (void)atomic_fetch_add_explicit(&ch->bytes_received, *got, memory_order_relaxed);
+    return VARVE_OK;
+}
+
 /* At least `want` bytes in rx behind rx_pos; want is at most SMALL_FRAME. */
 static enum varve_err
-fill_rx(struct channel *ch, size_t want, uint32_t timeout_ms, struct varve_error *err)
+fill_rx(struct channel *ch, size_t want, uint32_t timeout_ms, uint64_t *deadline,
+        struct varve_error *err)
 {
     if (ch->rx_pos > 0 && (ch->rx_pos == ch->rx_len || RX_SIZE - ch->rx_pos < want)) {
         memmove(ch->rx, ch->rx + ch->rx_pos, ch->rx_len - ch->rx_pos);
@@ -18,13 +50,12 @@ fill_rx(struct channel *ch, size_t want, uint32_t timeout_ms, struct varve_error
     while (ch->rx_len - ch->rx_pos < want) {
         struct stream_span span = {ch->rx + ch->rx_len, RX_SIZE - ch->rx_len};
         size_t got = 0;
-        enum varve_err rc = stream_read(ch->stream, &span, 1, timeout_ms, &got, err);
+        enum varve_err rc = read_some(ch, &span, 1, timeout_ms, deadline, &got, err);
 
         if (rc != VARVE_OK) {
             return rc;
         }
         ch->rx_len += got;
-        (void)atomic_fetch_add_explicit(&ch->bytes_received, got, memory_order_relaxed);
     }
     return VARVE_OK;
 }
@@ -33,17 +64,16 @@ fill_rx(struct channel *ch, size_t want, uint32_t timeout_ms, struct varve_error
  * goes into rx, which is empty. */
 static enum varve_err
 read_long(struct channel *ch, uint8_t *body, size_t have, size_t len, uint32_t timeout_ms,
-          struct varve_error *err)
+          uint64_t *deadline, struct varve_error *err)
 {
     while (have < len) {
         struct stream_span spans[2] = {{body + have, len - have}, {ch->rx, RX_SIZE}};
         size_t got = 0;
-        enum varve_err rc = stream_read(ch->stream, spans, 2, timeout_ms, &got, err);
+        enum varve_err rc = read_some(ch, spans, 2, timeout_ms, deadline, &got, err);
 
         if (rc != VARVE_OK) {
             return rc;
         }
-        (void)atomic_fetch_add_explicit(&ch->bytes_received, got, memory_order_relaxed);
         if (got > len - have) {
             ch->rx_len = got - (len - have);
             got = len - have;
@@ -60,10 +90,14 @@ channel_recv_frame(struct channel *ch, uint32_t timeout_ms, enum frame_type *typ
     uint8_t header[FRAME_HEADER_SIZE];
     uint8_t *body = NULL;
     const uint8_t *sealed = NULL;
+    uint64_t deadline = 0;
     size_t len = 0;
     enum varve_err rc;
 
-    rc = fill_rx(ch, FRAME_HEADER_SIZE, timeout_ms, err);
+    if (ch->rx_len > ch->rx_pos) { /* its beginning came with the end of the one before */
+        deadline = time_mono_ns() + ch->tuning.frame_ms * UINT64_C(1000000);
+    }
+    rc = fill_rx(ch, FRAME_HEADER_SIZE, timeout_ms, &deadline, err);
     if (rc != VARVE_OK) {
         goto out;
     }
@@ -72,6 +106,7 @@ channel_recv_frame(struct channel *ch, uint32_t timeout_ms, enum frame_type *typ
     if (rc != VARVE_OK) {
         goto out;
     }
+    deadline += len * UINT64_C(1000000000) / ch->tuning.frame_rate;
     ch->rx_pos += FRAME_HEADER_SIZE;
     body = malloc(len);
     if (body == NULL) {
@@ -79,7 +114,7 @@ channel_recv_frame(struct channel *ch, uint32_t timeout_ms, enum frame_type *typ
         goto out;
     }
     if (len <= SMALL_FRAME || len <= ch->rx_len - ch->rx_pos) {
-        rc = len <= SMALL_FRAME ? fill_rx(ch, len, timeout_ms, err) : VARVE_OK;
+        rc = len <= SMALL_FRAME ? fill_rx(ch, len, timeout_ms, &deadline, err) : VARVE_OK;
         sealed = ch->rx + ch->rx_pos;
         ch->rx_pos += len;
     } else {
@@ -88,7 +123,7 @@ channel_recv_frame(struct channel *ch, uint32_t timeout_ms, enum frame_type *typ
         memcpy(body, ch->rx + ch->rx_pos, have);
         ch->rx_pos = 0;
         ch->rx_len = 0;
-        rc = read_long(ch, body, have, len, timeout_ms, err);
+        rc = read_long(ch, body, have, len, timeout_ms, &deadline, err);
         sealed = body;
     }
     if (rc != VARVE_OK) {
@@ -124,6 +159,11 @@ recv_failed(struct channel *ch, struct varve_error *err)
     mutex_unlock(&ch->lock);
     if (aborted) {
         (void)varve_error_set(err, VARVE_ERR_CANCELLED, "the channel was aborted");
+    } else if (err->code == VARVE_ERR_TIMEOUT && ch->frame_late) {
+        (void)varve_error_set(err, VARVE_ERR_TIMEOUT,
+                              "the peer began a message and did not end it in its time (%u s and a "
+                              "second for each %u bytes)",
+                              ch->tuning.frame_ms / 1000, ch->tuning.frame_rate);
     } else if (err->code == VARVE_ERR_TIMEOUT) {
         (void)varve_error_set(err, VARVE_ERR_TIMEOUT, "nothing heard from the peer for %u s",
                               ch->tuning.dead_ms / 1000);

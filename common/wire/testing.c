@@ -9,6 +9,8 @@
 const struct channel_tuning testing_tuning = {
     .ping_ms = 15000,
     .dead_ms = 10000,
+    .frame_ms = 10000,
+    .frame_rate = 4096,
     .stall_ms = 10000,
     .linger_ms = 50,
     .sealer = {.bytes = UINT64_C(1) << 30, .frames = UINT64_C(1) << 20, .ms = 3600u * 1000u},

@@ -80,6 +80,7 @@ enum mitm_action {
     MITM_REPLAY,    /* unit `at` arrives once more in front of it */
     MITM_CUT,       /* after `at` bytes of it the connection is closed */
     MITM_ANNOUNCE,  /* `at` arrives as a length in place of its own */
+    MITM_TRICKLE,   /* `at` bytes of it arrive at once, the others one by one, 20 ms apart */
     MITM_BLACK_HOLE /* from here on nothing arrives in any direction, but nothing is closed */
 };
 

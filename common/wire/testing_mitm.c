@@ -200,6 +200,20 @@ remember(struct way *w, const struct unit *u)
     mutex_unlock(&w->m->lock);
 }
 
+/* Until the other end has had enough. */
+static bool
+trickle(int to, const uint8_t *p, size_t len, size_t at_once)
+{
+    size_t done = at_once < len ? at_once : len;
+    bool ok = write_all(to, p, done);
+
+    for (; ok && done < len; done++) {
+        (void)poll(NULL, 0, 20);
+        ok = write_all(to, p + done, 1);
+    }
+    return ok;
+}
+
 /* Applies the rule to this unit; false: the connection ends here. */
 static bool
 pass_on(struct way *w, int from, int to, struct unit *u)
@@ -235,6 +249,8 @@ pass_on(struct way *w, int from, int to, struct unit *u)
     case MITM_ANNOUNCE:
         put_le32(u->data, (uint32_t)m->rule_at);
         return write_all(to, u->data, u->len);
+    case MITM_TRICKLE:
+        return trickle(to, u->data, u->len, m->rule_at);
     case MITM_BLACK_HOLE:
         mutex_lock(&m->lock);
         m->hole = true;
