@@ -18,7 +18,7 @@
  */
 #define DOMAIN_PREFIX      "cfg/domain/"
 #define DOMAIN_MAGIC       "VDM1"
-#define DOMAIN_HEAD        (4u + STORE_KEY_SIZE + 2u)
+#define DOMAIN_HEAD        DOMAIN_PLAIN_HEAD
 #define DOMAIN_OBJECT_MAX  16384u
 #define DOMAIN_OBJECT_NAME (sizeof(DOMAIN_PREFIX) - 1 + GUID_TEXT_SIZE)
 
@@ -87,23 +87,33 @@ domain_free(struct chunk_domain *d)
     }
 }
 
+enum varve_err
+domain_plain_check(const uint8_t *plain, size_t len, size_t *name_len, struct varve_error *err)
+{
+    if (len < DOMAIN_HEAD || memcmp(plain, DOMAIN_MAGIC, 4) != 0) {
+        return varve_error_set(
+            err, VARVE_ERR_UNSUPPORTED,
+            "the domain has a format that this program does not know: use a newer program");
+    }
+    *name_len = get_le16(plain + 4 + STORE_KEY_SIZE);
+    if (len != DOMAIN_HEAD + *name_len ||
+        !name_valid((const char *)plain + DOMAIN_HEAD, *name_len)) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "the domain's name is impossible");
+    }
+    return VARVE_OK;
+}
+
 /* From the plaintext of its object. */
 static enum varve_err
 domain_decode(struct chunk_domain **out, struct chunk_store *cs, const struct guid *id,
               const uint8_t *plain, size_t len, struct varve_error *err)
 {
     struct chunk_domain *d = NULL;
-    size_t name_len;
-    enum varve_err rc;
+    size_t name_len = 0;
+    enum varve_err rc = domain_plain_check(plain, len, &name_len, err);
 
-    if (len < DOMAIN_HEAD || memcmp(plain, DOMAIN_MAGIC, 4) != 0) {
-        return varve_error_set(
-            err, VARVE_ERR_UNSUPPORTED,
-            "the domain has a format this program does not know: use a newer one");
-    }
-    name_len = get_le16(plain + 4 + STORE_KEY_SIZE);
-    if (len != DOMAIN_HEAD + name_len || !name_valid((const char *)plain + DOMAIN_HEAD, name_len)) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT, "the domain's name is impossible");
+    if (rc != VARVE_OK) {
+        return rc;
     }
     d = calloc(1, sizeof(*d));
     if (d == NULL) {

@@ -19,10 +19,10 @@
  * made say another place flags nothing, because the index has no such place of that name.
  */
 #define QUARANTINE_MAX 65536u
-#define LINE_SIZE      (2 * PACK_ID_SIZE + 1 + 8 + 1 + 2 * RECORD_NAME_SIZE + 1)
+#define LINE_SIZE      QUARANTINE_LINE
 
-static void
-format_line(const struct quarantined *q, char out[LINE_SIZE + 1])
+void
+quarantine_line_format(const struct quarantined *q, char out[LINE_SIZE + 1])
 {
     char pack[2 * PACK_ID_SIZE + 1];
     char name[2 * RECORD_NAME_SIZE + 1];
@@ -32,8 +32,8 @@ format_line(const struct quarantined *q, char out[LINE_SIZE + 1])
     (void)snprintf(out, LINE_SIZE + 1, "%s %08" PRIx32 " %s\n", pack, q->offset, name);
 }
 
-static bool
-parse_line(const char *line, struct quarantined *out)
+bool
+quarantine_line_parse(const char *line, struct quarantined *out)
 {
     char again[LINE_SIZE + 1];
     char offset[9];
@@ -47,7 +47,7 @@ parse_line(const char *line, struct quarantined *out)
     memcpy(offset, line + 2 * PACK_ID_SIZE + 1, 8);
     offset[8] = '\0';
     out->offset = (uint32_t)strtoul(offset, NULL, 16);
-    format_line(out, again);
+    quarantine_line_format(out, again);
     return memcmp(again, line, LINE_SIZE) == 0;
 }
 
@@ -97,7 +97,7 @@ append_file(struct quarantine *q, const struct quarantined *one)
     if (q->path == NULL) {
         return;
     }
-    format_line(one, line);
+    quarantine_line_format(one, line);
     rc = file_open(fs_system(), &f, q->path, FILE_READ_WRITE, &err);
     if (rc == VARVE_ERR_NOT_FOUND) {
         rc = file_open(fs_system(), &f, q->path, FILE_CREATE_NEW, &err);
@@ -129,7 +129,7 @@ save(struct quarantine *q)
         return;
     }
     for (size_t i = 0; i < q->count; i++) {
-        format_line(&q->list[i], text + i * LINE_SIZE);
+        quarantine_line_format(&q->list[i], text + i * LINE_SIZE);
     }
     rc = fs_write_durable(fs_system(), q->path, text, q->count * LINE_SIZE, false, &err);
     if (rc != VARVE_OK) {
@@ -158,7 +158,7 @@ quarantine_load(struct chunk_store *cs)
         struct index_place place;
         uint8_t found = 0;
 
-        if (!parse_line((const char *)text + at, &one) ||
+        if (!quarantine_line_parse((const char *)text + at, &one) ||
             index_get(cs->index, &one.name, 1, &place, &found, &err) != VARVE_OK || !found ||
             place.offset != one.offset ||
             memcmp(place.pack.bytes, one.pack.bytes, PACK_ID_SIZE) != 0) {

@@ -196,6 +196,14 @@ VARVE_CHECK enum varve_err second_copies_check(struct chunk_store *cs, const str
 /* The domains that the store has an object of.  One that cannot be read is logged and left out. */
 VARVE_CHECK enum varve_err chunk_domains_load(struct chunk_store *cs, struct varve_error *err);
 void chunk_domains_free(struct chunk_store *cs);
+/* The plaintext of a domain's object: the name begins behind the key and has *name_len bytes. */
+#define DOMAIN_PLAIN_HEAD (4u + STORE_KEY_SIZE + 2u)
+VARVE_CHECK enum varve_err domain_plain_check(const uint8_t *plain, size_t len, size_t *name_len,
+                                              struct varve_error *err);
+/* A line of the quarantine file: QUARANTINE_LINE bytes, its newline included. */
+#define QUARANTINE_LINE (2 * PACK_ID_SIZE + 1 + 8 + 1 + 2 * RECORD_NAME_SIZE + 1)
+bool quarantine_line_parse(const char *line, struct quarantined *out);
+void quarantine_line_format(const struct quarantined *q, char out[QUARANTINE_LINE + 1]);
 
 /* The records of a pack as its footer lists them or, walked, those whose tag shows that this store wrote
  * them. */

@@ -9,12 +9,14 @@
 #include "gc/policy.h"
 #include "manifest/manifest.h"
 #include "os/file.h"
+#include "store/key_change.h"
 #include "store/pack.h"
 #include "store/store_config.h"
+#include "store/twice.h"
 
 /*
- * Writes the first inputs of fuzz_pack, fuzz_manifest, fuzz_point and fuzz_keep: make_store_corpus FOLDER, where
- * FOLDER/pack, FOLDER/manifest and FOLDER/point are made.  The files in tests/fuzz/corpus were made
+ * Writes the first inputs of fuzz_pack, fuzz_manifest, fuzz_point, fuzz_keep, fuzz_keys, fuzz_secret and
+ * fuzz_record: make_store_corpus FOLDER, where a folder for each is made.  The files in tests/fuzz/corpus were made
  * with it.
  */
 static const char *folder;
@@ -176,10 +178,74 @@ make_policies(void)
     buf_release(&b);
 }
 
+/* A store's key object with two recipients, whole and one copy of it, and a sealed record. */
+static void
+make_keys(void)
+{
+    static const uint8_t key[STORE_KEY_SIZE] = "corpus";
+    struct chunk_store_options options = {.chunk_size = CHUNK_SIZE_MIN};
+    struct store_secret *secret = NULL;
+    struct store_secret *second = NULL;
+    struct chunk_store *cs = NULL;
+    struct key_change change;
+    struct store *store = NULL;
+    struct varve_error err;
+    static uint8_t bytes[32768];
+    uint8_t *sealed = NULL;
+    uint64_t size = 0;
+    size_t len = 0;
+    uint32_t id = 0;
+
+    check(store_mem_open(&store, &err), &err);
+    check(store_secret_new(&secret, STORE_SECRET_KEY_FILE, key, sizeof(key), "", &err), &err);
+    check(store_secret_new(&second, STORE_SECRET_RECOVERY, key, STORE_RECOVERY_SIZE, "", &err),
+          &err);
+    options.secret = secret;
+    check(chunk_store_open(&cs, store, fs_system(), &options, &err), &err);
+    check(chunk_store_seal_record(chunk_store_default(cs), "point/x", "plain", 5, &sealed, &len,
+                                  &err),
+          &err);
+    save("record/sealed", sealed, len);
+    free(sealed);
+    chunk_store_close(cs);
+    check(key_change_begin(&change, store, secret, &err), &err);
+    check(key_change_add(&change, second, KEY_COST_DEFAULT, "recovery", &id, &err), &err);
+    key_change_end(&change);
+    check(store_size(store, KEY_RING_PREFIX "0000000000000002", &size, &err), &err);
+    check(store_get(store, KEY_RING_PREFIX "0000000000000002", 0, bytes, (size_t)size, &err), &err);
+    save("keys/object", bytes, (size_t)size);
+    save("keys/copy", bytes, twice_content(size));
+    store_secret_free(secret);
+    store_secret_free(second);
+    store_close(store);
+}
+
+static void
+make_texts(void)
+{
+    static const char quarantine[] =
+        "00112233445566778899aabbccddeeff 00000040 "
+        "00112233445566778899aabbccddeeff00112233445566778899aabbccddeeff\n";
+    static const char time[] = "varve-time-1\n1650000000000000\n1000000000\nboot\n";
+    static const uint8_t key[STORE_RECOVERY_SIZE] = "corpus";
+    uint8_t domain[4 + STORE_KEY_SIZE + 2 + 6] = "VDM1";
+    char text[RECOVERY_TEXT_SIZE];
+
+    recovery_format(key, text);
+    save("secret/recovery", text, strlen(text));
+    save("secret/passphrase", "correct horse battery staple\r\n", 30);
+    save("record/quarantine", quarantine, sizeof(quarantine) - 1);
+    save("record/time", time, sizeof(time) - 1);
+    domain[4 + STORE_KEY_SIZE] = 6;
+    memcpy(domain + 4 + STORE_KEY_SIZE + 2, "tenant", 6);
+    save("record/domain", domain, sizeof(domain));
+}
+
 int
 main(int argc, char **argv)
 {
-    static const char *const folders[] = {"pack", "manifest", "point", "keep"};
+    static const char *const folders[] = {"pack", "manifest", "point", "keep",
+                                          "keys", "secret",   "record"};
     struct varve_error err;
     char path[1024];
 
@@ -189,7 +255,7 @@ main(int argc, char **argv)
     }
     folder = argv[1];
     check(crypto_init(&err), &err);
-    for (size_t i = 0; i < 4; i++) {
+    for (size_t i = 0; i < sizeof(folders) / sizeof(folders[0]); i++) {
         snprintf(path, sizeof(path), "%s/%s", folder, folders[i]);
         check(fs_mkdir_parents(fs_system(), path, &err), &err);
     }
@@ -203,5 +269,7 @@ main(int argc, char **argv)
     make_point("point/full", true);
     make_marks();
     make_policies();
+    make_keys();
+    make_texts();
     return 0;
 }
