@@ -6,8 +6,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/identity.h"
 #include "os/file.h"
 #include "os/process.h"
+#include "source/rsvd/rsvd_fake.h"
+#include "source/rsvd/source_rsvd.h"
 #include "source/source_mem.h"
 
 /* The promises of source.h, over every member. */
@@ -71,6 +74,31 @@ open_file(const struct fixture *f)
     return s;
 }
 
+/* A snapshot in a set on a file server that is made up; NULL where there is no crypto to talk to it. */
+static struct source *
+open_rsvd(const struct fixture *f)
+{
+    static struct rsvd_fake disk;
+    static const struct smb_fake server = {.answer = rsvd_fake_answer, .arg = &disk};
+    struct smb_options options = {.server = "fake", .share = "s"};
+    struct source *s = NULL;
+    struct varve_error err;
+    struct smb *smb = NULL;
+    struct guid snapshot;
+    uint8_t mac[SMB_MAC_SIZE];
+    uint8_t key[SMB_KEY_SIZE] = {0};
+
+    if (smb_aes_cmac(mac, key, "", 0, &err) == VARVE_ERR_UNSUPPORTED) {
+        print_message("without RSVD: %s\n", err.msg);
+        return NULL;
+    }
+    disk = (struct rsvd_fake){f->bytes, DISK_SIZE};
+    memcpy(snapshot.bytes, rsvd_fake_snapshot, sizeof(snapshot.bytes));
+    assert_ok(smb_fake_open(&smb, &server, &options, &err), &err);
+    assert_ok(source_rsvd_open(&s, smb, "d/s.vhds", &snapshot, &err), &err);
+    return s;
+}
+
 static struct source *
 open_member(const struct fixture *f, unsigned member, struct source_trace_counts *counts)
 {
@@ -88,6 +116,8 @@ open_member(const struct fixture *f, unsigned member, struct source_trace_counts
         return s;
     case 3:
         return source_mem_new(f->bytes, DISK_SIZE, NULL);
+    case 4:
+        return open_rsvd(f);
     default:
         return NULL;
     }
@@ -109,7 +139,7 @@ every_member_reads_what_the_disk_holds(void **state)
         source_get_info(s, &info);
         assert_int_equal(info.size, DISK_SIZE);
         assert_int_equal(info.logical_sector, 512);
-        assert_string_equal(info.format, "raw");
+        assert_string_equal(info.format, member == 4 ? "vhdx" : "raw");
         assert_ok(source_read(s, buf, DISK_SIZE, 0, &err), &err);
         assert_memory_equal(buf, f->bytes, DISK_SIZE);
         assert_ok(source_read(s, buf, 777, DISK_SIZE - 777, &err), &err);
@@ -187,6 +217,8 @@ main(void)
         cmocka_unit_test(the_nth_call_fails_as_told),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
     };
+    struct varve_error err;
 
+    assert_ok(crypto_init(&err), &err);
     return cmocka_run_group_tests(tests, make_image, drop_image);
 }

@@ -4,7 +4,7 @@
 # samba.sh SMB_TOOL: our SMB client against Debian's smbd, started here on a free port of loopback with
 # a state folder and a user of its own.  What it shows: signed and encrypted sessions of 3.0.2 and
 # 3.1.1 read what is there; a wrong password, a guest session, a share that is not there, a credentials file that
-# others may read and a connection that is dropped are named errors.
+# others may read, a server without shared disks and a connection that is dropped are named errors.
 set -euo pipefail
 tool=$1
 # gss-ntlmssp never frees its libcrypto context.  What we leak ourselves, smb_test shows.
@@ -139,6 +139,10 @@ fails '^ERROR denied: .*others than its owner' open plain state
 fails '^ERROR invalid: .*no share of files' right 'IPC$' state
 fails '^ERROR not found: .*STATUS_OBJECT_NAME_NOT_FOUND' right plain read absent.img 0 1
 fails '^ERROR io: .*STATUS_END_OF_FILE\|^ERROR io: .*a read of' right plain read disk.img 9000000 512
+
+# A server without shared disks.
+fails '^ERROR unsupported: .*offers no remote shared virtual disks' right plain disk disk.img
+fails '^ERROR not found: ' right plain disk absent.vhds
 
 # The server's process for us dies between two requests.
 mkfifo "$dir/go"
