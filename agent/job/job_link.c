@@ -138,7 +138,12 @@ job_trace(struct job *j, struct varve_error *err)
     struct peer_limits limits;
     const char **marks = NULL;
     const char **kept = NULL;
-    enum varve_err rc = kept_read(j->env->fs, j->env->state_dir, &j->entry.vm, &ours, err);
+    enum varve_err rc;
+
+    if (!j->env->capture->tracks) {
+        return VARVE_OK; /* it leaves nothing on a vm */
+    }
+    rc = kept_read(j->env->fs, j->env->state_dir, &j->entry.vm, &ours, err);
 
     if (rc == VARVE_OK && j->entry.base_refpoint[0] != '\0' &&
         !capture_marks_has(&ours, j->entry.base_refpoint)) {

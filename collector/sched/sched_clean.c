@@ -2,12 +2,15 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "sched/sched_internal.h"
 
 /* Traces: who cleans up what a run left on its vm. */
 
 #define ASK_AGAIN_NS UINT64_C(60000000000)
+/* A vm that nobody has had for so long does not come back. */
+#define TRACE_LIFE_US (INT64_C(30) * 24 * 3600 * 1000000)
 
 /* A host that was told; asked again when it does not answer. */
 struct clean_note {
@@ -88,40 +91,65 @@ point_of(struct sched *s, const struct trace *t)
     return found;
 }
 
+/* The host that is to be told; *row is the caller's then.  False: nobody, now. */
+static bool
+find_next_host(struct sched *s, const struct trace *t, struct vm_row *row)
+{
+    struct varve_error err;
+    enum varve_err rc = state_vm_owner(s->st, &t->vm, s->port.connected, s->port.arg, row, &err);
+    bool nowhere = rc == VARVE_ERR_NOT_FOUND || (rc == VARVE_OK && !row->present);
+
+    if (rc == VARVE_OK && row->present && row->connected && !row->contested &&
+        !guid_equal(&row->host, &t->host)) {
+        return true;
+    }
+    if (rc == VARVE_OK) {
+        vm_row_release(row);
+    }
+    if (nowhere && time_now_us() - t->at_us > TRACE_LIFE_US &&
+        state_trace_remove(s->st, &t->run, &t->host, &err) != VARVE_OK) {
+        log_warn("run", "%s", err.msg); /* the next look */
+    }
+    return false;
+}
+
+static void
+tell(struct sched *s, const struct trace *t, const struct vm_row *row)
+{
+    struct sched_clean clean = {.run = t->run, .vm = row->vm.native, .from = t->host, .trace = t};
+    struct point *point = point_of(s, t);
+    struct point *newest = NULL;
+
+    catalog_latest(s->catalog, &t->vm, &newest);
+    clean.committed = point != NULL;
+    clean.refpoint = point != NULL ? point->reference_point : "";
+    clean.spared = newest != NULL ? newest->reference_point : "";
+    s->port.clean(s->port.arg, &row->host, &clean);
+    point_unref(point);
+    point_unref(newest);
+}
+
 static void
 hand_over(struct sched *s, const struct trace *t, uint64_t now_ns)
 {
-    struct sched_clean clean = {.run = t->run, .from = t->host, .trace = t};
     struct clean_note *note;
-    struct point *point;
-    struct point *newest = NULL;
     struct vm_row row;
-    struct varve_error err;
 
-    if (goes_on(s, &t->run) ||
-        state_vm_owner(s->st, &t->vm, s->port.connected, s->port.arg, &row, &err) != VARVE_OK) {
+    if (goes_on(s, &t->run)) {
         return;
     }
     note = note_of(s, &t->run);
     if (note != NULL) {
         note->alive = true;
-        /* It is the host's own run, and its journal has it; or it is where nobody can be told. */
-        if (row.present && row.connected && !row.contested && !guid_equal(&row.host, &t->host)) {
-            if (!guid_equal(&note->host, &row.host) || note->told_ns == 0 ||
-                now_ns - note->told_ns >= ASK_AGAIN_NS) {
-                note->host = row.host;
-                note->told_ns = now_ns;
-                point = point_of(s, t);
-                catalog_latest(s->catalog, &t->vm, &newest);
-                clean.vm = row.vm.native;
-                clean.committed = point != NULL;
-                clean.refpoint = point != NULL ? point->reference_point : "";
-                clean.spared = newest != NULL ? newest->reference_point : "";
-                s->port.clean(s->port.arg, &row.host, &clean);
-                point_unref(point);
-                point_unref(newest);
-            }
-        }
+    }
+    if (note == NULL || !find_next_host(s, t, &row)) {
+        return;
+    }
+    if (!guid_equal(&note->host, &row.host) || note->told_ns == 0 ||
+        now_ns - note->told_ns >= ASK_AGAIN_NS) {
+        note->host = row.host;
+        note->told_ns = now_ns;
+        tell(s, t, &row);
     }
     vm_row_release(&row);
 }

@@ -423,6 +423,36 @@ what_a_run_left_is_handed_to_the_host_that_has_the_vm(void **state)
 }
 
 static void
+a_trace_goes_when_nobody_has_had_its_vm_for_long(void **state)
+{
+    struct scene *s = *state;
+    struct trace *list = NULL;
+    struct trace t;
+    size_t count = 9;
+
+    enrol(s, 0);
+    lists(s, 0, 1, on_csv);
+    lists(s, 0, 0, on_csv);
+    memset(&t, 0, sizeof(t));
+    t.vm = guid_of(2, 1);
+    t.host = s->port.enrolled[0];
+    t.checkpoint = nothing;
+    t.run = guid_of(1, 1);
+    t.at_us = time_now_us() - INT64_C(31) * 24 * 3600 * 1000000;
+    assert_ok(state_trace_put(s->st, &t, &err), &err);
+    t.run = guid_of(1, 2);
+    t.at_us = time_now_us() - INT64_C(29) * 24 * 3600 * 1000000;
+    assert_ok(state_trace_put(s->st, &t, &err), &err);
+    start_sched(s, 8, 2);
+    for (int i = 0; i < 1000 && count != 1; i++) {
+        assert_ok(state_trace_list(s->st, &list, &count, &err), &err);
+        trace_list_free(list, count);
+        thread_sleep_ms(10);
+    }
+    assert_int_equal(count, 1);
+}
+
+static void
 a_disk_of_two_vms_is_read_for_one_of_them(void **state)
 {
     struct scene *s = *state;
@@ -454,6 +484,7 @@ main(void)
         SCENE(a_vm_that_is_nowhere_fails_the_run_with_the_first_error),
         SCENE(a_failed_run_whose_vm_stays_is_not_followed),
         SCENE(a_volume_has_as_many_runs_as_allowed_whatever_the_host),
+        SCENE(a_trace_goes_when_nobody_has_had_its_vm_for_long),
         SCENE(a_disk_of_two_vms_is_read_for_one_of_them),
         SCENE(what_a_run_left_is_handed_to_the_host_that_has_the_vm),
     };
