@@ -31,6 +31,11 @@ full_entry(struct journal_entry *e)
     e->disks = calloc(2, sizeof(*e->disks));
     assert_non_null(e->base);
     assert_non_null(e->disks);
+    e->skips = calloc(1, sizeof(*e->skips));
+    assert_non_null(e->skips);
+    e->skip_count = 1;
+    e->skips[0].id.bytes[2] = 4;
+    (void)snprintf(e->skips[0].reason, sizeof(e->skips[0].reason), "it is shared");
     e->base_count = 2;
     e->base[0].size = UINT64_C(1) << 46;
     (void)snprintf(e->base[0].change_id, sizeof(e->base[0].change_id), "rct:1 2");
@@ -83,6 +88,10 @@ what_is_written_is_read_again(void **state)
     assert_string_equal(got.disks[0].since, "rct:1 2");
     assert_string_equal(got.disks[1].since, "");
     assert_string_equal(got.disks[1].reason, "the disk was resized");
+    assert_false(got.foreign);
+    assert_int_equal(got.skip_count, 1);
+    assert_true(guid_equal(&got.skips[0].id, &e.skips[0].id));
+    assert_string_equal(got.skips[0].reason, "it is shared");
     journal_entry_release(&got);
     assert_ok(journal_remove(mem_fs(mem), "/s", &e.run, &err), &err);
     assert_ok(journal_remove(mem_fs(mem), "/s", &e.run, &err), &err);
@@ -175,11 +184,40 @@ other_files_in_the_folder_are_no_entries(void **state)
     mem_fs_free(mem);
 }
 
+static void
+a_run_of_another_host_is_over_and_says_what_was_ours(void **state)
+{
+    struct journal_entry e;
+    struct journal_entry got;
+    struct mem_fs *mem = NULL;
+    struct varve_error err;
+
+    (void)state;
+    assert_ok(mem_fs_new(&mem, &err), &err);
+    assert_ok(fs_mkdir(mem_fs(mem), "/s", &err), &err);
+    full_entry(&e);
+    e.foreign = true;
+    e.state = JOURNAL_UNDOING;
+    assert_ok(capture_marks_add(&e.ours, "rp 7", &err), &err);
+    assert_ok(journal_write(mem_fs(mem), "/s", &e, &err), &err);
+    assert_ok(journal_read(mem_fs(mem), "/s", &e.run, &got, &err), &err);
+    assert_true(got.foreign);
+    assert_int_equal(got.ours.count, 1);
+    assert_string_equal(got.ours.ids[0], "rp 7");
+    journal_entry_release(&got);
+    e.state = JOURNAL_READING; /* nobody reads for another host */
+    assert_ok(journal_write(mem_fs(mem), "/s", &e, &err), &err);
+    assert_err(journal_read(mem_fs(mem), "/s", &e.run, &got, &err), VARVE_ERR_CORRUPT, &err);
+    journal_entry_release(&e);
+    mem_fs_free(mem);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_is_written_is_read_again),
+        cmocka_unit_test(a_run_of_another_host_is_over_and_says_what_was_ours),
         cmocka_unit_test(kept_points_are_a_list_that_may_be_missing),
         cmocka_unit_test(a_damaged_journal_is_noticed),
         cmocka_unit_test(other_files_in_the_folder_are_no_entries),

@@ -56,6 +56,11 @@ look_at(const Varve__V1__Envelope *head)
             abort();
         }
     }
+    if (head->body_case == VARVE__V1__ENVELOPE__BODY_RUN_TRACE) {
+        for (size_t i = 0; i < head->run_trace->n_marks; i++) {
+            demand_plain(head->run_trace->marks[i]);
+        }
+    }
     if (head->body_case == VARVE__V1__ENVELOPE__BODY_LOG) {
         demand_plain(head->log->area);
         demand_plain(head->log->text);
