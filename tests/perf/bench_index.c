@@ -22,6 +22,7 @@
  *   bench_index FOLDER [MILLIONS]   makes FOLDER, which must not exist: as a rebuild does, the last million as ingest does;
  *                                   then everything is asked for
  *   bench_index FOLDER look         asks an index that an earlier run left in FOLDER, from a cold page cache
+ *   bench_index FOLDER ingest       adds a quarter of a million names to it, pack by pack, from a cold page cache
  *
  * Names stand 256 to a pack and are asked for as agents do, 1024 at a time: absent ones, ones at random places, and
  * ones in the order in which they came (the second backup of a disk), with the footers of their packs at hand as the
@@ -324,9 +325,9 @@ open_index(struct bench *b, bool with_footers)
     if (index_lmdb_open(&b->ix, b->index, &options, &fresh, &err) != VARVE_OK) {
         fail(err.msg);
     }
-    tell("open", 1, &m, NULL);
     index_get_stats(b->ix, &stats);
     b->names = stats.names;
+    tell(stats.filter_kept ? "open, filter kept" : "open", 1, &m, NULL);
 }
 
 static void
@@ -374,6 +375,18 @@ look(struct bench *b, bool cold)
 }
 
 static void
+more(struct bench *b)
+{
+    char data[1040];
+
+    (void)snprintf(data, sizeof(data), "%s/index.mdb", b->index);
+    forget_pages(data);
+    open_index(b, true);
+    insert(b, b->names, b->names + INGEST / 4, false);
+    close_index(b);
+}
+
+static void
 make(struct bench *b, uint64_t names)
 {
     uint64_t ingest = names / 2 < INGEST ? names / 2 / PACK * PACK : INGEST;
@@ -398,13 +411,15 @@ main(int argc, char **argv)
 {
     static const uint8_t data_key[STORE_KEY_SIZE] = "bench";
     bool only_look = argc > 2 && strcmp(argv[2], "look") == 0;
-    uint64_t names = argc > 2 && !only_look ? strtoull(argv[2], NULL, 10) * 1000000 : 1000000;
+    bool only_ingest = argc > 2 && strcmp(argv[2], "ingest") == 0;
+    bool old = only_look || only_ingest;
+    uint64_t names = argc > 2 && !old ? strtoull(argv[2], NULL, 10) * 1000000 : 1000000;
     struct bench b = {.footers = NULL};
     struct varve_error err;
     struct file_stat st;
 
     if (argc < 2 || argc > 3 || names == 0) {
-        fprintf(stderr, "usage: bench_index FOLDER [MILLIONS|look]\n");
+        fprintf(stderr, "usage: bench_index FOLDER [MILLIONS|look|ingest]\n");
         return 2;
     }
     (void)snprintf(b.index, sizeof(b.index), "%.1000s/index", argv[1]);
@@ -413,11 +428,16 @@ main(int argc, char **argv)
     if (crypto_init(&err) != VARVE_OK || store_keys_new(&b.keys, data_key, &err) != VARVE_OK) {
         fail(err.msg);
     }
-    if ((fs_stat(fs_system(), argv[1], &st, &err) == VARVE_OK) != only_look ||
+    if ((fs_stat(fs_system(), argv[1], &st, &err) == VARVE_OK) != old ||
         fs_mkdir_parents(fs_system(), argv[1], &err) != VARVE_OK) {
-        fail(only_look ? "the folder is not there" : "the folder is there, or cannot be made");
+        fail(old ? "the folder is not there" : "the folder is there, or cannot be made");
     }
-    if (!only_look) {
+    if (only_ingest) {
+        more(&b);
+        store_keys_free(b.keys);
+        return 0;
+    }
+    if (!old) {
         make(&b, names / PACK * PACK);
     }
     if (file_open(fs_system(), &b.footers, b.path, FILE_READ, &err) != VARVE_OK) {
