@@ -62,6 +62,7 @@ struct index_stats {
     uint64_t asked_locality; /* or found among those of a pack in memory (index_locality.h) */
     uint64_t packs_loaded;   /* into that */
     bool filter_kept;        /* the filter came from its file (index_filter.h) */
+    bool filter_ready;       /* it answers: it came so, or has been filled */
 };
 
 /*

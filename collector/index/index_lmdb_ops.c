@@ -578,4 +578,5 @@ lmdb_stats(struct index *ix, struct index_stats *out)
     out->asked_locality = locality.answered;
     out->packs_loaded = locality.packs;
     out->filter_kept = x->filter_kept;
+    out->filter_ready = atomic_load(&x->filter_ready);
 }
