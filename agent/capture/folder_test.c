@@ -42,10 +42,13 @@ make_dir(const char *name)
 static void
 drop(const char *name)
 {
+    struct varve_error err;
     char path[256];
 
-    (void)snprintf(path, sizeof(path), "%s/%s", top, name);
-    (void)remove(path);
+    (void)snprintf(path, sizeof(path), "%s%s%s", top, name[0] == '\0' ? "" : "/", name);
+    if (fs_remove(fs_system(), path, &err) != VARVE_OK) {
+        fprintf(stderr, "%s\n", err.msg); /* what a failed test did not make */
+    }
 }
 
 static int
