@@ -401,6 +401,7 @@ catalog_close(struct catalog *c)
     for (size_t i = 0; i < c->mark_count; i++) {
         mark_release(&c->marks[i]);
     }
+    free(c->hits);
     free(c->marks);
     free(c->gone);
     free(c->points);

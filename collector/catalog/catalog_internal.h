@@ -3,6 +3,7 @@
 #define VARVE_CATALOG_CATALOG_INTERNAL_H
 
 #include "catalog/catalog.h"
+#include "catalog/catalog_hits.h"
 #include "catalog/catalog_marks.h"
 #include "os/thread.h"
 
@@ -11,6 +12,12 @@ struct catalog_vm {
     struct guid id;
     uint64_t last_seq; /* highest ever seen or tried */
     bool publishing;   /* one publish per vm at a time */
+};
+
+/* A point that damage hits. */
+struct catalog_hit {
+    struct guid vm;
+    uint64_t seq;
 };
 
 struct catalog {
@@ -35,6 +42,10 @@ struct catalog {
     struct catalog_mark *marks; /* sorted by vm, then seq */
     size_t mark_count;
     size_t mark_cap;
+    struct catalog_hit *hits; /* sorted */
+    size_t hit_count;
+    bool hits_known;
+    uint64_t hits_at;
 
     /* Constant once points are published. */
     void (*on_publish)(void *arg, const struct point *p);

@@ -91,9 +91,13 @@ struct verdict {
  * hours, days, weeks (from Monday), months, years that have one, by the collector's time of publishing,
  * in UTC.  Kept in any case: the newest point, held and locked ones, and everything when policy is
  * NULL.  marks[i] are those of points[i].  out has count places.
+ *
+ * hit[i] (NULL: none): points[i] is known to be damaged.  Such a point is kept as any other, because the next
+ * backup may heal it, and does not count: the rules keep as many whole points besides, and the newest whole
+ * point stays whatever they say.
  */
 void retention_judge(const struct policy *policy, struct point *const *points,
-                     const struct catalog_marks *marks, size_t count, int64_t now_us,
-                     struct verdict *out);
+                     const struct catalog_marks *marks, const bool *hit, size_t count,
+                     int64_t now_us, struct verdict *out);
 
 #endif

@@ -16,6 +16,7 @@ struct scene {
     struct point *points[POINTS]; /* newest first */
     struct catalog_marks marks[POINTS];
     struct verdict verdicts[POINTS];
+    bool hit[POINTS]; /* known to be damaged */
     size_t count;
 };
 
@@ -57,7 +58,7 @@ kept(struct scene *s, const struct policy *p, int64_t now)
 {
     size_t n = 0;
 
-    retention_judge(p, s->points, s->marks, s->count, now, s->verdicts);
+    retention_judge(p, s->points, s->marks, s->hit, s->count, now, s->verdicts);
     for (size_t i = 0; i < s->count; i++) {
         n += s->verdicts[i].keep ? 1 : 0;
         assert_true(s->verdicts[i].reason[0] != '\0');
@@ -200,10 +201,39 @@ cut_or_changed_bytes_are_no_policies(void **state)
     buf_release(&b);
 }
 
+static void
+a_damaged_point_does_not_stand_for_a_whole_one(void **state)
+{
+    const struct policy three = {.name = "a", .last = 3};
+    const struct policy days = {.name = "a", .daily = 2};
+    struct scene *s = scene_of("2026-05-01T12:00:00Z", HOUR, 60);
+    int64_t now = at("2026-05-01T13:00:00Z");
+
+    (void)state;
+    assert_int_equal(kept(s, &three, now), 3);
+    s->hit[1] = true;
+    assert_int_equal(kept(s, &three, now), 4); /* it stays, and one more that is whole */
+    assert_true(s->verdicts[1].keep && s->verdicts[3].keep);
+    assert_non_null(strstr(s->verdicts[3].reason, "a damaged point does not count"));
+    for (size_t i = 0; i < 50; i++) {
+        s->hit[i] = true;
+    }
+    assert_int_equal(kept(s, &three, now), 6);
+    assert_true(s->verdicts[50].keep && s->verdicts[51].keep && s->verdicts[52].keep);
+    assert_non_null(strstr(s->verdicts[50].reason, "not damaged"));
+    assert_int_equal(kept(s, &days, now), 3); /* two days, and the one that has something whole */
+    for (size_t i = 0; i < 60; i++) {
+        s->hit[i] = true;
+    }
+    assert_int_equal(kept(s, &three, now), 3); /* nothing is whole: as without damage */
+    scene_free(s);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_damaged_point_does_not_stand_for_a_whole_one),
         cmocka_unit_test(each_rule_keeps_the_newest_point_of_its_last_times),
         cmocka_unit_test(days_weeks_and_months_begin_where_they_do_in_utc),
         cmocka_unit_test(held_locked_and_the_newest_are_kept_whatever_the_policy_says),

@@ -69,39 +69,64 @@ keep(struct verdict *v, const char *why)
     v->keep = true;
 }
 
+/* hit NULL: among all points; else among those that are whole. */
 static void
-apply_rule(enum rule rule, uint32_t wanted, struct point *const *points, size_t count,
-           struct verdict *out)
+apply_rule(enum rule rule, uint32_t wanted, struct point *const *points, const bool *hit,
+           size_t count, struct verdict *out)
 {
+    char why[64];
     int64_t last = 0;
     uint32_t kept = 0;
 
+    (void)snprintf(why, sizeof(why), "%s, a damaged point does not count", rule_names[rule]);
     for (size_t i = 0; i < count && kept < wanted; i++) {
         int64_t bucket = bucket_of(rule, points[i]);
 
+        if (hit != NULL && hit[i]) {
+            continue;
+        }
         if (kept == 0 || bucket != last) {
-            keep(&out[i], rule_names[rule]);
+            if (hit == NULL) {
+                keep(&out[i], rule_names[rule]);
+            } else if (!out[i].keep) {
+                keep(&out[i], why);
+            }
             last = bucket;
             kept++;
         }
     }
 }
 
+static void
+apply_policy(const struct policy *policy, struct point *const *points, const bool *hit,
+             size_t count, struct verdict *out)
+{
+    const uint32_t wanted[RULES] = {policy->last,   policy->hourly,  policy->daily,
+                                    policy->weekly, policy->monthly, policy->yearly};
+
+    for (unsigned r = 0; r < RULES; r++) {
+        apply_rule((enum rule)r, wanted[r], points, NULL, count, out);
+    }
+    for (unsigned r = 0; hit != NULL && r < RULES; r++) {
+        apply_rule((enum rule)r, wanted[r], points, hit, count, out);
+    }
+}
+
 void
 retention_judge(const struct policy *policy, struct point *const *points,
-                const struct catalog_marks *marks, size_t count, int64_t now_us,
+                const struct catalog_marks *marks, const bool *hit, size_t count, int64_t now_us,
                 struct verdict *out)
 {
+    size_t whole = 0; /* the newest one that is */
+
+    while (hit != NULL && whole < count && hit[whole]) {
+        whole++;
+    }
     for (size_t i = 0; i < count; i++) {
         out[i] = (struct verdict){.point = points[i]};
     }
     if (policy != NULL) {
-        const uint32_t wanted[RULES] = {policy->last,   policy->hourly,  policy->daily,
-                                        policy->weekly, policy->monthly, policy->yearly};
-
-        for (unsigned r = 0; r < RULES; r++) {
-            apply_rule((enum rule)r, wanted[r], points, count, out);
-        }
+        apply_policy(policy, points, hit, count, out);
     }
     for (size_t i = 0; i < count; i++) {
         char text[TIME_TEXT_SIZE];
@@ -112,6 +137,8 @@ retention_judge(const struct policy *policy, struct point *const *points,
         }
         if (i == 0) {
             keep(&out[i], "the newest point of its vm");
+        } else if (i == whole) {
+            keep(&out[i], "the newest point of its vm that is not damaged");
         }
         for (size_t m = 0; m < marks[i].count; m++) {
             if (marks[i].list[m].kind == MARK_HOLD) {

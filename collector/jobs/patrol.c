@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "jobs/damage_walk.h"
+#include "jobs/damage_points.h"
 #include "jobs/patrol_packs.h"
 
 #define SAVE_NS     ((uint64_t)30 * 1000 * 1000 * 1000)
@@ -130,7 +130,7 @@ is_newest(struct patrol *p, const struct point *point)
     return same;
 }
 
-static bool
+static void
 on_hit(void *arg, const struct damage_hit *h)
 {
     struct naming *n = arg;
@@ -156,24 +156,16 @@ on_hit(void *arg, const struct damage_hit *h)
         log_warn("verify", "the next run reads all of disk '%s' of '%s' again",
                  h->point->disks[h->disk].name, h->point->vm_name);
     }
-    return true;
 }
 
 static enum varve_err
 name_hits(struct patrol *p, struct varve_error *err)
 {
     struct naming n = {.p = p};
-    struct point **points = NULL;
-    uint64_t found = chunk_store_damage_found(p->cs);
+    uint64_t found = 0;
     uint64_t damaged = 0;
-    size_t count = 0;
-    enum varve_err rc = catalog_list(p->catalog, NULL, &points, &count, err);
+    enum varve_err rc = damage_points(p->cs, p->catalog, on_hit, &n, &found, &p->stop, err);
 
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    rc = damage_walk(p->cs, points, count, on_hit, &n, &p->stop, err);
-    catalog_list_free(points, count);
     if (rc == VARVE_OK) {
         rc = chunk_store_count_damaged(p->cs, &damaged, err);
     }

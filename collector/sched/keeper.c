@@ -7,6 +7,8 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "catalog/catalog_hits.h"
+#include "jobs/damage_points.h"
 #include "os/thread.h"
 
 #define LOOK_EVERY_MS 2000u
@@ -118,12 +120,13 @@ judge_vm(struct retention *r, struct point *const *points, size_t count, struct 
 {
     struct catalog_marks *marks = calloc(count, sizeof(*marks));
     struct verdict *verdicts = calloc(count, sizeof(*verdicts));
+    bool *hit = calloc(count, sizeof(*hit));
     const struct policy *found = NULL;
     struct policy policy = {.last = 0};
     size_t have = 0;
     enum varve_err rc = VARVE_OK;
 
-    if (marks == NULL || verdicts == NULL) {
+    if (marks == NULL || verdicts == NULL || hit == NULL) {
         rc = varve_error_nomem(err);
         goto out;
     }
@@ -134,12 +137,13 @@ judge_vm(struct retention *r, struct point *const *points, size_t count, struct 
     }
     mutex_unlock(&r->k->lock);
     for (; rc == VARVE_OK && have < count; have += rc == VARVE_OK ? 1 : 0) {
+        hit[have] = catalog_is_hit(r->k->catalog, points[have]);
         rc = catalog_marks_get(r->k->catalog, points[have], &marks[have], err);
     }
     if (rc != VARVE_OK) {
         goto out;
     }
-    retention_judge(found != NULL ? &policy : NULL, points, marks, count, r->now_us, verdicts);
+    retention_judge(found != NULL ? &policy : NULL, points, marks, hit, count, r->now_us, verdicts);
     for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
         if (!verdicts[i].keep && !r->dry_run) {
             rc = drop(r, &policy, &verdicts[i], err);
@@ -152,9 +156,25 @@ out:
     for (size_t i = 0; i < have; i++) {
         catalog_marks_release(&marks[i]);
     }
+    free(hit);
     free(marks);
     free(verdicts);
     return rc;
+}
+
+/* Damage that nobody has followed up yet: which points does it hit?  The patrol does the same, a second later. */
+static enum varve_err
+look_at_damage(struct keeper *k, struct varve_error *err)
+{
+    bool known = false;
+    enum varve_err rc = damage_points_known(k->cs, k->catalog, &known, err);
+
+    if (rc == VARVE_OK && !known) {
+        rc = damage_points(k->cs, k->catalog, NULL, NULL, NULL, &k->stop, err);
+    }
+    return rc == VARVE_OK ? rc
+                          : varve_error_prefix(
+                                err, "looking for points that are damaged, which must not count");
 }
 
 enum varve_err
@@ -173,7 +193,10 @@ keeper_retention(struct keeper *k, const struct guid *vm, bool dry_run,
         return err->code;
     }
     r.now_us = store_time_now(k->time);
-    rc = catalog_list(k->catalog, vm, &points, &count, err);
+    rc = look_at_damage(k, err);
+    if (rc == VARVE_OK) {
+        rc = catalog_list(k->catalog, vm, &points, &count, err);
+    }
     if (rc != VARVE_OK) {
         return rc;
     }

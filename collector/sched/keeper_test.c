@@ -6,8 +6,11 @@
 #include <string.h>
 
 #include "crypto/identity.h"
+#include "jobs/damage_points.h"
+#include "manifest/manifest.h"
 #include "os/file_mem.h"
 #include "sched/keeper.h"
+#include "store/pack.h"
 
 /* Policies, retention and time together, with clocks that are the test's. */
 
@@ -225,6 +228,108 @@ a_clock_that_jumps_deletes_nothing_early(void **state)
     assert_int_equal(collect(s).points_removed, 2); /* their two days are over */
 }
 
+/* A point of a disk of one chunk, whose bytes are all n. */
+static void
+publish_disk(struct scene *s, uint8_t n)
+{
+    static uint8_t bytes[65536];
+    struct manifest_builder *b = NULL;
+    struct point *p = point_new();
+    struct varve_error err;
+    struct chunk_id id;
+
+    memset(bytes, n, sizeof(bytes));
+    chunk_id_of(&id, bytes, sizeof(bytes));
+    p->vm = vm;
+    p->run.bytes[0] = n;
+    p->run.bytes[1] = 1;
+    p->vm_name = strdup("web");
+    p->consistency = POINT_CRASH;
+    p->disks = calloc(1, sizeof(*p->disks));
+    p->disk_count = 1;
+    p->disks[0].id.bytes[0] = 9;
+    p->disks[0].name = strdup("disk.vhdx");
+    p->disks[0].size = sizeof(bytes);
+    assert_ok(chunk_store_put(chunk_store_default(s->cs), CHUNK_DATA, &id, bytes, sizeof(bytes),
+                              sizeof(bytes), &err),
+              &err);
+    assert_ok(manifest_builder_new(&b, chunk_store_default(s->cs), 1, NULL, &err), &err);
+    assert_ok(manifest_builder_set(b, 0, &id, &err), &err);
+    assert_ok(manifest_builder_finish(b, &p->disks[0].root, &err), &err);
+    manifest_builder_free(b);
+    pass(s, DAY);
+    assert_ok(catalog_publish(s->catalog, p, chunk_store_loss_count(s->cs), NULL, &err), &err);
+    point_unref(p);
+}
+
+struct damaging {
+    struct scene *s;
+    struct chunk_id id;
+};
+
+/* Flips a bit where the record of the one chunk of a pack stands, when it is that chunk. */
+static bool
+damage_pack(void *arg, const char *name, uint64_t size)
+{
+    struct damaging *d = arg;
+    uint8_t *bytes = malloc(size);
+    const struct store_part part = {.data = bytes, .len = (size_t)size};
+    struct record_name wanted;
+    struct varve_error err;
+
+    chunk_store_name(chunk_store_default(d->s->cs), &d->id, &wanted);
+    assert_ok(store_get(d->s->store, name, 0, bytes, (size_t)size, &err), &err);
+    if (memcmp(bytes + PACK_HEADER_SIZE + 8, wanted.bytes, sizeof(wanted)) == 0) {
+        bytes[PACK_HEADER_SIZE + PACK_RECORD_HEADER + 3] ^= 1;
+        assert_ok(store_remove(d->s->store, name, &err), &err);
+        assert_ok(store_put(d->s->store, name, &part, 1, &err), &err);
+    }
+    free(bytes);
+    return true;
+}
+
+static enum varve_err
+keep_the_last(void *arg, struct policy_set *set, struct varve_error *err)
+{
+    const struct policy p = {.name = "one", .last = 1, .window_hours = 48};
+    enum varve_err rc = policy_put(set, &p, err);
+
+    (void)arg;
+    return rc == VARVE_OK ? policy_assign(set, NULL, "one", err) : rc;
+}
+
+/* Somebody stumbled over damage in the newest point: the newest whole one stays. */
+static void
+the_last_good_point_is_one_without_known_damage(void **state)
+{
+    struct scene *s = *state;
+    struct damaging d = {.s = s};
+    static uint8_t bytes[65536];
+    struct varve_error err;
+    size_t len = 0;
+
+    assert_ok(keeper_policies(s->keeper, keep_the_last, NULL, NULL, &err), &err);
+    publish_disk(s, 1);
+    publish_disk(s, 2);
+    publish_disk(s, 3);
+    memset(bytes, 3, sizeof(bytes));
+    chunk_id_of(&d.id, bytes, sizeof(bytes));
+    assert_ok(store_list(s->store, "pack/", damage_pack, &d, &err), &err);
+    assert_err(chunk_store_get(chunk_store_default(s->cs), &d.id, bytes, sizeof(bytes), &len, &err),
+               VARVE_ERR_CORRUPT, &err);
+    assert_int_equal(retain(s, true), 0);
+    assert_int_equal(retain(s, false), 1);
+    assert_int_equal(listed(s), 2);
+    memset(bytes, 3, sizeof(bytes)); /* the next backup heals it */
+    assert_ok(chunk_store_put(chunk_store_default(s->cs), CHUNK_DATA, &d.id, bytes, sizeof(bytes),
+                              sizeof(bytes), &err),
+              &err);
+    assert_ok(chunk_store_barrier(s->cs, &err), &err);
+    assert_ok(damage_points(s->cs, s->catalog, NULL, NULL, NULL, NULL, &err), &err);
+    assert_int_equal(retain(s, false), 1);
+    assert_int_equal(listed(s), 1);
+}
+
 int
 main(void)
 {
@@ -232,6 +337,8 @@ main(void)
         cmocka_unit_test_setup_teardown(points_go_by_their_policy_after_their_window, set_up,
                                         tear_down),
         cmocka_unit_test_setup_teardown(a_clock_that_jumps_deletes_nothing_early, set_up,
+                                        tear_down),
+        cmocka_unit_test_setup_teardown(the_last_good_point_is_one_without_known_damage, set_up,
                                         tear_down),
     };
     struct varve_error err;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "catalog/catalog_hits.h"
 #include "sched/keeper.h"
 #include "session/op_out.h"
 #include "session/operator_handlers.h"
@@ -57,23 +58,27 @@ marks_out_release(struct marks_out *m)
     catalog_marks_release(&m->marks);
 }
 
-/* The last point of a vm goes only when that was said. */
+/* The last point of a vm, and the last one that is whole, goes only when that was said. */
 static enum varve_err
 check_last(const struct collector *c, const struct point *p, struct varve_error *err)
 {
     struct point **points = NULL;
     size_t count = 0;
+    size_t whole = 0;
     enum varve_err rc = catalog_list(c->catalog, &p->vm, &points, &count, err);
 
     if (rc != VARVE_OK) {
         return rc;
     }
+    for (size_t i = 0; i < count; i++) {
+        whole += points[i]->seq != p->seq && !catalog_is_hit(c->catalog, points[i]) ? 1 : 0;
+    }
     catalog_list_free(points, count);
-    if (count <= 1) {
+    if (count <= 1 || (whole == 0 && !catalog_is_hit(c->catalog, p))) {
         return varve_error_set(err, VARVE_ERR_DENIED,
-                               "it is the last point of vm '%.64s': say --last to delete it all "
+                               "it is the last point of vm '%.64s'%s: say --last to delete it all "
                                "the same",
-                               p->vm_name);
+                               p->vm_name, count <= 1 ? "" : " that is not damaged");
     }
     return VARVE_OK;
 }

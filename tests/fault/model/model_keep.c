@@ -222,7 +222,7 @@ judge_vm(struct model *m, const struct policy_set *set, unsigned vm)
         }
     }
     if (have == count && count > 0) {
-        retention_judge(policy, points, marks, count, m->now_us, verdicts);
+        retention_judge(policy, points, marks, NULL, count, m->now_us, verdicts);
     }
     for (size_t i = 0; have == count && i < count && !m->bad; i++) {
         act_on(m, policy, points, i, &verdicts[i]);
