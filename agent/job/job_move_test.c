@@ -29,38 +29,6 @@ prepare(struct lab *l)
     lab_write(l, 1, 300000);
 }
 
-/* What the collector does with a trace: sched/sched_clean.c and session/calls.c. */
-static void
-tell_node_1(struct lab *l, const struct peer_fake_seen *seen)
-{
-    struct journal_entry e;
-    struct varve_error err;
-    const char *newest = seen->committed ? seen->reference_point : l->request.base_refpoint;
-    size_t i;
-
-    memset(&e, 0, sizeof(e));
-    e.run = l->request.run;
-    e.vm = l->request.vm;
-    e.state = seen->committed ? JOURNAL_COMMITTED : JOURNAL_UNDOING;
-    e.foreign = true;
-    e.keep_tried = seen->trace_keep_tried;
-    (void)snprintf(e.checkpoint, sizeof(e.checkpoint), "%s", seen->trace_checkpoint);
-    (void)snprintf(e.refpoint, sizeof(e.refpoint), "%s",
-                   seen->committed ? seen->reference_point : "");
-    for (i = 0; i < seen->trace_mark_count; i++) {
-        assert_ok(capture_marks_add(&e.marks, seen->trace_marks[i], &err), &err);
-    }
-    if (newest[0] != '\0' && !capture_marks_has(&e.marks, newest)) {
-        assert_ok(capture_marks_add(&e.marks, newest, &err), &err);
-    }
-    for (i = 0; i < seen->trace_kept_count; i++) {
-        assert_ok(capture_marks_add(&e.ours, seen->trace_kept[i], &err), &err);
-    }
-    assert_ok(journal_write(&l->fs, l->env.state_dir, &e, &err), &err);
-    assert_ok(job_recover(&l->env, &e.run, &l->cancel, &l->pulse, &err), &err);
-    journal_entry_release(&e);
-}
-
 static void
 check_node_1(struct lab *l)
 {
@@ -73,9 +41,7 @@ check_node_1(struct lab *l)
     fake_host_move(l->host, 1);
     lab_be(l, 1);
     peer_fake_seen(l->fake, &seen);
-    if (seen.traced) {
-        tell_node_1(l, &seen);
-    }
+    lab_hear_traces(l);
     lab_check_clean(l, 1);
     assert_true(fake_host_has_refpoint(l->host, seen.committed ? seen.reference_point
                                                                : l->request.base_refpoint));

@@ -393,6 +393,45 @@ lab_be(struct lab *l, unsigned node)
 }
 
 void
+lab_hear_traces(struct lab *l)
+{
+    struct peer_fake_seen now;
+    const struct peer_fake_seen *seen = &now;
+    struct journal_entry e;
+    struct varve_error err;
+    const char *newest;
+    size_t i;
+
+    peer_fake_seen(l->fake, &now);
+    if (!seen->traced) {
+        return;
+    }
+    newest = seen->committed ? seen->reference_point : l->request.base_refpoint;
+
+    memset(&e, 0, sizeof(e));
+    e.run = l->request.run;
+    e.vm = l->request.vm;
+    e.state = seen->committed ? JOURNAL_COMMITTED : JOURNAL_UNDOING;
+    e.foreign = true;
+    e.keep_tried = seen->trace_keep_tried;
+    (void)snprintf(e.checkpoint, sizeof(e.checkpoint), "%s", seen->trace_checkpoint);
+    (void)snprintf(e.refpoint, sizeof(e.refpoint), "%s",
+                   seen->committed ? seen->reference_point : "");
+    for (i = 0; i < seen->trace_mark_count; i++) {
+        assert_ok(capture_marks_add(&e.marks, seen->trace_marks[i], &err), &err);
+    }
+    if (newest[0] != '\0' && !capture_marks_has(&e.marks, newest)) {
+        assert_ok(capture_marks_add(&e.marks, newest, &err), &err);
+    }
+    for (i = 0; i < seen->trace_kept_count; i++) {
+        assert_ok(capture_marks_add(&e.ours, seen->trace_kept[i], &err), &err);
+    }
+    assert_ok(journal_write(&l->fs, l->env.state_dir, &e, &err), &err);
+    assert_ok(job_recover(&l->env, &e.run, &l->cancel, &l->pulse, &err), &err);
+    journal_entry_release(&e);
+}
+
+void
 lab_restart(struct lab *l, uint64_t power)
 {
     struct guid *runs = NULL;

@@ -49,6 +49,9 @@ enum varve_err lab_run(struct lab *l, struct varve_error *err);
 void lab_restart(struct lab *l, uint64_t power);
 /* From now on the agent of that node, which lives and has a state folder of its own. */
 void lab_be(struct lab *l, unsigned node);
+/* The collector tells this agent what the last run may have left, as sched/sched_clean.c and session/calls.c do,
+ * and it cleans up. */
+void lab_hear_traces(struct lab *l);
 /* The last point becomes the base of the next run. */
 void lab_take_base(struct lab *l);
 /* The guest writes something new. */
