@@ -7,11 +7,19 @@
 #include "enrolment.h"
 #include "source/source.h"
 #include "source/vdisk_port.h"
+#include "vss/vss_port.h"
 #include "wmi/wmi_port.h"
 
 /* The agent as one thing: its options, and what its commands do.  Only main.c uses this. */
 
-enum agent_capture { AGENT_CAPTURE_FOLDER = 0, AGENT_CAPTURE_HYPERV, AGENT_CAPTURE_SIM };
+enum agent_capture {
+    AGENT_CAPTURE_FOLDER = 0,
+    AGENT_CAPTURE_HYPERV,
+    AGENT_CAPTURE_SIM,
+    AGENT_CAPTURE_VSS
+};
+
+enum agent_saved_state { AGENT_SAVED_STATE_ALLOW = 0, AGENT_SAVED_STATE_REFUSE };
 
 struct agent_conf {
     char *state_dir;
@@ -19,6 +27,7 @@ struct agent_conf {
     char *sim_socket;
     char *folder;
     unsigned consistency; /* enum refpoint_consistency */
+    unsigned saved_state; /* enum agent_saved_state */
     int64_t hash_threads;
     uint64_t memory;
     int64_t max_runs;
@@ -34,13 +43,16 @@ VARVE_CHECK enum varve_err agent_conf_check(const struct agent_conf *conf, struc
 /* agent_host.c: the way to the virtual machines that the configuration names. */
 struct agent_host {
     struct capture *capture;
-    struct wmi_port *wmi;     /* these two only with capture = hyperv */
-    struct vdisk_port *vdisk; /* NULL: vdisk_why */
+    struct wmi_port *wmi;     /* with capture = hyperv and vss */
+    struct vdisk_port *vdisk; /* with capture = hyperv; NULL: vdisk_why */
     struct varve_error vdisk_why;
+    struct vss_port *vss; /* with capture = vss */
 };
 
 /* The ports of capture = hyperv, not connected; of the system: agent_ports_*.c. */
 VARVE_CHECK enum varve_err agent_ports_open(struct agent_host *h, struct varve_error *err);
+/* Those of capture = vss. */
+VARVE_CHECK enum varve_err agent_vss_ports_open(struct agent_host *h, struct varve_error *err);
 /* Opens the capture; the ports too, unless they are open. */
 VARVE_CHECK enum varve_err agent_host_open(struct agent_host *h, const struct agent_conf *conf,
                                            const struct identity *key, struct varve_error *err);

@@ -5,8 +5,9 @@
 #include "job/runner.h"
 #include "pump/pump.h"
 
-static const char *const captures[] = {"folder", "hyperv", "sim", NULL};
+static const char *const captures[] = {"folder", "hyperv", "sim", "vss", NULL};
 static const char *const consistencies[] = {"application", "crash", "application-or-fail", NULL};
+static const char *const saved_states[] = {"allow", "refuse", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct conf_option options[] = {
@@ -23,7 +24,8 @@ static const struct conf_option options[] = {
      .at = offsetof(struct agent_conf, capture),
      .help = "How virtual machines are found and frozen. folder: disk images at rest in a folder. "
              "hyperv: the virtual machines of this Hyper-V host; only on Windows, and the default "
-             "there. sim: a simulated Hyper-V host."},
+             "there. sim: a simulated Hyper-V host. vss: those of this Hyper-V host by its VSS "
+             "writer, for Server 2012 R2 and machines without reference points; only on Windows."},
     {.name = "consistency",
      .type = CONF_ENUM,
      .choices = consistencies,
@@ -33,6 +35,14 @@ static const struct conf_option options[] = {
              "application: its programs are asked to put their data in order, and when they "
              "cannot, it is frozen as it is and the point says so. crash: it is not asked. "
              "application-or-fail: when they cannot, the run fails."},
+    {.name = "saved-state",
+     .type = CONF_ENUM,
+     .choices = saved_states,
+     .initial = "allow",
+     .at = offsetof(struct agent_conf, saved_state),
+     .help = "With capture = vss: whether the VSS writer may save a running virtual machine for a "
+             "moment when its guest cannot be asked. allow: it may, and the point says so. "
+             "refuse: the run fails and the machine is not paused."},
     {.name = "folder",
      .type = CONF_STRING,
      .value = "FOLDER",

@@ -5,6 +5,7 @@
 
 #include "agent.h"
 #include "capture/refpoint/refpoint.h"
+#include "capture/vss/vss.h"
 #include "inventory/inventory.h"
 #include "wire/channel.h"
 
@@ -98,6 +99,41 @@ say_hyperv(struct agent_host *host, struct varve_error *first)
     return rc == VARVE_OK;
 }
 
+/* The same for capture = vss. */
+static bool
+say_vss(struct agent_host *host, struct varve_error *first)
+{
+    struct vss_finding f;
+    struct varve_error err;
+    enum varve_err rc = agent_vss_ports_open(host, &err);
+
+    if (rc == VARVE_OK) {
+        vss_probe(&f, host->vss);
+        rc = f.code == VARVE_OK ? VARVE_OK : varve_error_set(&err, f.code, "%s", f.text);
+    }
+    (void)printf("vss       %s%s\n",
+                 rc == VARVE_OK ? "" : "PROBLEM: ", rc == VARVE_OK ? f.text : err.msg);
+    if (rc != VARVE_OK) {
+        note_problem(rc, &err, first);
+    }
+    return rc == VARVE_OK;
+}
+
+static bool
+say_capture(struct agent_host *host, const struct agent_conf *conf, struct varve_error *first)
+{
+    switch ((enum agent_capture)conf->capture) {
+    case AGENT_CAPTURE_HYPERV:
+        return say_hyperv(host, first);
+    case AGENT_CAPTURE_VSS:
+        return say_vss(host, first);
+    case AGENT_CAPTURE_FOLDER:
+    case AGENT_CAPTURE_SIM:
+        break;
+    }
+    return true;
+}
+
 /* Only the handshake: a Hello would take the place of the running agent's connection. */
 static void
 say_collector(const struct enrolment *e, const struct identity *key, struct varve_error *first)
@@ -133,7 +169,7 @@ agent_doctor(const struct agent_conf *conf, struct varve_error *err)
     }
     (void)printf("agent     %s, enrolled as '%s'\n", AGENT_SOFTWARE, e.name);
     say_collector(&e, key, &first);
-    if (conf->capture != AGENT_CAPTURE_HYPERV || say_hyperv(&host, &first)) {
+    if (say_capture(&host, conf, &first)) {
         rc = agent_host_open(&host, conf, key, err);
         if (rc == VARVE_OK) {
             say_host(host.capture, &first);

@@ -5,6 +5,7 @@
 #include "capture/folder/folder.h"
 #include "capture/refpoint/refpoint.h"
 #include "capture/sim/sim.h"
+#include "capture/vss/vss.h"
 #include "source/source_virtdisk.h"
 
 static enum varve_err
@@ -37,6 +38,31 @@ open_hyperv(struct agent_host *h, const struct agent_conf *conf, struct varve_er
                : varve_error_prefix(err, "capture = hyperv ('varve-agent doctor' says more)");
 }
 
+static enum varve_err
+open_vss(struct agent_host *h, const struct agent_conf *conf, struct varve_error *err)
+{
+    struct vss_options options = {
+        .fs = fs_system(),
+        .host_fs = fs_system(),
+        .state_dir = conf->state_dir,
+        .no_saved_state = conf->saved_state == AGENT_SAVED_STATE_REFUSE,
+    };
+    enum varve_err rc = h->vss == NULL ? agent_vss_ports_open(h, err) : VARVE_OK;
+
+    if (rc == VARVE_OK) {
+        rc = h->wmi->ops->connect(h->wmi, err);
+        rc = rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_DENIED ? rc : VARVE_OK; /* as above */
+    }
+    if (rc == VARVE_OK) {
+        options.wmi = h->wmi;
+        options.vss = h->vss;
+        rc = capture_vss_open(&h->capture, &options, err);
+    }
+    return rc == VARVE_OK
+               ? VARVE_OK
+               : varve_error_prefix(err, "capture = vss ('varve-agent doctor' says more)");
+}
+
 enum varve_err
 agent_host_open(struct agent_host *h, const struct agent_conf *conf, const struct identity *key,
                 struct varve_error *err)
@@ -46,6 +72,8 @@ agent_host_open(struct agent_host *h, const struct agent_conf *conf, const struc
         return capture_sim_open(&h->capture, conf->sim_socket, err);
     case AGENT_CAPTURE_HYPERV:
         return open_hyperv(h, conf, err);
+    case AGENT_CAPTURE_VSS:
+        return open_vss(h, conf, err);
     case AGENT_CAPTURE_FOLDER:
         break;
     }
@@ -59,6 +87,7 @@ agent_host_close(struct agent_host *h)
     capture_close(h->capture);
     wmi_port_close(h->wmi);
     vdisk_port_close(h->vdisk);
+    vss_port_close(h->vss);
     memset(h, 0, sizeof(*h));
 }
 

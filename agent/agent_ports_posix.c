@@ -8,3 +8,9 @@ agent_ports_open(struct agent_host *h, struct varve_error *err)
     return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
                            "there is Hyper-V on Windows only: set capture = folder");
 }
+
+enum varve_err
+agent_vss_ports_open(struct agent_host *h, struct varve_error *err)
+{
+    return agent_ports_open(h, err);
+}

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "agent.h"
 #include "source/win_vdisk.h"
+#include "vss/win_vss.h"
 #include "wmi/win_wmi.h"
 
 enum varve_err
@@ -12,4 +13,13 @@ agent_ports_open(struct agent_host *h, struct varve_error *err)
         h->vdisk = NULL;
     }
     return rc;
+}
+
+enum varve_err
+agent_vss_ports_open(struct agent_host *h, struct varve_error *err)
+{
+    /* First: the first to come decides on COM's security, and VSS asks for more than WMI. */
+    enum varve_err rc = win_vss_open(&h->vss, err);
+
+    return rc == VARVE_OK ? win_wmi_open(&h->wmi, WIN_WMI_HYPERV, err) : rc;
 }

@@ -414,8 +414,9 @@ what_is_known_is_read_and_not_offered(void **state)
 {
     static const struct {
         const char *kinds;
+        size_t repeat;
         size_t tail;
-    } disks[] = {{"r", 0}, {"rrz", 512}, {"rtzs", 4096}};
+    } disks[] = {{"r", 96, 0}, {"rrz", 32, 512}, {"rtzs", 24, 4096}};
     const struct names_key first = {.run = {{1}}};
     const struct names_key second = {.run = {{2}}};
     size_t i;
@@ -433,7 +434,8 @@ what_is_known_is_read_and_not_offered(void **state)
         struct varve_error err;
         struct lab l;
         uint64_t size;
-        uint8_t *bytes = make_disk(disks[i / 2].kinds, 320, disks[i / 2].tail, &size);
+        uint8_t *bytes =
+            make_disk(disks[i / 2].kinds, disks[i / 2].repeat, disks[i / 2].tail, &size);
         size_t turn;
 
         shape.size = size;
@@ -450,9 +452,9 @@ what_is_known_is_read_and_not_offered(void **state)
             if (turn == 1) {
                 bytes[5 * CHUNK] ^= 1;
                 bytes[6 * CHUNK + 9] ^= 1;
-                bytes[100 * CHUNK + 77] ^= 1;
-                memset(bytes + 204 * CHUNK, 0, CHUNK);
-                bytes[302 * CHUNK] ^= 1;
+                bytes[20 * CHUNK + 77] ^= 1;
+                memset(bytes + 36 * CHUNK, 0, CHUNK);
+                bytes[52 * CHUNK] ^= 1;
                 bytes[size - 1] ^= 1;
             }
             peer_fake_next_run(l.fake);

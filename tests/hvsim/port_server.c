@@ -69,6 +69,7 @@ count_connection(struct port_server *s, int64_t pid, bool more)
         p->connections += more ? 1 : (size_t)-1;
         if (p->connections == 0) {
             port_server_forget(s, pid);
+            port_server_forget_sessions(s, pid);
             sim_array_remove(s->processes, &s->process_count, sizeof(*p), i);
         }
         mutex_unlock(&s->lock);
@@ -104,7 +105,8 @@ report(struct port_call *c)
     }
     mutex_unlock(&s->script.lock);
     mutex_lock(&s->lock);
-    (void)json_object_set_new(out, "open", json_integer((json_int_t)s->handle_count));
+    (void)json_object_set_new(out, "open",
+                              json_integer((json_int_t)(s->handle_count + s->session_count)));
     (void)json_object_set_new(out, "left_open", json_integer((json_int_t)s->left_open));
     (void)json_object_set_new(out, "reads", json_integer((json_int_t)s->reads));
     (void)json_object_set_new(out, "read_bytes", json_integer((json_int_t)s->read_bytes));
@@ -156,6 +158,9 @@ carry_out(struct port_call *c, struct varve_error *err)
     }
     if (strcmp(op, "port.fault") == 0) {
         return set_fault(c);
+    }
+    if (strncmp(op, "vss.", 4) == 0) {
+        return port_server_vss(c, op, err);
     }
     return strncmp(op, "vdisk.", 6) == 0 ? port_server_vdisk(c, op, err)
                                          : port_server_wmi(c, op, err);
@@ -305,6 +310,7 @@ port_server_run(const char *host_socket, const char *socket_path, struct varve_e
 {
     static const struct wmi_fake_options wmi_options;
     static const struct vdisk_fake_options vdisk_options;
+    static const struct vss_fake_options vss_options = {.drive = "Z:"};
     struct port_server *s = sim_alloc(sizeof(*s));
     struct hv_link link = {exchange, s};
     struct pollfd fds[2] = {{.fd = -1, .events = POLLIN}, {.fd = -1, .events = POLLIN}};
@@ -316,6 +322,7 @@ port_server_run(const char *host_socket, const char *socket_path, struct varve_e
     port_script_init(&s->script, &link);
     s->wmi = wmi_fake_new(&s->script, &wmi_options);
     s->vdisk = vdisk_fake_new(&s->script, &vdisk_options);
+    s->vss = vss_fake_new(&s->script, &vss_options);
     rc = listen_tcp(&fds[0].fd, &s->tcp_port, err);
     if (rc == VARVE_OK) {
         rc = listen_unix(&fds[1].fd, socket_path, err);

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "hvsim/vdisk_fake.h"
+#include "hvsim/vss_fake.h"
 #include "hvsim/wmi_fake.h"
 
 #define PORT_LINKS 16u
@@ -13,6 +14,12 @@ struct port_handle {
     int64_t id;
     int64_t pid; /* of the program that opened it */
     struct vdisk *disk;
+};
+
+struct port_session {
+    int64_t id;
+    int64_t pid;
+    struct vss_session *session;
 };
 
 struct port_process {
@@ -24,6 +31,7 @@ struct port_server {
     struct port_script script;
     struct wmi_port *wmi;
     struct vdisk_port *vdisk;
+    struct vss_port *vss;
     const char *host_socket;
     unsigned tcp_port;
     struct mutex lock; /* all below */
@@ -31,6 +39,8 @@ struct port_server {
     size_t idle_count;
     struct port_handle *handles;
     size_t handle_count;
+    struct port_session *sessions;
+    size_t session_count;
     struct port_process *processes;
     size_t process_count;
     int64_t next_handle;
@@ -52,9 +62,11 @@ struct port_call {
 /* What the call gives (an object without "ok"), or NULL and the error. */
 json_t *port_server_wmi(struct port_call *c, const char *op, struct varve_error *err);
 json_t *port_server_vdisk(struct port_call *c, const char *op, struct varve_error *err);
+json_t *port_server_vss(struct port_call *c, const char *op, struct varve_error *err);
 
 /* The program is gone: what it had open is closed, as a system does. */
 void port_server_forget(struct port_server *s, int64_t pid);
+void port_server_forget_sessions(struct port_server *s, int64_t pid);
 
 /* "Z:\a\b" and "/a/b"; the caller frees. */
 char *port_server_to_linux(const char *path);

@@ -128,6 +128,13 @@ fake_release(struct vss_session *session)
     free(s);
 }
 
+void
+vss_fake_abandon(struct vss_session *session)
+{
+    ((struct fake_session *)session)->complete = true;
+    fake_release(session);
+}
+
 static enum varve_err
 fake_begin(struct vss_session *s, uint32_t type, struct varve_error *err)
 {
@@ -181,10 +188,15 @@ fake_gather(struct vss_session *session, const struct vss_wait *wait, struct vss
     json_t *reply = NULL;
     json_t *o;
     size_t i;
-    enum varve_err rc = call(s, "gather", "vss.gather", session_params(s), &reply, err);
+    json_t *params = session_params(s);
+    enum varve_err rc;
 
     (void)wait;
     memset(out, 0, sizeof(*out));
+    if (s->port->options.drive != NULL) {
+        (void)json_object_set_new(params, "drive", json_string(s->port->options.drive));
+    }
+    rc = call(s, "gather", "vss.gather", params, &reply, err);
     if (rc == VARVE_OK) {
         json_array_foreach(json_object_get(reply, "writers"), i, o)
         {

@@ -476,13 +476,20 @@ a_vm_that_is_off_is_offline_and_an_unknown_caption_claims_little(void **state)
 static void
 hosts_without_a_writer_and_documents_that_do_not_fit_are_named(void **state)
 {
+    struct vss_finding found;
     struct varve_error err;
     struct run_lab l;
 
     (void)state;
     run_lab_open(&l);
+    vss_probe(&found, l.vss);
+    assert_int_equal(found.code, VARVE_OK);
+    assert_non_null(
+        strstr(found.text, "'Microsoft Hyper-V VSS Writer' answers and has 2 components"));
     l.options.no_writer = true;
     reopen(&l);
+    vss_probe(&found, l.vss);
+    assert_int_equal(found.code, VARVE_ERR_UNSUPPORTED);
     assert_err(lab_run(&l.job, &err), VARVE_ERR_UNSUPPORTED, &err);
     assert_non_null(strstr(err.msg, "vssadmin list writers"));
     check_clean(&l, false);
@@ -490,6 +497,8 @@ hosts_without_a_writer_and_documents_that_do_not_fit_are_named(void **state)
     l.options.no_writer = false;
     l.options.miscounts = true;
     reopen(&l);
+    vss_probe(&found, l.vss);
+    assert_int_equal(found.code, VARVE_ERR_PROTOCOL);
     assert_err(lab_run(&l.job, &err), VARVE_ERR_PROTOCOL, &err);
     check_clean(&l, false);
 

@@ -36,4 +36,14 @@ struct vss_options {
 VARVE_CHECK enum varve_err capture_vss_open(struct capture **out, const struct vss_options *options,
                                             struct varve_error *err);
 
+/* ---- vss_probe.c: for people who ask why nothing is backed up ---- */
+
+struct vss_finding {
+    enum varve_err code; /* VARVE_OK: nothing to do */
+    char text[400];
+};
+
+/* Asks the writer what it offers; takes some seconds, changes nothing. */
+void vss_probe(struct vss_finding *out, struct vss_port *port);
+
 #endif

@@ -81,6 +81,15 @@ take_component(struct vss_moment *m, const struct vss_writer *w, struct varve_er
     return rc;
 }
 
+enum varve_err
+vss_no_writer(struct varve_error *err)
+{
+    return varve_error_set(
+        err, VARVE_ERR_UNSUPPORTED,
+        "this host has no Hyper-V VSS writer: it is there on Windows Server while "
+        "the service 'vmms' runs ('vssadmin list writers')");
+}
+
 static enum varve_err
 gather(struct vss *v, struct vss_moment *m, struct cancel *cancel, struct varve_error *err)
 {
@@ -95,9 +104,7 @@ gather(struct vss *v, struct vss_moment *m, struct cancel *cancel, struct varve_
     if (rc != VARVE_OK) {
         return rc;
     }
-    rc = varve_error_set(err, VARVE_ERR_UNSUPPORTED,
-                         "this host has no Hyper-V VSS writer: it is there on Windows Server while "
-                         "the service 'vmms' runs ('vssadmin list writers')");
+    rc = vss_no_writer(err);
     for (i = 0; i < writers.count; i++) {
         struct vss_writer *w = &writers.items[i];
 

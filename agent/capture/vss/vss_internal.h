@@ -72,6 +72,9 @@ VARVE_CHECK enum varve_err vss_check_writer(struct vss *v, struct vss_moment *m,
                                             struct cancel *cancel, const char *step,
                                             struct varve_error *err);
 
+/* The error of a host without the writer. */
+enum varve_err vss_no_writer(struct varve_error *err);
+
 /* ---- vss_disks.c ---- */
 /* A path of the host in the shadow copy; *out is the caller's to free().  VARVE_ERR_NOT_FOUND: not on its volumes. */
 VARVE_CHECK enum varve_err vss_shadow_path(const struct vss_moment *m, const char *path, char **out,

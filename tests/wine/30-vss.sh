@@ -1,0 +1,123 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+#
+# Goal: varve-agent.exe with capture = vss, under Wine at the real boundary (vssapi.dll and COM), on a simulated Hyper-V host, with a native
+# collector: a VM of Server 2012 R2 and one of today with two disks; a full and two more runs, changes found by hashing; every point is
+# what the simulator says the disks held in the shadow copy, the guest's own recovery included; a run of what has not changed sends
+# next to nothing, counted on its connection; a call that fails and a writer that fails leave the host clean with a named error.
+#
+# 30-vss.sh AGENT.EXE STANDINS
+set -euo pipefail
+exe=$1 standins=$2
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/native.sh"
+wine_ready || exit 77
+native_build
+. "$(dirname "$0")/../lib/lab.sh"
+. "$(dirname "$0")/../lib/points.sh"
+. "$(dirname "$0")/hyperv.sh"
+
+lab_new "$(mktemp -d "${TMPDIR:-/tmp}/varve-wine-vss.XXXXXX")"
+trap 'lab_stop_all; rm -rf "$LAB"' EXIT
+seed=${SEED:-$RANDOM}
+RANDOM=$seed
+echo "seed $seed"
+
+hyperv_agent_install "$exe" "$standins"
+wine_system_dll "$standins/standin_vss/vssapi.dll"
+hyperv_host_new winhost
+lab_ctl winhost vm.create '{"name":"old R2","generation":1,"config_version":"5.0","disks":[{"size":50331648,"block_size":2097152}]}' >/dev/null
+hyperv_vm 'web 東京' 2 48 32
+vms=('old R2' 'web 東京')
+for vm in "${vms[@]}"; do hyperv_write winhost "$vm" 60; done
+
+lab_collector_start
+lab_enrol winhost
+printf '%s\n' "state-dir = $LAB/agents/winhost" 'capture = vss' >"$LAB/agents/winhost.conf"
+"${AGENT[@]}" doctor --config "$LAB/agents/winhost.conf" >"$LAB/doctor" || { cat "$LAB/doctor"; lab_die "doctor is not content"; }
+grep -q "^vss .*Hyper-V VSS Writer.* 3 components" "$LAB/doctor" || { cat "$LAB/doctor"; lab_die "doctor does not name the writer"; }
+hyperv_agent_start winhost 'capture = vss'
+lab_wait_vms 2
+
+# vss_clean VM...: nothing is frozen, no session is open, the vms run on one file a disk
+vss_clean() {
+    local vm
+    for vm; do
+        lab_ctl winhost vm.list | jq -e --arg n "$vm" '.vms[] | select(.name == $n) | .state == "running" and all(.disks[]; .type != "differencing")' >/dev/null ||
+            lab_die "$vm is not as it was"
+    done
+    lab_ctl winhost vss.list | jq -e '.sessions == 0 and .sets == 0' >/dev/null || lab_die "a session or a shadow copy is left"
+    [ -z "$(ls "$LAB/hosts/winhost/shadow")" ] || lab_die "files of a shadow copy are left"
+    hyperv_no_breach winhost
+}
+
+# vss_check VM: its latest point is what the last shadow copy had
+vss_check() {
+    local out disk name truth
+    out=$LAB/restore
+    "$BIN/varve" restore "$1@latest" --format raw "$out" --quiet || lab_die "restoring $1 failed"
+    while IFS=$'\t' read -r disk name; do
+        truth=$(lab_ctl winhost truth.list "{\"vm\":\"$(lab_vm_id winhost "$1")\"}" |
+            jq -r --arg disk "${disk^^}" '.truths[-1].disks[] | select(.id == $disk) | .path')
+        cmp "$out/$name" "$truth" || lab_die "$1, disk $name: not what it held"
+    done < <("$BIN/varve" point show "$1@latest" --json | jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv')
+    rm -rf "$out"
+}
+
+# Bytes that came in on the agent's connection.
+received() { ss -Htin state established "sport = :$port" | grep -o 'bytes_received:[0-9]*' | cut -d: -f2 | sort -n | tail -1; }
+port=$(sed -n 's/^listen = .*://p' "$LAB/collector.conf")
+
+hyperv_ports winhost port.report '{"clear":true}' >/dev/null
+for round in full second unchanged; do
+    before=$(received)
+    "$BIN/varve" backup run "${vms[@]}" --quiet
+    sent=$(($(received) - before))
+    echo "round $round: $sent bytes sent"
+    for vm in "${vms[@]}"; do
+        vss_check "$vm"
+        "$BIN/varve" point show "$vm@latest" --json >"$LAB/point"
+        jq -e '.capture == "vss" and .consistency == "application" and (.files | index("vss-backup-components.xml"))' "$LAB/point" >/dev/null ||
+            lab_die "$vm: $(jq -c '[.capture, .consistency, .files]' "$LAB/point")"
+        [ "$round" = full ] || jq -e 'all(.disks[]; .incremental)' "$LAB/point" >/dev/null || lab_die "$vm: round $round is not on the last point"
+        [ "$round" != full ] || hyperv_write winhost "$vm" 5
+    done
+    vss_clean "${vms[@]}"
+done
+# 128 MiB of disks, 2048 chunks; names alone would be 32 bytes for each that is not zero.
+[ "$sent" -lt 16384 ] || lab_die "an unchanged run sent $sent bytes"
+jq -e '.files | index("vss-writer-metadata.xml")' "$LAB/point" >/dev/null || lab_die "the writer's document is not kept"
+
+# ---- the calls of one backup, in their order ----
+
+hyperv_ports winhost port.report '{"clear":true}' >/dev/null
+"$BIN/varve" backup run 'old R2' --quiet
+hyperv_calls winhost 'vss open' 'vss begin' 'vss enable_writer' 'vss gather' 'vss add_component' 'vss start_set' 'vss add_volume' 'vss prepare' \
+    'vss status' 'vss freeze' 'vss status' 'vss device' 'vss document' 'vss set_succeeded' 'vss complete' 'vss status' 'vss delete_set'
+
+# ---- what goes wrong is named, leaves nothing, and the next run is good ----
+
+fails() { # TEXT: a run of 'old R2' fails and says so
+    if "$BIN/varve" backup run 'old R2' --quiet 2>"$LAB/why"; then lab_die "a run did not fail: $1"; fi
+    grep -q "$1" "$LAB/why" || { cat "$LAB/why"; lab_die "the failure is not named: $1"; }
+    vss_clean "${vms[@]}"
+}
+for call in gather start_set freeze; do
+    hyperv_ports winhost port.fault "{\"nth\":1,\"number\":$((0x8004231F)),\"call\":\"vss $call\"}" >/dev/null
+    fails VSS_E_INSUFFICIENT_STORAGE
+done
+lab_ctl winhost vss.fail "{\"step\":\"freeze\",\"hresult\":$((0x800423F4))}" >/dev/null
+fails VSS_E_WRITERERROR_NONRETRYABLE
+"$BIN/varve" backup run 'old R2' --quiet
+vss_check 'old R2'
+
+# ---- a guest that cannot be asked ----
+
+id=$(lab_vm_id winhost 'web 東京')
+lab_ctl winhost vm.set "{\"vm\":\"$id\",\"integration\":false}" >/dev/null
+"$BIN/varve" backup run 'web 東京' --quiet
+vss_check 'web 東京'
+"$BIN/varve" point show 'web 東京@latest' --json | jq -e '.consistency == "crash"' >/dev/null || lab_die "a vm that was saved is called consistent"
+vss_clean "${vms[@]}"
+hyperv_agent_end winhost
+echo "full and further runs by the VSS writer, restored and equal; what failed left nothing"
