@@ -1,12 +1,13 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""read_store.py STORE SECRET list | cat SEQ DISK | scan
+"""read_store.py STORE SECRET list | cat SEQ DISK [VM] | scan | marks | policies | domains
 
 A second implementation of docs/format/store.md, made from that document and sharing no code with the
 collector.  STORE: the directory.  SECRET: key:FILE, passphrase:FILE or recovery:FILE.
 
-list: one line a point: vm, seq, id, disks.  cat: the bytes of a disk, by number from 0, on standard output.
-scan: reads every record of every pack through its footer and says how many there are.
+list: one line a point that is not deleted: vm, seq, id, disks.  cat: the bytes of a disk, by number from 0, on standard
+output; VM: the vm's id, else the first with such a number.  scan: reads every record of every pack through its footer, and
+once more by walking the records, and says how many there are.  marks, policies, domains: a line each.
 """
 import hashlib
 import os
@@ -148,6 +149,7 @@ class Store:
     def __init__(self, folder, secret):
         self.folder = folder
         self.domains = {}
+        self.domain_names = {}
         self.load_keys(secret)
         self.name_key = kdf(self.data_key, "varve name 1")
         self.index = {}
@@ -185,6 +187,8 @@ class Store:
         need(crc32c(config[:124]) == struct.unpack("<I", config[124:])[0], "checksum of cfg/store")
         version, wrap_cipher, cipher, chunk_size, features = struct.unpack("<HBBIQ", config[8:24])
         need(version == 1 and features & ~1 == 0, "a newer format")
+        need(features == 0 or config[64:112] == bytes(48), "a key wrapped in cfg/store and in cfg/keys")
+        need(struct.unpack("<I", config[112:116])[0] == 128 and config[116:124] == bytes(8), "fan-out, zeros")
         del wrap_cipher, cipher
         self.chunk_size = chunk_size
         self.store_id = config[32:48]
@@ -193,10 +197,14 @@ class Store:
         version, count, features, number = struct.unpack("<HHIQ", ring[8:24])
         need(version == 1 and features == 0, "a newer format of keys")
         need(number == int(name.split("/")[-1], 16), "number of the key object")
-        need(len(ring) == 168 + 160 * count + 36, "size of the key object")
+        need(len(ring) == 168 + 160 * count + 36 and 1 <= count <= 64, "size of the key object")
+        need(ring[164:168] == bytes(4), "zeros of the key object")
         self.check_config(ring[32:160])
         for i in range(count):
             r = ring[168 + 160 * i:][:160]
+            need(r[2:4] == bytes(2) and r[40:48] == bytes(8), "zeros of a recipient")
+            need(0 < struct.unpack("<I", r[4:8])[0] <= struct.unpack("<I", ring[160:164])[0], "id of a recipient")
+            need(r[0] == 2 or r[32:40] == bytes(8), "cost of a recipient that has none")
             secret_bytes = stretch(secret, r[0], r)
             if secret_bytes is None:
                 continue
@@ -215,7 +223,10 @@ class Store:
         data = self.read(name)
         pack = bytes.fromhex(name.split("/")[-1])
         need(data[:8] == b"VARVEPK1" and data[16:32] == pack, "header of " + name)
-        features = struct.unpack("<I", data[12:16])[0]
+        version, pack_kind, _, features = struct.unpack("<HBBI", data[8:16])
+        need(version == 1 and features & ~1 == 0, "a newer format of " + name)
+        need(crc32c(data[:60]) == struct.unpack("<I", data[60:64])[0], "checksum of the header")
+        need((data[32:48] != bytes(16)) == (features == 1) and data[48:60] == bytes(12), "zeros of the header")
         domain = data[32:48] if features & 1 else bytes(16)
         tail = data[-48:]
         need(tail[:8] == b"VARVEPKE", "tail of " + name)
@@ -231,9 +242,28 @@ class Store:
             e = footer[24 + 48 * i:][:48]
             where, stored, raw, kind, codec = struct.unpack("<IIIBB", e[32:46])
             need(where == at, "a gap in " + name)
+            need(kind == pack_kind and e[46:48] == bytes(2), "entry of " + name)
             at += 64 + stored
             self.index[e[:32]] = (name, where, stored, raw, kind, codec, i, domain)
-        need(at == offset, "the end of the records")
+        need(at == offset and tail[36:44] == bytes(8), "the end of the records")
+        self.walk(name, data, offset)
+
+    def walk(self, name, data, end):
+        """The same by the headers alone, as where a footer is damaged."""
+        at = 64
+        number = 0
+        while at < end:
+            head = data[at:at + 64]
+            need(head[:4] == b"VREC" and crc32c(head[:60]) == struct.unpack("<I", head[60:])[0], "record header")
+            raw, stored, n = struct.unpack("<III", head[40:52])
+            need(n == number and head[6:8] == bytes(2) and head[56:60] == bytes(4), "record header")
+            need(crc32c(data[at + 64:at + 64 + stored]) == struct.unpack("<I", head[52:56])[0], "stored bytes")
+            need(self.index[head[8:40]][0] != name or self.index[head[8:40]][1:4] == (at, stored, raw),
+                 "footer and record differ")
+            at += 64 + stored
+            number += 1
+        need(at == end, "the end of the records")
+        self.walked = getattr(self, "walked", 0) + number
 
     def keys_of(self, domain):
         return self.data_key if domain == bytes(16) else self.domains[domain]
@@ -278,8 +308,48 @@ class Store:
     def load_domains(self):
         for name in self.names("cfg/domain"):
             plain, _ = self.open_record(name)
-            need(plain[:4] == b"VDM1", name)
+            need(plain[:4] == b"VDM1" and len(plain) == 38 + struct.unpack("<H", plain[36:38])[0], name)
+            self.domain_names[name.split("/")[-1]] = plain[38:].decode()
             self.domains[bytes.fromhex(name.split("/")[-1].replace("-", ""))] = plain[4:36]
+
+    # section 12
+    def marks(self):
+        for kind, folder in enumerate(("gone", "hold", "lock"), 1):
+            for name in self.names(folder):
+                plain, domain = self.open_record(name)
+                need(plain[:4] == b"VMK1" and plain[4] == kind and plain[5:8] == bytes(3), name)
+                made, until, who, why = struct.unpack("<qqHH", plain[24:44])
+                need(len(plain) == 44 + who + why and (kind != 2 or until == 0), name)
+                need(kind != 3 or until // 1000000 == int(name.split("/")[3], 16), "moment of " + name)
+                yield name, folder, plain[8:24], made, until, plain[44:44 + who].decode(), \
+                    plain[44 + who:].decode(), domain
+
+    # section 14
+    def policies(self):
+        name = self.names("policy")[-1]
+        plain, _ = self.open_record(name)
+        need(plain[:4] == b"VPS1", name)
+        at = 4
+
+        def number():
+            nonlocal at
+            at += 4
+            return struct.unpack("<I", plain[at - 4:at])[0]
+
+        def text():
+            nonlocal at
+            length = plain[at]
+            at += 1 + length
+            return plain[at - length:at].decode()
+
+        for _ in range(number()):
+            yield ("policy", text(), [number() for _ in range(7)])
+        yield ("all others", text(), [])
+        for _ in range(number()):
+            vm = plain[at:at + 16]
+            at += 16
+            yield ("vm " + vm.hex(), text(), [])
+        need(at == len(plain), "end of " + name)
 
     def points(self):
         for name in self.names("point"):
@@ -348,14 +418,28 @@ def one(message, number, default):
 def main():
     store = Store(sys.argv[1], sys.argv[2])
     if sys.argv[3] == "list":
+        gone = {(m[0].split("/", 1)[1], m[2]) for m in store.marks() if m[1] == "gone"}
         for name, point, _ in store.points():
+            if (name.split("/", 1)[1], one(point, 1, b"")) in gone:
+                continue
             print(name.split("/")[1], one(point, 5, 0), one(point, 1, b"").hex(),
                   len(point.get(16, [])))
     elif sys.argv[3] == "scan":
-        print(len(store.index))
+        print(len(store.index), store.walked)
+    elif sys.argv[3] == "marks":
+        for name, kind, point, made, until, who, why, domain in store.marks():
+            known = [p for n, p, d in store.points()
+                     if n.split("/")[1:3] == name.split("/")[1:3] and one(p, 1, b"") == point and d == domain]
+            print(kind, int(name.split("/")[2], 16), made, until, who, "-", why, "" if known else "(of no point)")
+    elif sys.argv[3] == "policies":
+        for what, name, numbers in store.policies():
+            print(what, name, *numbers)
+    elif sys.argv[3] == "domains":
+        for name, text in store.domain_names.items():
+            print(name, text)
     else:
-        for _, point, domain in store.points():
-            if one(point, 5, 0) != int(sys.argv[4]):
+        for name, point, domain in store.points():
+            if one(point, 5, 0) != int(sys.argv[4]) or sys.argv[6:7] not in ([], [name.split("/")[1]]):
                 continue
             disk = fields(point[16][int(sys.argv[5])])
             size = one(disk, 4, 0)
@@ -365,6 +449,7 @@ def main():
                 data = bytes(length) if sha is None else store.get(sha, domain)
                 need(len(data) == length, "length of chunk %d" % i)
                 sys.stdout.buffer.write(data)
+            break
 
 
 if __name__ == "__main__":

@@ -38,6 +38,33 @@ if /usr/bin/python3 "$here/read_store.py" "$store" "key:$work/s/store.key" list 
     exit 1
 fi
 
+# What a store may have besides: a domain, marks, policies.
+"$VARVE_BUILD_DIR/tools/store_make" "$work/e" 3 1 150 42
+"$VARVE_BUILD_DIR/tools/store_extra" "$work/e"
+read_extra() {
+    /usr/bin/python3 "$here/read_store.py" "$work/e/store" "key:$work/e/store.key" "$@"
+}
+read_extra marks >"$work/marks"
+diff - "$work/marks" <<'END'
+gone 2 10800000000 36000000000 retention -  
+hold 1 3600000000 0 somebody - audit until May 
+lock 1 7200000000 4000000000000000 law - seven years 
+END
+read_extra policies >"$work/policies"
+diff - "$work/policies" <<'END'
+policy office 3 0 14 0 0 0 168
+policy law 0 0 0 0 120 10 0
+all others office
+vm 55000000000000000000000000000000 law
+END
+[ "$(read_extra domains)" = '77010000-0000-0000-0000-000000000000 Größe' ]
+[ "$(read_extra list | wc -l)" -eq 3 ] # two of the vm, one of the domain
+chunk=65536
+read_extra cat 1 0 55000000-0000-0000-0000-000000000000 |
+    cmp - <(printf a && head -c $((chunk - 1)) /dev/zero | tr '\0' d && printf a && head -c $((chunk / 2 - 1)) /dev/zero | tr '\0' x)
+read -r names walked < <(read_extra scan)
+[ "$names" -gt 4 ] && [ "$walked" -ge "$names" ]
+
 # The same by the command; nothing in the store is touched.
 before=$(find "$store" -printf '%p %s %T@\n' | sort | sha256sum)
 "$varve" disk restore --store "$store" --recovery-file "$work/recovery" --list --json >"$work/list"
