@@ -20,9 +20,13 @@
  * A sequence that fails is printed with its seed and the step, then made shorter, and the shorter one is printed
  * as the arguments that repeat it.
  */
+#if VARVE_SANITIZED
+#define SEQUENCES 24u
+#else
 #define SEQUENCES 72u
-#define STEPS     60u
-#define TRIES     150u /* runs spent on making a sequence shorter */
+#endif
+#define STEPS 60u
+#define TRIES 150u /* runs spent on making a sequence shorter */
 
 static void
 print_counts(const struct counts *c)
@@ -82,9 +86,10 @@ the_store_and_the_table_agree_at_every_step(void **state)
         }
     }
     print_counts(&c);
-    assert_true(c.cuts > 80 && c.kills > 50 && c.failures > 50 && c.packs_removed > 100 &&
-                c.heals > 10 && c.across > 50 && c.repairs > 2 && c.key_changes > 20 &&
-                c.verdicts > 50);
+    assert_true(c.cuts > SEQUENCES && c.kills > SEQUENCES / 2 && c.failures > SEQUENCES / 2 &&
+                c.packs_removed > 10 * SEQUENCES && c.across > SEQUENCES &&
+                c.heals > SEQUENCES / 4 && c.key_changes > SEQUENCES / 4 &&
+                c.verdicts > SEQUENCES && c.repairs > 0);
 }
 
 static void
