@@ -6,6 +6,7 @@
 
 #include "base/log.h"
 #include "main_parts.h"
+#include "store/open_files.h"
 
 /* varve-collector: options, signals, and how it ends. */
 
@@ -130,6 +131,7 @@ main(int argc, char **argv)
     (void)sigaddset(&signals, SIGINT);
     (void)pthread_sigmask(SIG_BLOCK, &signals, NULL);
     (void)signal(SIGPIPE, SIG_IGN);
+    open_files_raise();
 
     rc = conf_load(&collector_program, &conf, &args, argc, argv, fs_system(), &err);
     if (rc != VARVE_OK) {

@@ -48,7 +48,8 @@ struct offline_options {
 /*
  * Reads the footers of all packs.  Up to OFFLINE_MEMORY_PACKS packs the index is kept in memory (at most some
  * 130 bytes a record: 4 GiB of unique data need about 10 MB), beyond it in a temporary folder that is removed
- * again, with some 70 bytes a record there and nothing that grows in memory.
+ * again, with some 70 bytes a record there and nothing that grows in memory.  Lets the process have many files
+ * open (store/open_files.h).
  */
 #define OFFLINE_MEMORY_PACKS 4096u
 

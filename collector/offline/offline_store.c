@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "store/open_files.h"
 
 enum varve_err
 offline_load_secret(struct store_secret **out, struct fs *fs, const struct offline_secret *secret,
@@ -106,6 +107,7 @@ offline_store_open(struct offline_store **out, const struct offline_options *opt
         return varve_error_nomem(err);
     }
     o->fs = options->fs;
+    open_files_raise(); /* a point may stand in thousands of packs */
     rc = store_dir_open_read(&o->objects, options->fs, options->folder, err);
     if (rc == VARVE_OK) {
         rc = offline_load_secret(&secret, options->fs, &options->secret, err);

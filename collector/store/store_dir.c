@@ -403,10 +403,11 @@ open_dir(struct store **out, struct fs *fs, const char *path, enum open_how how,
     d->read_only = how == OPEN_READ;
     mutex_init(&d->dirs_lock);
     d->root = strndup(path, len);
-    file_cache_init(&d->cache, fs, d->root);
-    if (d->root == NULL) {
+    rc = file_cache_init(&d->cache, fs, d->root, err);
+    if (rc == VARVE_OK && d->root == NULL) {
         rc = varve_error_nomem(err);
-    } else {
+    }
+    if (rc == VARVE_OK) {
         rc = take_root(d, how, err);
     }
     if (rc != VARVE_OK) {

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 static uint64_t
 name_hash(const char *name)
@@ -16,57 +17,117 @@ name_hash(const char *name)
     return h;
 }
 
-void
-file_cache_init(struct file_cache *c, struct fs *fs, const char *root)
+static uint32_t
+slots_wanted(void)
 {
+    long may_open = sysconf(_SC_OPEN_MAX);
+    uint32_t n = FILE_CACHE_MIN;
+
+    while (n < FILE_CACHE_MAX && (may_open < 0 || (long)n * 2 <= may_open / 4)) {
+        n *= 2;
+    }
+    return n;
+}
+
+enum varve_err
+file_cache_init(struct file_cache *c, struct fs *fs, const char *root, struct varve_error *err)
+{
+    uint32_t count = slots_wanted();
+
     memset(c, 0, sizeof(*c));
     c->fs = fs;
     c->root = root;
     mutex_init(&c->lock);
+    c->slots = calloc(count, sizeof(*c->slots));
+    c->buckets = calloc(count, sizeof(*c->buckets));
+    if (c->slots == NULL || c->buckets == NULL) {
+        return varve_error_nomem(err);
+    }
+    c->count = count;
+    for (uint32_t i = 0; i < count; i++) {
+        c->buckets[i] = FILE_CACHE_NONE;
+        c->slots[i].older = i == 0 ? FILE_CACHE_NONE : i - 1;
+        c->slots[i].newer = i + 1 == count ? FILE_CACHE_NONE : i + 1;
+    }
+    c->newest = count - 1;
+    return VARVE_OK;
 }
 
 void
 file_cache_release(struct file_cache *c)
 {
-    for (size_t i = 0; i < FILE_CACHE_SIZE; i++) {
+    for (uint32_t i = 0; i < c->count; i++) {
         file_close(c->slots[i].file);
     }
+    free(c->slots);
+    free(c->buckets);
     mutex_destroy(&c->lock);
+}
+
+/* Puts the slot at one end of the list: the one used last, or the first to go. */
+static void
+move_locked(struct file_cache *c, struct cached_file *s, bool used)
+{
+    uint32_t i = (uint32_t)(s - c->slots);
+
+    *(s->older == FILE_CACHE_NONE ? &c->oldest : &c->slots[s->older].newer) = s->newer;
+    *(s->newer == FILE_CACHE_NONE ? &c->newest : &c->slots[s->newer].older) = s->older;
+    if (used) {
+        s->older = c->newest;
+        s->newer = FILE_CACHE_NONE;
+        *(c->newest == FILE_CACHE_NONE ? &c->oldest : &c->slots[c->newest].newer) = i;
+        c->newest = i;
+    } else {
+        s->newer = c->oldest;
+        s->older = FILE_CACHE_NONE;
+        *(c->oldest == FILE_CACHE_NONE ? &c->newest : &c->slots[c->oldest].older) = i;
+        c->oldest = i;
+    }
+}
+
+static uint32_t *
+bucket(struct file_cache *c, uint64_t hash)
+{
+    return &c->buckets[(hash ^ hash >> 32) & (c->count - 1)];
 }
 
 static struct cached_file *
 find_locked(struct file_cache *c, const char *name, uint64_t hash)
 {
-    for (size_t i = 0; i < FILE_CACHE_SIZE; i++) {
-        struct cached_file *s = &c->slots[i];
-
-        if (s->hash == hash && s->file != NULL && strcmp(s->path, name) == 0) {
-            return s;
+    for (uint32_t i = *bucket(c, hash); i != FILE_CACHE_NONE; i = c->slots[i].next) {
+        if (c->slots[i].hash == hash && strcmp(c->slots[i].path, name) == 0) {
+            return &c->slots[i];
         }
     }
     return NULL;
+}
+
+/* The name is found no more; the file stays. */
+static void
+unname_locked(struct file_cache *c, struct cached_file *s)
+{
+    uint32_t *at = bucket(c, s->hash);
+
+    if (s->path[0] == '\0') {
+        return;
+    }
+    while (&c->slots[*at] != s) {
+        at = &c->slots[*at].next;
+    }
+    *at = s->next;
+    s->path[0] = '\0';
 }
 
 /* A slot nobody uses: a free one, else the one used longest ago; NULL when all are in use. */
 static struct cached_file *
 victim_locked(struct file_cache *c)
 {
-    struct cached_file *best = NULL;
-
-    for (size_t i = 0; i < FILE_CACHE_SIZE; i++) {
-        struct cached_file *s = &c->slots[i];
-
-        if (s->users > 0) {
-            continue;
-        }
-        if (s->file == NULL) {
-            return s;
-        }
-        if (best == NULL || s->used_at < best->used_at) {
-            best = s;
+    for (uint32_t i = c->oldest; i != FILE_CACHE_NONE; i = c->slots[i].newer) {
+        if (c->slots[i].users == 0) {
+            return &c->slots[i];
         }
     }
-    return best;
+    return NULL;
 }
 
 /* Gives the object's open file; *slot is NULL when it is the caller's to close. */
@@ -85,7 +146,7 @@ take(struct file_cache *c, const char *name, struct file **out, struct cached_fi
     s = find_locked(c, name, hash);
     if (s != NULL) {
         s->users++;
-        s->used_at = ++c->clock;
+        move_locked(c, s, true);
         *out = s->file;
         *slot = s;
     }
@@ -114,14 +175,17 @@ take(struct file_cache *c, const char *name, struct file **out, struct cached_fi
         s = victim_locked(c);
         if (s != NULL) {
             old = s->file;
+            unname_locked(c, s);
             (void)snprintf(s->path, sizeof(s->path), "%s", name);
             s->hash = hash;
             s->file = opened;
+            s->next = *bucket(c, hash);
+            *bucket(c, hash) = (uint32_t)(s - c->slots);
         }
     }
     if (s != NULL) {
         s->users++;
-        s->used_at = ++c->clock;
+        move_locked(c, s, true);
     }
     mutex_unlock(&c->lock);
     file_close(old);
@@ -144,6 +208,7 @@ give_back(struct file_cache *c, struct file *file, struct cached_file *slot)
     if (slot->users == 0 && slot->path[0] == '\0') { /* forgotten while in use */
         unwanted = slot->file;
         slot->file = NULL;
+        move_locked(c, slot, false);
     }
     mutex_unlock(&c->lock);
     file_close(unwanted);
@@ -175,11 +240,11 @@ file_cache_forget(struct file_cache *c, const char *name)
     mutex_lock(&c->lock);
     s = find_locked(c, name, name_hash(name));
     if (s != NULL) {
-        s->path[0] = '\0';
-        s->hash = 0;
+        unname_locked(c, s);
         if (s->users == 0) {
             unwanted = s->file;
             s->file = NULL;
+            move_locked(c, s, false);
         }
     }
     mutex_unlock(&c->lock);

@@ -7,28 +7,39 @@
 #include "store/store.h"
 
 /*
- * Open files kept for reading: objects are immutable, so an open file stays right until the object
- * is removed.  At most FILE_CACHE_SIZE are kept beyond those in use.  Threads: any.
+ * Open files kept for reading: objects are immutable, so an open file stays right until the object is
+ * removed.  As many are kept beyond those in use as a quarter of what the process may have open, from
+ * FILE_CACHE_MIN to FILE_CACHE_MAX: a new point stands in many packs, and its chunks come from one after
+ * the other.  Threads: any.
  */
-#define FILE_CACHE_SIZE 64u
+#define FILE_CACHE_MIN  64u
+#define FILE_CACHE_MAX  1024u
+#define FILE_CACHE_NONE UINT32_MAX
 
 struct cached_file {
-    char path[STORE_NAME_MAX + 1]; /* object name; "" = slot is free */
+    char path[STORE_NAME_MAX + 1]; /* object name; "" = free, or forgotten while in use */
     uint64_t hash;
     struct file *file;
     unsigned users;
-    uint64_t used_at;
+    uint32_t next;  /* with the same bucket */
+    uint32_t older; /* by last use; the list has every slot */
+    uint32_t newer;
 };
 
 struct file_cache {
     struct fs *fs;
     const char *root;
     struct mutex lock; /* everything below */
-    struct cached_file slots[FILE_CACHE_SIZE];
-    uint64_t clock;
+    struct cached_file *slots;
+    uint32_t *buckets; /* first slot; as many as slots */
+    uint32_t count;    /* power of two */
+    uint32_t oldest;
+    uint32_t newest;
 };
 
-void file_cache_init(struct file_cache *c, struct fs *fs, const char *root);
+/* Release in any case. */
+VARVE_CHECK enum varve_err file_cache_init(struct file_cache *c, struct fs *fs, const char *root,
+                                           struct varve_error *err);
 void file_cache_release(struct file_cache *c);
 VARVE_CHECK enum varve_err file_cache_read(struct file_cache *c, const char *name, uint64_t off,
                                            void *buf, size_t len, struct varve_error *err);
