@@ -224,6 +224,36 @@ forget(struct index_lmdb *x)
     memset(&x->totals, 0, sizeof(x->totals));
 }
 
+/*
+ * The table of readers is a mapped file that many of them fill page by page: on a full disk the first touch of a
+ * page that has no room on the disk would kill the process.  So it has all its room before LMDB opens it; what
+ * is in it stays.  Not after: closing a file of ours takes the locks that LMDB holds on it.
+ */
+#define LOCK_SIZE (READERS_MAX * 64u + 4096u)
+
+static enum varve_err
+reserve_lock(struct index_lmdb *x, struct varve_error *err)
+{
+    char *path = index_path_of(x->folder, "index.mdb-lock");
+    struct file *f = NULL;
+    enum varve_err rc;
+
+    if (path == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = file_open(fs_system(), &f, path, FILE_READ_WRITE, err);
+    if (rc == VARVE_ERR_NOT_FOUND) {
+        rc = file_open(fs_system(), &f, path, FILE_CREATE_NEW, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = file_allocate(f, 0, LOCK_SIZE, err);
+        rc = rc == VARVE_ERR_UNSUPPORTED ? VARVE_OK : rc;
+    }
+    file_close(f);
+    free(path);
+    return rc;
+}
+
 static enum varve_err
 open_env(struct index_lmdb *x, const struct index_options *options, struct varve_error *err)
 {
@@ -236,6 +266,11 @@ open_env(struct index_lmdb *x, const struct index_options *options, struct varve
 
     if (path == NULL) {
         return varve_error_nomem(err);
+    }
+    rc = reserve_lock(x, err);
+    if (rc != VARVE_OK) {
+        free(path);
+        return rc;
     }
     r = mdb_env_create(&x->env);
     if (r == 0) {

@@ -4,6 +4,7 @@
 #include <errno.h>
 
 #include "base/log.h"
+#include "os/file.h"
 
 /* The map is doubled up to this: 4 TiB hold some 4e10 names. */
 #define MAP_SIZE_MAX (4ull << 40)
@@ -13,18 +14,36 @@ lmdb_error(struct varve_error *err, int r, const char *what)
 {
     enum varve_err code = VARVE_ERR_IO;
 
-    if (r == ENOSPC || r == EDQUOT) {
+    if (r == ENOSPC || r == EDQUOT || r == MDB_MAP_FULL) {
         code = VARVE_ERR_NOSPACE;
     } else if (r == ENOMEM) {
         code = VARVE_ERR_NOMEM;
     } else if (r == MDB_CORRUPTED || r == MDB_PAGE_NOTFOUND || r == MDB_INVALID ||
-               r == MDB_VERSION_MISMATCH || r == MDB_PANIC || r == MDB_INCOMPATIBLE) {
+               r == MDB_VERSION_MISMATCH || r == MDB_INCOMPATIBLE) {
         code = VARVE_ERR_CORRUPT;
     }
-    varve_error_set(err, code, "%s: %s", what, mdb_strerror(r));
+    varve_error_set(err, code, "%s: %s", what,
+                    r == MDB_PANIC
+                        ? "an earlier write failed, it takes no more until it is opened again"
+                        : mdb_strerror(r));
     err->source = r > 0 ? VARVE_SRC_ERRNO : VARVE_SRC_LMDB;
     err->native = r;
     return code;
+}
+
+/* LMDB calls a write that came out short an I/O error: a full file system, mostly. */
+#define FULL_BYTES (64u * 1024)
+
+static int
+full_or(struct index_lmdb *x, int r)
+{
+    struct varve_error ignored;
+    uint64_t room = 0;
+
+    return r == EIO && fs_free_bytes(fs_system(), x->folder, &room, &ignored) == VARVE_OK &&
+                   room < FULL_BYTES
+               ? ENOSPC
+               : r;
 }
 
 /* ---- the gate ---- */
@@ -132,7 +151,11 @@ lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_err
         return varve_error_set(err, VARVE_ERR_EXISTS, "it is in the index already");
     }
     if (r != 0) {
-        return lmdb_error(err, r, "writing the index");
+        rc = lmdb_error(err, full_or(x, r), "writing the index");
+        return rc == VARVE_ERR_NOSPACE
+                   ? varve_error_prefix(err, "the file system of the index's folder '%s' is full",
+                                        x->folder)
+                   : rc;
     }
     mutex_lock(&x->lock);
     x->unsynced = true;
