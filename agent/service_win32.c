@@ -70,6 +70,7 @@ service_prepare(int *argc, char ***argv)
     (void)SetConsoleOutputCP(CP_UTF8);
     (void)_setmode(_fileno(stdout), _O_BINARY);
     (void)_setmode(_fileno(stderr), _O_BINARY);
+    (void)setvbuf(stderr, NULL, _IONBF, 0); /* into a file it would keep what it is told */
     end_wanted = CreateEventW(NULL, TRUE, FALSE, NULL);
     if (end_wanted == NULL) {
         fail_at_start("CreateEvent");

@@ -156,6 +156,12 @@ carry_out(struct port_call *c, struct varve_error *err)
     if (strcmp(op, "port.report") == 0) {
         return report(c);
     }
+    if (strcmp(op, "port.killed") == 0) {
+        mutex_lock(&c->server->lock);
+        port_server_forget(c->server, 0);
+        mutex_unlock(&c->server->lock);
+        return json_object();
+    }
     if (strcmp(op, "port.fault") == 0) {
         return set_fault(c);
     }

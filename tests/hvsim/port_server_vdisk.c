@@ -97,7 +97,7 @@ port_server_forget(struct port_server *s, int64_t pid)
     for (size_t i = s->handle_count; i-- > 0;) {
         struct vdisk *disk = s->handles[i].disk;
 
-        if (s->handles[i].pid == pid) {
+        if (pid == 0 || s->handles[i].pid == pid) {
             sim_array_remove(s->handles, &s->handle_count, sizeof(s->handles[0]), i);
             disk->ops->close_disk(disk);
             s->left_open++;

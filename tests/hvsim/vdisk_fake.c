@@ -169,7 +169,7 @@ fake_info(struct vdisk *disk, enum vdisk_info_version version, struct vdisk_info
     out->virtual_size = d->size;
     out->sector_size = d->logical_sector;
     out->block_size = 2 * 1024 * 1024;
-    out->device_id = 3;
+    out->device_id = d->port->options.vhd ? 2 : 3;
     out->subtype = 3;
     out->physical_sector = d->physical_sector;
     out->id = d->id;

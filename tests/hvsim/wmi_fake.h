@@ -12,6 +12,8 @@ struct wmi_fake_options {
     bool no_role;      /* no such namespace */
     bool no_rights;    /* the caller is not elevated: lists are empty */
     bool server_2012;  /* no reference points */
+    bool vhd;          /* every disk is said to be a VHD */
+    bool shared;       /* every disk is said to be shared by a guest cluster */
 };
 
 struct wmi_port *wmi_fake_new(struct port_script *script, const struct wmi_fake_options *options);

@@ -174,7 +174,7 @@ disk_settings(const struct call *c)
         port_script_ask(c->f->script, "file.info",
                         json_pack("{s:s}", "path", path != NULL ? path->text : ""), &number, said);
     const struct wmi_param properties[] = {
-        {.name = "Format", .type = WMI_UINT16, .integer = 3},
+        {.name = "Format", .type = WMI_UINT16, .integer = c->f->options.vhd ? 2 : 3},
         {.name = "VirtualDiskId", .type = WMI_STRING, .text = wmi_fake_text(o, "disk")},
         {.name = "MaxInternalSize",
          .type = WMI_UINT64,

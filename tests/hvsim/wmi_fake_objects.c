@@ -175,7 +175,7 @@ add_settings(const json_t *vm, const json_t *cp, struct wmi_objects *list)
 }
 
 static void
-add_disk(const char *instance, int type, const char *subtype, const char *path,
+add_disk(const char *instance, int type, const char *subtype, const char *path, bool shared,
          struct wmi_objects *list)
 {
     struct wmi_object o;
@@ -188,6 +188,7 @@ add_disk(const char *instance, int type, const char *subtype, const char *path,
     number(&o, "ResourceType", type);
     text(&o, "ResourceSubType", subtype);
     must(wmi_object_add_texts(&o, "HostResource", &path, 1, &err));
+    must(wmi_object_add_integer(&o, "PersistentReservationsSupported", WMI_BOOL, shared, &err));
     take(list, &o);
 }
 
@@ -206,9 +207,10 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
         char *instance =
             sim_printf("Microsoft:%s\\00000000-0000-4000-8000-0000000000AA\\0\\0\\D", id);
 
-        add_disk(instance, 17, "Microsoft:Hyper-V:Synthetic Disk Drive", "", list);
+        add_disk(instance, 17, "Microsoft:Hyper-V:Synthetic Disk Drive", "", false, list);
         if (f->options.pass_through) {
-            add_disk(instance, 17, "Microsoft:Hyper-V:Physical Disk Drive", "Msvm_DiskDrive", list);
+            add_disk(instance, 17, "Microsoft:Hyper-V:Physical Disk Drive", "Msvm_DiskDrive", false,
+                     list);
         }
         free(instance);
         return VARVE_OK;
@@ -220,14 +222,15 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
     if (reply == NULL) {
         return err->code;
     }
-    add_disk("Microsoft:DVD", 31, "Microsoft:Hyper-V:Virtual CD/DVD Disk", "/setup.iso", list);
+    add_disk("Microsoft:DVD", 31, "Microsoft:Hyper-V:Virtual CD/DVD Disk", "/setup.iso", false,
+             list);
     d = json_object_get(json_object_get(reply, "vm"), "disks");
     d = d != NULL ? d : json_object_get(reply, "disks");
     for (i = 0; i < json_array_size(d); i++) {
         const json_t *disk = json_array_get(d, i);
 
         add_disk(wmi_fake_text(disk, "instance_id"), 31, "Microsoft:Hyper-V:Virtual Hard Disk",
-                 wmi_fake_text(disk, "path"), list);
+                 wmi_fake_text(disk, "path"), f->options.shared, list);
     }
     json_decref(reply);
     return VARVE_OK;

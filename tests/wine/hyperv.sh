@@ -91,3 +91,16 @@ hyperv_agent_end() {
     wait "$pid" || code=$?
     [ "$code" -eq 0 ] || { tail -n 20 "$LAB/logs/agent-$1.log"; lab_die "the agent ended with $code"; }
 }
+
+# hyperv_clean HOST VM N OTHER: no recovery checkpoint, merged disks, at most N reference points of ours, and the one that somebody else made
+hyperv_clean() {
+    local id refs
+    id=$(lab_vm_id "$1" "$2")
+    lab_ctl "$1" wait.idle "{\"vm\":\"$id\",\"timeout_ms\":20000}" >/dev/null
+    lab_ctl "$1" checkpoint.list "{\"vm\":\"$id\"}" | jq -e 'all(.checkpoints[]; .type != "recovery")' >/dev/null || lab_die "vm $2 is left with a checkpoint"
+    refs=$(lab_ctl "$1" refpoint.list "{\"vm\":\"$id\"}" | jq -c '[.refpoints[].id]')
+    jq -e --argjson n "$3" --arg other "$4" '([.[] | select(. != $other)] | length) <= $n and ($other == "" or any(.[]; . == $other))' <<<"$refs" >/dev/null ||
+        lab_die "vm $2 has the reference points $refs"
+    lab_ctl "$1" vm.list | jq -e --arg id "$id" '.vms[] | select(.id == $id) | all(.disks[]; .type != "differencing")' >/dev/null ||
+        lab_die "vm $2: a chain is not merged"
+}
