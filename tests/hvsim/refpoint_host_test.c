@@ -23,7 +23,7 @@ struct moment {
 static void
 open_lab(struct refpoint_lab *l, const struct wmi_fake_options *options)
 {
-    refpoint_lab_open(l, options, REFPOINT_APPLICATION, fs_system(), "/tmp");
+    refpoint_lab_open(l, options, REFPOINT_APPLICATION, fs_system(), NULL);
 }
 
 static enum varve_err

@@ -57,6 +57,9 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
     log_set_level(LOG_LEVEL_ERROR);
     mutex_init(&l->lock);
     l->dir = test_dir_new();
+    if (state_dir == NULL) {
+        o.state_dir = l->dir;
+    }
     dir = sim_printf("%s/host", l->dir);
     must_work(host_open(&l->host, dir, "node1", 7, &err));
     free(dir);

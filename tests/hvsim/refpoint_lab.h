@@ -25,7 +25,7 @@ struct refpoint_lab {
 
 #define LAB_DISK_SIZE ((uint64_t)2 * 1024 * 1024)
 
-/* fs: of the agent's state, in state_dir. */
+/* fs: of the agent's state, in state_dir; NULL: in the lab's own folder. */
 void refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options,
                        enum refpoint_consistency consistency, struct fs *fs, const char *state_dir);
 /* Fails the test when a rule of an API was broken, or a handle left open. */

@@ -46,7 +46,7 @@ static void
 lab_open_plain(struct refpoint_lab *l, const struct wmi_fake_options *options,
                enum refpoint_consistency consistency)
 {
-    refpoint_lab_open(l, options, consistency, fs_system(), "/tmp");
+    refpoint_lab_open(l, options, consistency, fs_system(), NULL);
 }
 
 static void
