@@ -203,7 +203,6 @@ enum varve_err
 names_begin(struct names **out, struct fs *fs, const char *state_dir, const struct names_key *key,
             const struct names_shape *shape, struct varve_error *err)
 {
-    struct varve_error ignored;
     char *dir = NULL;
     char *path = NULL;
     enum varve_err rc = file_path(&dir, &path, state_dir, key, "part", err);
@@ -214,8 +213,8 @@ names_begin(struct names **out, struct fs *fs, const char *state_dir, const stru
     if (rc == VARVE_OK) {
         rc = open_existing(out, fs, path, FILE_READ_WRITE, key, shape, err);
         if (rc == VARVE_ERR_STALE) { /* what a crash left of its beginning */
-            rc = fs_remove(fs, path, &ignored);
-            rc = VARVE_ERR_NOT_FOUND;
+            rc = fs_remove(fs, path, err);
+            rc = rc == VARVE_OK ? VARVE_ERR_NOT_FOUND : rc;
         }
         if (rc == VARVE_ERR_NOT_FOUND) {
             rc = create(out, fs, path, key, shape, err);
@@ -349,11 +348,15 @@ names_finish(struct names *n, struct varve_error *err)
 
 /* ---- all disks of a run ---- */
 
+struct found_file {
+    struct names_key key;
+    bool kept;
+};
+
 struct found {
     const struct guid *vm;  /* NULL: any */
     const struct guid *run; /* NULL: any */
-    struct names_key *keys;
-    bool *kept;
+    struct found_file *files;
     size_t count;
     bool no_memory;
 };
@@ -362,26 +365,22 @@ static bool
 take_name(void *arg, const char *name, bool is_dir)
 {
     struct found *f = arg;
-    struct names_key key;
-    struct names_key *keys;
-    bool *kept;
-    bool is_kept = false;
+    struct found_file file = {0};
+    struct found_file *files;
 
-    if (is_dir || !parse_file_name(&key, &is_kept, name) ||
-        (f->vm != NULL && !guid_equal(&key.vm, f->vm)) ||
-        (f->run != NULL && !guid_equal(&key.run, f->run))) {
+    if (is_dir || !parse_file_name(&file.key, &file.kept, name) ||
+        (f->vm != NULL && !guid_equal(&file.key.vm, f->vm)) ||
+        (f->run != NULL && !guid_equal(&file.key.run, f->run))) {
         return true;
     }
-    keys = realloc(f->keys, (f->count + 1) * sizeof(*keys));
-    f->keys = keys != NULL ? keys : f->keys;
-    kept = realloc(f->kept, (f->count + 1) * sizeof(*kept));
-    f->kept = kept != NULL ? kept : f->kept;
-    f->no_memory = keys == NULL || kept == NULL;
-    if (!f->no_memory) {
-        f->keys[f->count] = key;
-        f->kept[f->count++] = is_kept;
+    files = realloc(f->files, (f->count + 1) * sizeof(*files));
+    if (files == NULL) {
+        f->no_memory = true;
+        return false;
     }
-    return !f->no_memory;
+    f->files = files;
+    f->files[f->count++] = file;
+    return true;
 }
 
 /* No folder yet is no names. */
@@ -405,8 +404,7 @@ find(struct found *f, struct fs *fs, const char *state_dir, struct varve_error *
 static void
 found_release(struct found *f)
 {
-    free(f->keys);
-    free(f->kept);
+    free(f->files);
 }
 
 /* Whatever its size: is it finished? */
@@ -475,9 +473,9 @@ names_keep(struct fs *fs, const char *state_dir, const struct guid *vm, const st
     enum varve_err rc = find(&f, fs, state_dir, err);
 
     for (i = 0; rc == VARVE_OK && i < f.count; i++) {
-        bool one = f.kept[i];
+        bool one = f.files[i].kept;
 
-        rc = one ? VARVE_OK : keep_one(fs, state_dir, &f.keys[i], &one, err);
+        rc = one ? VARVE_OK : keep_one(fs, state_dir, &f.files[i].key, &one, err);
         kept += one ? 1 : 0;
     }
     if (rc == VARVE_OK && f.count > 0) {
@@ -515,7 +513,7 @@ names_remove(struct fs *fs, const char *state_dir, const struct guid *vm, const 
     enum varve_err rc = find(&f, fs, state_dir, err);
 
     for (i = 0; rc == VARVE_OK && i < f.count; i++) {
-        rc = remove_one(fs, state_dir, &f.keys[i], f.kept[i], err);
+        rc = remove_one(fs, state_dir, &f.files[i].key, f.files[i].kept, err);
     }
     found_release(&f);
     return rc;
@@ -544,8 +542,8 @@ names_sweep(struct fs *fs, const char *state_dir)
     enum varve_err rc = find(&f, fs, state_dir, &err);
 
     for (i = 0; rc == VARVE_OK && i < f.count; i++) {
-        if (!f.kept[i]) {
-            rc = remove_one(fs, state_dir, &f.keys[i], false, &err);
+        if (!f.files[i].kept) {
+            rc = remove_one(fs, state_dir, &f.files[i].key, false, &err);
         }
     }
     found_release(&f); /* one that stays takes room and does no harm */
@@ -560,8 +558,8 @@ names_list(struct fs *fs, const char *state_dir, const struct guid *vm,
     enum varve_err rc = find(&f, fs, state_dir, err);
 
     for (i = 0; rc == VARVE_OK && i < f.count; i++) {
-        if (f.kept[i]) {
-            cb(arg, &f.keys[i].run);
+        if (f.files[i].kept) {
+            cb(arg, &f.files[i].key.run);
         }
     }
     found_release(&f);

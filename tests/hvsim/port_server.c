@@ -105,8 +105,8 @@ report(struct port_call *c)
     }
     mutex_unlock(&s->script.lock);
     mutex_lock(&s->lock);
-    (void)json_object_set_new(out, "open",
-                              json_integer((json_int_t)(s->handle_count + s->session_count)));
+    (void)json_object_set_new(
+        out, "open", json_integer((json_int_t)s->handle_count + (json_int_t)s->session_count));
     (void)json_object_set_new(out, "left_open", json_integer((json_int_t)s->left_open));
     (void)json_object_set_new(out, "reads", json_integer((json_int_t)s->reads));
     (void)json_object_set_new(out, "read_bytes", json_integer((json_int_t)s->read_bytes));

@@ -356,6 +356,28 @@ without_the_names_of_the_last_point_all_is_offered(void **state)
     run_lab_close(&l);
 }
 
+/* What a vm kept while it was frozen by reference points goes when the writer's way has made a point. */
+static void
+a_reference_point_of_the_other_way_is_dropped(void **state)
+{
+    struct capture_marks marks = {0};
+    struct varve_error err;
+    struct run_lab l;
+
+    (void)state;
+    run_lab_open(&l);
+    (void)refpoint_lab_foreign(&l.hv, true); /* as if ours: the last point names it */
+    assert_ok(l.hv.capture->ops->marks(l.hv.capture, &l.hv.vm, &marks, &err), &err);
+    assert_int_equal(marks.count, 1);
+    (void)snprintf(l.job.request.base_refpoint, sizeof(l.job.request.base_refpoint), "%s",
+                   marks.ids[0]);
+    capture_marks_release(&marks);
+    write_some(&l);
+    good_run(&l);
+    assert_int_equal(refpoint_lab_points(&l.hv), 0);
+    run_lab_close(&l);
+}
+
 /* ---- what the writer says ---- */
 
 static void
@@ -721,6 +743,7 @@ main(void)
         cmocka_unit_test(a_vm_of_server_2012_r2_is_backed_up_with_its_xml),
         cmocka_unit_test(a_vm_with_checkpoints_is_read_at_the_end_of_its_chain),
         cmocka_unit_test(without_the_names_of_the_last_point_all_is_offered),
+        cmocka_unit_test(a_reference_point_of_the_other_way_is_dropped),
         cmocka_unit_test(a_writer_that_says_later_is_tried_again_and_one_that_says_no_is_not),
         cmocka_unit_test(a_writer_that_fails_at_the_end_costs_the_names),
         cmocka_unit_test(a_vm_whose_guest_cannot_be_asked_is_paused_unless_that_is_forbidden),
