@@ -27,6 +27,7 @@ static gss_OID_desc oid_session_key = {sizeof(bytes_session_key), bytes_session_
 struct auth_gss {
     struct smb_auth base;
     gss_OID mech;
+    const struct smb_credentials *credentials; /* borrowed; NULL: our own */
     gss_name_t target;
     gss_cred_id_t cred;
     gss_ctx_id_t ctx;
@@ -53,6 +54,8 @@ gss_error(struct varve_error *err, enum varve_err code, OM_uint32 major, OM_uint
     return code;
 }
 
+static enum varve_err why_no_kerberos(const struct auth_gss *a, struct varve_error *err);
+
 static void
 gss_close(struct smb_auth *base)
 {
@@ -77,6 +80,7 @@ gss_step(struct smb_auth *base, const void *in, size_t in_len, struct buf *out, 
     OM_uint32 minor = 0;
     OM_uint32 ignored;
     OM_uint32 major;
+    bool first = a->ctx == GSS_C_NO_CONTEXT;
     enum varve_err rc = VARVE_OK;
 
     major = gss_init_sec_context(&minor, a->cred, &a->ctx, a->target, a->mech, flags, 0,
@@ -84,6 +88,9 @@ gss_step(struct smb_auth *base, const void *in, size_t in_len, struct buf *out, 
                                  NULL, &output, NULL, NULL);
     if (GSS_ERROR(major)) {
         rc = gss_error(err, VARVE_ERR_AUTH, major, minor, a->mech, "logging on");
+        if (first && a->mech == &oid_spnego) {
+            rc = why_no_kerberos(a, err);
+        }
     } else if (output.length > 0) {
         rc = buf_append(out, output.value, output.length, err);
     }
@@ -148,28 +155,32 @@ kerberos_only(struct auth_gss *a, struct varve_error *err)
                             : VARVE_OK;
 }
 
+static OM_uint32
+acquire_for(gss_OID mech, const struct smb_credentials *c, gss_name_t user, const void *unique,
+            gss_cred_id_t *out, OM_uint32 *minor)
+{
+    gss_OID_set_desc mechs = {1, mech};
+    gss_buffer_desc password = {strlen(c->password), (void *)(uintptr_t)c->password};
+    char cache[64];
+    gss_key_value_element_desc elements[] = {{"client_keytab", c->keytab}, {"ccache", cache}};
+    gss_key_value_set_desc store = {2, elements};
+
+    if (c->keytab[0] == 0) {
+        return gss_acquire_cred_with_password(minor, user, &password, GSS_C_INDEFINITE, &mechs,
+                                              GSS_C_INITIATE, out, NULL, NULL);
+    }
+    (void)snprintf(cache, sizeof(cache), "MEMORY:varve-smb-%p", unique);
+    return gss_acquire_cred_from(minor, user, GSS_C_INDEFINITE, &mechs, GSS_C_INITIATE, &store, out,
+                                 NULL, NULL);
+}
+
 static enum varve_err
 acquire(struct auth_gss *a, const struct smb_credentials *c, gss_name_t user,
         struct varve_error *err)
 {
-    gss_OID_set_desc mechs = {1, a->mech};
     OM_uint32 minor = 0;
-    OM_uint32 major;
+    OM_uint32 major = acquire_for(a->mech, c, user, a, &a->cred, &minor);
 
-    if (c->keytab[0] != 0) {
-        char cache[64];
-        gss_key_value_element_desc elements[] = {{"client_keytab", c->keytab}, {"ccache", cache}};
-        gss_key_value_set_desc store = {2, elements};
-
-        (void)snprintf(cache, sizeof(cache), "MEMORY:varve-smb-%p", (void *)a);
-        major = gss_acquire_cred_from(&minor, user, GSS_C_INDEFINITE, &mechs, GSS_C_INITIATE,
-                                      &store, &a->cred, NULL, NULL);
-    } else {
-        gss_buffer_desc password = {strlen(c->password), (void *)(uintptr_t)c->password};
-
-        major = gss_acquire_cred_with_password(&minor, user, &password, GSS_C_INDEFINITE, &mechs,
-                                               GSS_C_INITIATE, &a->cred, NULL, NULL);
-    }
     if (GSS_ERROR(major)) {
         return gss_error(err, VARVE_ERR_AUTH, major, minor, a->mech,
                          c->method == SMB_NTLM ? "preparing an NTLM logon (package gss-ntlmssp)"
@@ -179,12 +190,9 @@ acquire(struct auth_gss *a, const struct smb_credentials *c, gss_name_t user,
 }
 
 static enum varve_err
-take_credentials(struct auth_gss *a, const struct smb_credentials *c, struct varve_error *err)
+import_user(gss_name_t *out, const struct smb_credentials *c, struct varve_error *err)
 {
     char text[2 * SMB_CREDENTIAL_MAX + 2];
-    gss_name_t user = GSS_C_NO_NAME;
-    OM_uint32 ignored;
-    enum varve_err rc;
 
     if (c->method == SMB_KERBEROS) {
         (void)snprintf(text, sizeof(text), "%s@%s", c->user, c->domain);
@@ -193,12 +201,68 @@ take_credentials(struct auth_gss *a, const struct smb_credentials *c, struct var
     } else {
         (void)snprintf(text, sizeof(text), "%s", c->user);
     }
-    rc = import(&user, text, GSS_C_NT_USER_NAME, err);
+    return import(out, text, GSS_C_NT_USER_NAME, err);
+}
+
+/* SPNEGO only says that it has nothing to offer; Kerberos itself is asked why. */
+static enum varve_err
+why_no_kerberos(const struct auth_gss *a, struct varve_error *err)
+{
+    gss_OID_set_desc mechs = {1, &oid_krb5};
+    gss_cred_id_t cred = GSS_C_NO_CREDENTIAL;
+    gss_name_t user = GSS_C_NO_NAME;
+    OM_uint32 lifetime = 0;
+    OM_uint32 minor = 0;
+    OM_uint32 ignored;
+    OM_uint32 major;
+
+    if (a->credentials == NULL) {
+        major = gss_acquire_cred(&minor, GSS_C_NO_NAME, GSS_C_INDEFINITE, &mechs, GSS_C_INITIATE,
+                                 &cred, NULL, NULL);
+    } else if (import_user(&user, a->credentials, err) != VARVE_OK) {
+        return err->code;
+    } else {
+        major = acquire_for(&oid_krb5, a->credentials, user, &cred, &cred, &minor);
+    }
+    if (!GSS_ERROR(major)) { /* only now the ticket is asked for */
+        major = gss_inquire_cred(&minor, cred, NULL, &lifetime, NULL, NULL);
+    }
+    if (GSS_ERROR(major)) {
+        (void)gss_error(err, VARVE_ERR_AUTH, major, minor, &oid_krb5, "getting a Kerberos ticket");
+    }
+    (void)gss_release_cred(&ignored, &cred);
+    (void)gss_release_name(&ignored, &user);
+    return err->code;
+}
+
+static enum varve_err
+take_credentials(struct auth_gss *a, const struct smb_credentials *c, struct varve_error *err)
+{
+    gss_name_t user = GSS_C_NO_NAME;
+    OM_uint32 ignored;
+    enum varve_err rc = import_user(&user, c, err);
+
     if (rc == VARVE_OK) {
         rc = acquire(a, c, user, err);
     }
     (void)gss_release_name(&ignored, &user);
     return rc;
+}
+
+/* Tickets of the program's environment; nothing that a user left for NTLM. */
+static enum varve_err
+take_own(struct auth_gss *a, struct varve_error *err)
+{
+    gss_OID_set_desc mechs = {1, a->mech};
+    OM_uint32 minor = 0;
+    OM_uint32 major = gss_acquire_cred(&minor, GSS_C_NO_NAME, GSS_C_INDEFINITE, &mechs,
+                                       GSS_C_INITIATE, &a->cred, NULL, NULL);
+
+    if (GSS_ERROR(major)) {
+        (void)gss_error(err, VARVE_ERR_AUTH, major, minor, a->mech, "getting a Kerberos ticket");
+        return why_no_kerberos(a, err);
+    }
+    return kerberos_only(a, err);
 }
 
 enum varve_err
@@ -213,11 +277,12 @@ smb_auth_open(struct smb_auth **out, const char *server, const struct smb_creden
         return varve_error_nomem(err);
     }
     a->base.ops = &gss_ops;
+    a->credentials = credentials;
     a->mech = credentials != NULL && credentials->method == SMB_NTLM ? &oid_ntlm : &oid_spnego;
     (void)snprintf(target, sizeof(target), "cifs@%s", server);
     rc = import(&a->target, target, GSS_C_NT_HOSTBASED_SERVICE, err);
-    if (rc == VARVE_OK && credentials != NULL) {
-        rc = take_credentials(a, credentials, err);
+    if (rc == VARVE_OK) {
+        rc = credentials != NULL ? take_credentials(a, credentials, err) : take_own(a, err);
     }
     if (rc != VARVE_OK) {
         gss_close(&a->base);
