@@ -177,6 +177,9 @@ tables_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
         MDB_val v;
 
         r = mdb_get(txn, x->meta, &key, &v);
+        if (r == 0) {
+            log_warn("index", "the process ended while it was built folder=%s", x->folder);
+        }
         r = r == 0 ? MDB_INVALID : r == MDB_NOTFOUND ? 0 : r;
     }
     if (r == 0) {

@@ -120,7 +120,7 @@ drop_missing(struct reconcile *r, struct varve_error *err)
 #define READERS_MIN 8u
 #define READERS_MAX 32u
 #define RING        64u
-#define BUILD_PACKS 64u /* so many are worth a build */
+#define BUILD_PACKS 16u /* so many are worth a build */
 #define PROGRESS_NS ((uint64_t)2 * 1000 * 1000 * 1000)
 
 struct loaded {
