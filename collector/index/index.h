@@ -176,6 +176,7 @@ struct index_options {
     void *pack_names_arg;
     uint32_t locality_names; /* kept at most; 0: 256 Ki */
     uint32_t build_names;    /* gathered at a time; 0: 1 Mi */
+    uint64_t ahead_bytes; /* a larger file is read ahead of writes, by several threads; 0: 1 GiB */
 };
 
 /* The folder is made when it is not there.  What cannot be trusted in it is deleted: *fresh then says

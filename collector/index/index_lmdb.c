@@ -16,6 +16,7 @@
 #define MAP_SIZE_DEFAULT (16ull << 30)
 #define READERS_MAX      1024u
 #define SYNC_SECONDS     10u
+#define AHEAD_BYTES      (1ull << 30) /* what is smaller is taken to be in the page cache */
 #define BUILD_NAMES      (1024u * 1024)
 #define LOCALITY_NAMES   (256u * 1024)
 #define PROVEN_SECONDS   60u /* an index that worked so long is not what ended the process */
@@ -450,6 +451,7 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
     if (rc != VARVE_OK) {
         goto out;
     }
+    x->ahead_bytes = options->ahead_bytes == 0 ? AHEAD_BYTES : options->ahead_bytes;
     x->build_names = options->build_names == 0 ? BUILD_NAMES : options->build_names;
     x->pack_names = options->pack_names;
     x->pack_names_arg = options->pack_names_arg;

@@ -69,6 +69,7 @@ struct index_lmdb {
                                  struct record_name *names, struct varve_error *err);
     void *pack_names_arg;
 
+    uint64_t ahead_bytes;
     uint32_t build_names;
     struct index_build *build; /* NULL but between build_begin and build_end */
 
@@ -127,6 +128,9 @@ int lmdb_add_pack_row(struct index_lmdb *x, MDB_txn *txn, const struct index_pac
                       uint32_t *number);
 int lmdb_add_name(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
                   uint8_t place[PLACE_SIZE]);
+
+/* The pages that count entries, sorted, are about to go to are read, when the file is large.  Costs time at most. */
+void lmdb_read_ahead(struct index_lmdb *x, const struct pack_entry *const *sorted, uint32_t count);
 
 /* A row of the table meta while names without their packs, or the other way round, are in the file. */
 #define LMDB_META_BUILDING "building"

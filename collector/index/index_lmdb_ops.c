@@ -194,6 +194,7 @@ lmdb_add_pack(struct index *ix, const struct index_pack *pack, const struct pack
     for (uint32_t i = 0; i < pack->records; i++) { /* before the index: see index_filter.h */
         (void)index_filter_add(x->filter, &entries[i].name);
     }
+    lmdb_read_ahead(x, sorted, pack->records);
     rc = lmdb_run_write(x, add_txn, &a, err);
     free(sorted);
     if (rc == VARVE_OK) {

@@ -12,8 +12,11 @@ enum varve_err
 open_lmdb(struct member *m, const uint8_t *id, const char *boot_id, uint64_t map_size, bool *fresh,
           struct varve_error *err)
 {
-    struct index_options options = {
-        .store_id = id, .map_size = map_size, .sync_seconds = 1, .boot_id = boot_id};
+    struct index_options options = {.store_id = id,
+                                    .map_size = map_size,
+                                    .sync_seconds = 1,
+                                    .boot_id = boot_id,
+                                    .ahead_bytes = 1};
 
     return index_lmdb_open(&m->ix, m->path, &options, fresh, err);
 }
