@@ -100,6 +100,10 @@ on_clean_vm(void *arg, const struct uplink_clean *clean, struct varve_error *err
     for (i = 0; rc == VARVE_OK && i < clean->kept_count; i++) {
         rc = capture_marks_add(&e.ours, clean->kept[i], err);
     }
+    e.note.begun_us = clean->begun_us > 0 ? clean->begun_us : 0;
+    for (i = 0; rc == VARVE_OK && i < clean->before_count; i++) {
+        rc = capture_marks_add(&e.note.before, clean->before[i], err);
+    }
     if (rc == VARVE_OK) {
         rc = runner_clean(a->runner, &e, err);
     }

@@ -131,6 +131,15 @@ bool capture_marks_has(const struct capture_marks *m, const char *id);
 VARVE_CHECK enum varve_err capture_marks_add(struct capture_marks *m, const char *id,
                                              struct varve_error *err);
 
+/*
+ * By what a checkpoint of ours is known as long as it does not carry the run's id: when it was begun, and the
+ * recovery checkpoints that stood on the vm before.
+ */
+struct capture_note {
+    int64_t begun_us; /* 0: it needs none */
+    struct capture_marks before;
+};
+
 struct capture_kept {
     char refpoint[CAPTURE_ID_MAX];
     /* For each frozen disk, in order; "" for a disk that is not tracked. */
@@ -170,6 +179,16 @@ struct capture_ops {
     enum varve_err (*begin)(struct capture *c, const struct guid *vm, const struct guid *run,
                             struct cancel *cancel, struct capture_frozen *out, struct notes *notes,
                             struct varve_error *err);
+
+    /*
+     * NULL: checkpoints carry the run's id from the first moment on.  note(): what somebody else would have to
+     * know to find a checkpoint that begin() is about to make.  adopt(): that somebody takes it, for find();
+     * note NULL: the run is over.
+     */
+    enum varve_err (*note)(struct capture *c, const struct guid *vm, struct capture_note *out,
+                           struct varve_error *err);
+    enum varve_err (*adopt)(struct capture *c, const struct guid *run,
+                            const struct capture_note *note, struct varve_error *err);
 
     /* The checkpoint that carries this run's id; VARVE_ERR_NOT_FOUND. */
     enum varve_err (*find)(struct capture *c, const struct guid *vm, const struct guid *run,

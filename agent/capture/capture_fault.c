@@ -2,6 +2,7 @@
 #include "capture/capture_fault.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 struct capture_fault {
     struct capture base;
@@ -92,6 +93,27 @@ fault_begin(struct capture *c, const struct guid *vm, const struct guid *run, st
         return fault_error(err);
     }
     return rc;
+}
+
+static enum varve_err
+fault_note(struct capture *c, const struct guid *vm, struct capture_note *out,
+           struct varve_error *err)
+{
+    if (fault_verdict(fault_of(c), false) != VERDICT_PASS) {
+        return fault_error(err);
+    }
+    memset(out, 0, sizeof(*out));
+    return INNER(c)->ops->note != NULL ? INNER(c)->ops->note(INNER(c), vm, out, err) : VARVE_OK;
+}
+
+static enum varve_err
+fault_adopt(struct capture *c, const struct guid *run, const struct capture_note *note,
+            struct varve_error *err)
+{
+    if (fault_verdict(fault_of(c), false) != VERDICT_PASS) {
+        return fault_error(err);
+    }
+    return INNER(c)->ops->adopt != NULL ? INNER(c)->ops->adopt(INNER(c), run, note, err) : VARVE_OK;
 }
 
 static enum varve_err
@@ -218,6 +240,8 @@ static const struct capture_ops fault_ops = {
     .list = fault_list,
     .marks = fault_marks,
     .begin = fault_begin,
+    .note = fault_note,
+    .adopt = fault_adopt,
     .find = fault_find,
     .attach = fault_attach,
     .changes = fault_changes,

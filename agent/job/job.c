@@ -39,6 +39,7 @@ job_close(struct job *j)
         capture_kept_release(&j->kept);
     }
     free(j->disks);
+    capture_marks_release(&j->note.before);
     journal_entry_release(&j->entry);
 }
 
@@ -65,7 +66,12 @@ freeze(struct job *j, struct varve_error *err)
         return rc;
     }
     job_progress(j, "freeze", NULL);
-    rc = job_trace(j, err);
+    if (c->ops->note != NULL) {
+        rc = c->ops->note(c, &j->entry.vm, &j->note, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = job_trace(j, err);
+    }
     if (rc != VARVE_OK) {
         return rc;
     }
@@ -74,6 +80,7 @@ freeze(struct job *j, struct varve_error *err)
         return varve_error_prefix(err, "freezing the vm");
     }
     j->has_frozen = true;
+    j->note.begun_us = 0; /* it has its name */
     job_leave_out(j);
     (void)snprintf(j->entry.checkpoint, sizeof(j->entry.checkpoint), "%s", j->frozen.checkpoint);
     rc = job_write(j, JOURNAL_FROZEN, err);

@@ -21,14 +21,21 @@ job_vm_is_here(struct job *j)
     return rc != VARVE_ERR_NOT_FOUND;
 }
 
-/* The other host's word for a checkpoint's id is not taken: it carries the run's id. */
+/* The other host's word for a checkpoint's id is not taken: it carries the run's id, or is the one that the
+ * note tells apart from all others. */
 static enum varve_err
 clean_checkpoint(struct job *j, struct varve_error *err)
 {
     struct capture *c = j->env->capture;
     char checkpoint[CAPTURE_ID_MAX];
-    enum varve_err rc = c->ops->find(c, &j->entry.vm, &j->entry.run, checkpoint, err);
+    enum varve_err rc = VARVE_OK;
 
+    if (c->ops->adopt != NULL && j->entry.note.begun_us != 0) {
+        rc = c->ops->adopt(c, &j->entry.run, &j->entry.note, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = c->ops->find(c, &j->entry.vm, &j->entry.run, checkpoint, err);
+    }
     if (rc == VARVE_ERR_NOT_FOUND) {
         return VARVE_OK;
     }

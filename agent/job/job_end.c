@@ -19,6 +19,11 @@ job_write(struct job *j, enum journal_state state, struct varve_error *err)
 enum varve_err
 job_forget(struct job *j, struct varve_error *err)
 {
+    struct capture *c = j->env->capture;
+
+    if (c->ops->adopt != NULL && c->ops->adopt(c, &j->entry.run, NULL, err) != VARVE_OK) {
+        log_debug("job", "%s", err->msg); /* a note that stays does no harm */
+    }
     return journal_remove(j->env->fs, j->env->state_dir, &j->entry.run, err);
 }
 

@@ -23,10 +23,11 @@ struct job {
     struct job_disk *disks; /* as frozen.disks; NULL until they were looked at */
     struct capture_kept kept;
     bool has_kept;
-    bool committed;    /* the collector said so when the run was joined */
-    bool pending;      /* this host was not clean in the end: the journal has it */
-    bool left;         /* the vm was not here in the end */
-    struct peer *peer; /* NULL: none now */
+    struct capture_note note; /* until the checkpoint has its name */
+    bool committed;           /* the collector said so when the run was joined */
+    bool pending;             /* this host was not clean in the end: the journal has it */
+    bool left;                /* the vm was not here in the end */
+    struct peer *peer;        /* NULL: none now */
     struct notes notes;
     uint32_t chunk_size;
     uint64_t last_progress_ns;

@@ -138,6 +138,7 @@ job_trace(struct job *j, struct varve_error *err)
     struct peer_limits limits;
     const char **marks = NULL;
     const char **kept = NULL;
+    const char **before = NULL;
     enum varve_err rc;
 
     if (!j->env->capture->tracks) {
@@ -152,8 +153,12 @@ job_trace(struct job *j, struct varve_error *err)
     if (rc == VARVE_OK) {
         marks = list_ids(&j->entry.marks, NULL, &t.mark_count);
         kept = list_ids(&ours, &j->entry.marks, &t.kept_count);
-        rc = marks == NULL || kept == NULL ? varve_error_nomem(err) : VARVE_OK;
+        before = list_ids(&j->note.before, NULL, &t.before_count);
+        rc = marks == NULL || kept == NULL || before == NULL ? varve_error_nomem(err) : VARVE_OK;
     }
+    t.begun_us = j->note.begun_us;
+    t.before = before;
+    t.before_count = t.begun_us != 0 ? t.before_count : 0;
     t.marks = marks;
     t.kept = kept;
     while (rc == VARVE_OK) {
@@ -170,6 +175,7 @@ job_trace(struct job *j, struct varve_error *err)
     }
     free(marks);
     free(kept);
+    free(before);
     capture_marks_release(&ours);
     return rc;
 }

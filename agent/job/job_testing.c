@@ -426,6 +426,10 @@ lab_hear_traces(struct lab *l)
     for (i = 0; i < seen->trace_kept_count; i++) {
         assert_ok(capture_marks_add(&e.ours, seen->trace_kept[i], &err), &err);
     }
+    e.note.begun_us = seen->trace_begun_us;
+    for (i = 0; i < seen->trace_before_count; i++) {
+        assert_ok(capture_marks_add(&e.note.before, seen->trace_before[i], &err), &err);
+    }
     assert_ok(journal_write(&l->fs, l->env.state_dir, &e, &err), &err);
     assert_ok(job_recover(&l->env, &e.run, &l->cancel, &l->pulse, &err), &err);
     journal_entry_release(&e);

@@ -36,6 +36,7 @@ journal_entry_release(struct journal_entry *e)
     free(e->disks);
     free(e->skips);
     capture_marks_release(&e->ours);
+    capture_marks_release(&e->note.before);
     memset(e, 0, sizeof(*e));
 }
 
@@ -125,6 +126,14 @@ put_lists(struct writer *w, const struct journal_entry *e)
     }
     for (i = 0; i < e->ours.count; i++) {
         put_line(w, "ours", e->ours.ids[i]);
+    }
+    if (e->note.begun_us > 0) {
+        put_text(w, "begun");
+        put_u64(w, (uint64_t)e->note.begun_us);
+        put_text(w, "\n");
+    }
+    for (i = 0; i < e->note.before.count; i++) {
+        put_line(w, "before", e->note.before.ids[i]);
     }
     for (i = 0; i < e->skip_count; i++) {
         put_text(w, "skip");

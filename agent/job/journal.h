@@ -79,6 +79,7 @@ struct journal_entry {
     char failure_text[240];
     struct capture_marks marks;
     struct capture_marks ours; /* foreign: reference points of ours from before the run */
+    struct capture_note note;  /* foreign: by what a checkpoint without its name is known */
     struct journal_base *base;
     size_t base_count;
     struct journal_disk *disks;

@@ -266,6 +266,13 @@ take_word(struct journal_entry *e, const char *key, const char *word, bool *know
     if (strcmp(key, "foreign") == 0) {
         return parse_bool(&e->foreign, word);
     }
+    if (strcmp(key, "begun") == 0) {
+        uint64_t begun = 0;
+        bool good = parse_u64(&begun, word) && begun <= INT64_MAX;
+
+        e->note.begun_us = good ? (int64_t)begun : 0;
+        return good;
+    }
     if (strcmp(key, "base-refpoint") == 0) {
         return copy_word(e->base_refpoint, sizeof(e->base_refpoint), word);
     }
@@ -282,10 +289,24 @@ take_word(struct journal_entry *e, const char *key, const char *word, bool *know
     return false;
 }
 
+/* The list that lines of this key are of; NULL: none. */
+static struct capture_marks *
+list_of(struct journal_entry *e, const char *key)
+{
+    if (strcmp(key, "mark") == 0) {
+        return &e->marks;
+    }
+    if (strcmp(key, "ours") == 0) {
+        return &e->ours;
+    }
+    return strcmp(key, "before") == 0 ? &e->note.before : NULL;
+}
+
 static enum varve_err
 take_line(struct reader *r, struct journal_entry *e, const struct line *l)
 {
     const char *key = l->words[0];
+    struct capture_marks *list;
     bool known = false;
 
     if (strcmp(key, "base") == 0) {
@@ -303,11 +324,11 @@ take_line(struct reader *r, struct journal_entry *e, const struct line *l)
     if (l->count != 2) {
         return bad_line(r, "must have two words");
     }
-    if (strcmp(key, "mark") == 0 || strcmp(key, "ours") == 0) {
-        enum varve_err rc =
-            capture_marks_add(key[0] == 'm' ? &e->marks : &e->ours, l->words[1], r->err);
+    list = list_of(e, key);
+    if (list != NULL) {
+        enum varve_err rc = capture_marks_add(list, l->words[1], r->err);
 
-        return rc == VARVE_ERR_LIMIT ? bad_line(r, "is a mark too many or too long") : rc;
+        return rc == VARVE_ERR_LIMIT ? bad_line(r, "is an id too many or too long") : rc;
     }
     if (take_word(e, key, l->words[1], &known)) {
         return VARVE_OK;

@@ -199,11 +199,16 @@ a_run_of_another_host_is_over_and_says_what_was_ours(void **state)
     e.foreign = true;
     e.state = JOURNAL_UNDOING;
     assert_ok(capture_marks_add(&e.ours, "rp 7", &err), &err);
+    assert_ok(capture_marks_add(&e.note.before, "cp 1", &err), &err);
+    e.note.begun_us = INT64_C(1700000000000000);
     assert_ok(journal_write(mem_fs(mem), "/s", &e, &err), &err);
     assert_ok(journal_read(mem_fs(mem), "/s", &e.run, &got, &err), &err);
     assert_true(got.foreign);
     assert_int_equal(got.ours.count, 1);
     assert_string_equal(got.ours.ids[0], "rp 7");
+    assert_true(got.note.begun_us == e.note.begun_us);
+    assert_int_equal(got.note.before.count, 1);
+    assert_string_equal(got.note.before.ids[0], "cp 1");
     journal_entry_release(&got);
     e.state = JOURNAL_READING; /* nobody reads for another host */
     assert_ok(journal_write(mem_fs(mem), "/s", &e, &err), &err);

@@ -147,6 +147,9 @@ struct peer_trace {
     size_t mark_count;
     const char *const *kept; /* ours among them */
     size_t kept_count;
+    int64_t begun_us; /* capture_note; 0: none */
+    const char *const *before;
+    size_t before_count;
 };
 
 /* What is left on the vm when the run ends here. */

@@ -429,6 +429,11 @@ fake_trace(struct peer *peer, const struct peer_trace *t, struct varve_error *er
         for (size_t i = 0; i < seen->trace_kept_count; i++) {
             (void)snprintf(seen->trace_kept[i], 256, "%s", t->kept[i]);
         }
+        seen->trace_begun_us = t->begun_us;
+        seen->trace_before_count = t->before_count < 8 ? t->before_count : 8;
+        for (size_t i = 0; i < seen->trace_before_count; i++) {
+            (void)snprintf(seen->trace_before[i], 256, "%s", t->before[i]);
+        }
         rc = fake_leave(f, fault, err);
     }
     mutex_unlock(&f->lock);

@@ -74,6 +74,9 @@ struct peer_fake_seen {
     char trace_marks[8][256];
     size_t trace_kept_count;
     char trace_kept[8][256];
+    int64_t trace_begun_us;
+    size_t trace_before_count;
+    char trace_before[8][256];
     enum peer_consistency consistency;
 };
 

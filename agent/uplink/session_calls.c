@@ -249,6 +249,9 @@ calls_trace(struct peer *p, const struct peer_trace *trace, struct varve_error *
     body.n_marks = trace->mark_count;
     body.kept = (char **)(uintptr_t)trace->kept;
     body.n_kept = trace->kept_count;
+    body.begun_us = trace->begun_us;
+    body.before = (char **)(uintptr_t)trace->before;
+    body.n_before = trace->before_count;
     head.body_case = VARVE__V1__ENVELOPE__BODY_RUN_TRACE;
     head.run_trace = &body;
     rc = session_ask(session_of(p), &head, VARVE__V1__ENVELOPE__BODY_RUN_TRACE_REPLY,

@@ -55,6 +55,9 @@ struct uplink_clean {
     size_t mark_count;
     const char *const *kept; /* ours from before the run */
     size_t kept_count;
+    int64_t begun_us; /* capture_note; 0: none */
+    const char *const *before;
+    size_t before_count;
 };
 
 /* Called on uplink's second thread, one at a time. */

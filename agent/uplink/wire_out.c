@@ -173,9 +173,10 @@ wire_take_clean(struct uplink_clean *out, const Varve__V1__CleanVm *in, struct v
     if (rc == VARVE_OK) {
         rc = wire_take_guid(&out->vm, &in->vm_id, "vm_id", err);
     }
-    if (rc == VARVE_OK && (in->n_marks > CAPTURE_MARKS_MAX || in->n_kept > CAPTURE_MARKS_MAX)) {
-        rc = varve_error_set(err, VARVE_ERR_LIMIT, "%zu and %zu reference points", in->n_marks,
-                             in->n_kept);
+    if (rc == VARVE_OK && (in->n_marks > CAPTURE_MARKS_MAX || in->n_kept > CAPTURE_MARKS_MAX ||
+                           in->n_before > CAPTURE_MARKS_MAX)) {
+        rc = varve_error_set(err, VARVE_ERR_LIMIT, "%zu and %zu reference points, %zu checkpoints",
+                             in->n_marks, in->n_kept, in->n_before);
     }
     out->committed = in->committed;
     out->reference_point = in->reference_point;
@@ -185,6 +186,9 @@ wire_take_clean(struct uplink_clean *out, const Varve__V1__CleanVm *in, struct v
     out->mark_count = in->n_marks;
     out->kept = (const char *const *)in->kept;
     out->kept_count = in->n_kept;
+    out->begun_us = in->begun_us;
+    out->before = (const char *const *)in->before;
+    out->before_count = in->n_before;
     return rc;
 }
 

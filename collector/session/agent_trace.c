@@ -17,7 +17,8 @@ check_trace(struct session *s, const Varve__V1__RunTrace *m, struct run_info *in
     struct guid id;
     enum varve_err rc = wire_guid(&id, &m->run_id, "run_id", err);
 
-    if (rc == VARVE_OK && (m->n_marks > TRACE_IDS_MAX || m->n_kept > TRACE_IDS_MAX)) {
+    if (rc == VARVE_OK &&
+        (m->n_marks > TRACE_IDS_MAX || m->n_kept > TRACE_IDS_MAX || m->n_before > TRACE_IDS_MAX)) {
         rc = varve_error_set(err, VARVE_ERR_LIMIT,
                              "%zu and %zu reference points; at most %u are kept", m->n_marks,
                              m->n_kept, TRACE_IDS_MAX);
@@ -60,6 +61,9 @@ session_take_trace(struct session *s, const Varve__V1__Envelope *head, struct va
         t.marks.count = m->n_marks;
         t.kept.ids = m->kept;
         t.kept.count = m->n_kept;
+        t.begun_us = m->begun_us;
+        t.before.ids = m->before;
+        t.before.count = m->n_before;
         rc = state_trace_put(s->c->state, &t, err);
     }
     if (rc != VARVE_OK) {

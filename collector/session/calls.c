@@ -159,6 +159,9 @@ session_clean_vm(struct session *s, const struct sched_clean *clean)
     body.keep_tried = t->keep_tried;
     body.kept = t->kept.ids;
     body.n_kept = t->kept.count;
+    body.begun_us = t->begun_us;
+    body.before = t->before.ids;
+    body.n_before = t->before.count;
     head.body_case = VARVE__V1__ENVELOPE__BODY_CLEAN_VM;
     head.clean_vm = &body;
     if (send_call(s, &head, NULL, clean, &err) != VARVE_OK) {

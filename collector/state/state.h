@@ -262,6 +262,8 @@ struct trace {
     bool keep_tried;        /* a reference point may have been made */
     struct trace_ids marks; /* reference points that stood on the vm before the run */
     struct trace_ids kept;  /* those of them that are ours */
+    int64_t begun_us; /* a checkpoint without its name is younger (host's clock); 0: all have it */
+    struct trace_ids before; /* and none of these */
 };
 
 void trace_release(struct trace *t);

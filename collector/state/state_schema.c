@@ -72,7 +72,8 @@ static const char clusters[] =
     "CREATE TABLE traces ("
     " run BLOB PRIMARY KEY, vm BLOB NOT NULL, host BLOB NOT NULL, at INTEGER NOT NULL,"
     " checkpoint TEXT NOT NULL, keep_tried INTEGER NOT NULL,"
-    " marks TEXT NOT NULL, kept TEXT NOT NULL) WITHOUT ROWID;"
+    " marks TEXT NOT NULL, kept TEXT NOT NULL, begun INTEGER NOT NULL, before TEXT NOT NULL)"
+    " WITHOUT ROWID;"
     "CREATE INDEX traces_vm ON traces(vm);";
 
 static const char *const steps[] = {

@@ -8,7 +8,7 @@
 
 /* What runs may have left on vms.  A list of ids is one text, an id a line: ids hold no control characters. */
 
-#define TRACE_COLUMNS "run, vm, host, at, checkpoint, keep_tried, marks, kept"
+#define TRACE_COLUMNS "run, vm, host, at, checkpoint, keep_tried, marks, kept, begun, before"
 
 static void
 ids_release(struct trace_ids *list)
@@ -26,6 +26,7 @@ trace_release(struct trace *t)
     free(t->checkpoint);
     ids_release(&t->marks);
     ids_release(&t->kept);
+    ids_release(&t->before);
     memset(t, 0, sizeof(*t));
 }
 
@@ -77,14 +78,21 @@ split_ids(struct trace_ids *out, const char *text, struct varve_error *err)
 
 /* ---- changes ---- */
 
+static void
+bind_list(sqlite3_stmt *q, int i, const struct buf *list)
+{
+    (void)sqlite3_bind_text(q, i, list->len > 0 ? (const char *)list->data : "", (int)list->len,
+                            SQLITE_STATIC);
+}
+
 static enum varve_err
-insert_locked(struct state *st, const struct trace *t, const struct buf *marks,
-              const struct buf *kept, struct varve_error *err)
+insert_locked(struct state *st, const struct trace *t, const struct buf lists[3],
+              struct varve_error *err)
 {
     sqlite3_stmt *q = NULL;
     enum varve_err rc = state_prepare(st, &q,
                                       "INSERT OR REPLACE INTO traces (" TRACE_COLUMNS ")"
-                                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)",
+                                      " VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)",
                                       err);
 
     if (rc == VARVE_OK) {
@@ -94,10 +102,10 @@ insert_locked(struct state *st, const struct trace *t, const struct buf *marks,
         (void)sqlite3_bind_int64(q, 4, t->at_us);
         state_bind_text(q, 5, t->checkpoint);
         (void)sqlite3_bind_int(q, 6, t->keep_tried ? 1 : 0);
-        (void)sqlite3_bind_text(q, 7, marks->len > 0 ? (const char *)marks->data : "",
-                                (int)marks->len, SQLITE_STATIC);
-        (void)sqlite3_bind_text(q, 8, kept->len > 0 ? (const char *)kept->data : "", (int)kept->len,
-                                SQLITE_STATIC);
+        bind_list(q, 7, &lists[0]);
+        bind_list(q, 8, &lists[1]);
+        (void)sqlite3_bind_int64(q, 9, t->begun_us);
+        bind_list(q, 10, &lists[2]);
         rc = state_run(st, q, err);
     }
     (void)sqlite3_finalize(q);
@@ -125,19 +133,20 @@ cut_locked(struct state *st, const struct guid *vm, struct varve_error *err)
 enum varve_err
 state_trace_put(struct state *st, const struct trace *t, struct varve_error *err)
 {
-    struct buf marks;
-    struct buf kept;
-    enum varve_err rc = join_ids(&marks, &t->marks, err);
-    enum varve_err both = join_ids(&kept, &t->kept, err);
+    const struct trace_ids *ids[] = {&t->marks, &t->kept, &t->before};
+    struct buf lists[3];
+    enum varve_err rc = VARVE_OK;
 
-    if (rc == VARVE_OK) {
-        rc = both;
+    for (size_t i = 0; i < 3; i++) {
+        enum varve_err joined = join_ids(&lists[i], ids[i], err);
+
+        rc = rc == VARVE_OK ? joined : rc;
     }
     if (rc == VARVE_OK) {
         mutex_lock(&st->lock);
         rc = state_begin(st, err);
         if (rc == VARVE_OK) {
-            rc = insert_locked(st, t, &marks, &kept, err);
+            rc = insert_locked(st, t, lists, err);
             if (rc == VARVE_OK) {
                 rc = cut_locked(st, &t->vm, err);
             }
@@ -145,8 +154,9 @@ state_trace_put(struct state *st, const struct trace *t, struct varve_error *err
         }
         mutex_unlock(&st->lock);
     }
-    buf_release(&marks);
-    buf_release(&kept);
+    for (size_t i = 0; i < 3; i++) {
+        buf_release(&lists[i]);
+    }
     return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "keeping what a run may leave");
 }
 
@@ -213,6 +223,10 @@ read_trace(struct state *st, sqlite3_stmt *q, struct trace *out, struct varve_er
     }
     if (rc == VARVE_OK) {
         rc = split_ids(&t.kept, (const char *)sqlite3_column_text(q, 7), err);
+    }
+    t.begun_us = sqlite3_column_int64(q, 8);
+    if (rc == VARVE_OK) {
+        rc = split_ids(&t.before, (const char *)sqlite3_column_text(q, 9), err);
     }
     if (rc != VARVE_OK) {
         trace_release(&t);

@@ -234,6 +234,9 @@ trace(uint8_t run_seed, const struct guid *host, int64_t at)
     t.keep_tried = true;
     t.marks.ids = mark_ids;
     t.marks.count = 2;
+    t.begun_us = 77;
+    t.before.ids = mark_ids + 1;
+    t.before.count = 1;
     return t;
 }
 
@@ -256,6 +259,9 @@ a_trace_comes_back_as_it_was_and_goes_when_its_host_says_so(void **state)
     assert_int_equal(list[0].marks.count, 2);
     assert_string_equal(list[0].marks.ids[1], "rp two");
     assert_int_equal(list[0].kept.count, 0);
+    assert_true(list[0].begun_us == 77);
+    assert_int_equal(list[0].before.count, 1);
+    assert_string_equal(list[0].before.ids[0], "rp two");
     trace_list_free(list, count);
 
     assert_ok(state_trace_remove(p->st, &first.run, &b, &err), &err); /* not its own */

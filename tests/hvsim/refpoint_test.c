@@ -151,7 +151,7 @@ checkpoints_of_others_are_never_touched(void **state)
 static void
 a_checkpoint_without_its_name_is_known_by_what_was_there_before(void **state)
 {
-    struct refpoint_note note = {0};
+    struct capture_note note = {0};
     const struct guid run = {{7}};
     struct refpoint_lab l;
     struct varve_error err;

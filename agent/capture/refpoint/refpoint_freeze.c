@@ -19,7 +19,7 @@ static const char *const result_names[] = {"InstanceID", "ElementName", NULL};
 /* The one nameless checkpoint that is new since the note and of its time; NULL: none, or not sure. */
 static const struct wmi_object *
 find_untagged(const struct refpoint *r, const struct wmi_objects *list,
-              const struct refpoint_note *n)
+              const struct capture_note *n)
 {
     const struct wmi_object *found = NULL;
     size_t i;
@@ -59,7 +59,7 @@ static enum varve_err
 find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *run,
         char checkpoint[CAPTURE_ID_MAX], struct varve_error *err)
 {
-    struct refpoint_note n = {0};
+    struct capture_note n = {0};
     const struct wmi_object *o;
     char tag[REFPOINT_TAG_SIZE];
     size_t i;
@@ -185,12 +185,11 @@ undo(struct refpoint *r, const struct guid *vm, const struct guid *run)
     }
 }
 
-/* What stands on the vm now, written down before anything is added. */
+/* What stands on the vm now. */
 static enum varve_err
-note_before(struct refpoint *r, const char *vm_path, const struct guid *run,
-            struct varve_error *err)
+look_at(struct refpoint *r, const char *vm_path, struct capture_note *out, struct varve_error *err)
 {
-    struct refpoint_note n = {.begun_us = time_now_us()};
+    struct capture_note n = {.begun_us = time_now_us()};
     struct wmi_objects list = {0};
     size_t i;
     enum varve_err rc = refpoint_checkpoints(r, vm_path, &list, err);
@@ -200,11 +199,53 @@ note_before(struct refpoint *r, const char *vm_path, const struct guid *run,
             rc = capture_marks_add(&n.before, wmi_text_or(&list.items[i], "InstanceID", ""), err);
         }
     }
+    wmi_objects_release(&list);
+    if (rc != VARVE_OK) {
+        capture_marks_release(&n.before);
+        return rc;
+    }
+    *out = n;
+    return VARVE_OK;
+}
+
+enum varve_err
+refpoint_look_before(struct capture *c, const struct guid *vm, struct capture_note *out,
+                     struct varve_error *err)
+{
+    struct refpoint *r = (struct refpoint *)c;
+    struct wmi_object machine = {0};
+    enum varve_err rc = refpoint_vm(r, vm, &machine, err);
+
+    if (rc == VARVE_OK) {
+        rc = look_at(r, machine.path, out, err);
+    }
+    wmi_object_release(&machine);
+    return rc;
+}
+
+enum varve_err
+refpoint_adopt(struct capture *c, const struct guid *run, const struct capture_note *note,
+               struct varve_error *err)
+{
+    if (note == NULL) {
+        refpoint_note_remove((struct refpoint *)c, run);
+        return VARVE_OK;
+    }
+    return refpoint_note_write((struct refpoint *)c, run, note, err);
+}
+
+/* Written down before anything is added. */
+static enum varve_err
+note_before(struct refpoint *r, const char *vm_path, const struct guid *run,
+            struct varve_error *err)
+{
+    struct capture_note n = {0};
+    enum varve_err rc = look_at(r, vm_path, &n, err);
+
     if (rc == VARVE_OK) {
         rc = refpoint_note_write(r, run, &n, err);
+        capture_marks_release(&n.before);
     }
-    wmi_objects_release(&list);
-    capture_marks_release(&n.before);
     return rc;
 }
 

@@ -59,20 +59,19 @@ VARVE_CHECK enum varve_err refpoint_list(struct capture *c, struct capture_inven
 
 /* ---- refpoint_note.c: <state_dir>/refpoint/<run> ---- */
 
-struct refpoint_note {
-    int64_t begun_us;
-    struct capture_marks before; /* recovery checkpoints that were there */
-};
-
 VARVE_CHECK enum varve_err refpoint_note_write(struct refpoint *r, const struct guid *run,
-                                               const struct refpoint_note *n,
+                                               const struct capture_note *n,
                                                struct varve_error *err);
 /* VARVE_ERR_NOT_FOUND; a damaged one is VARVE_ERR_CORRUPT. */
 VARVE_CHECK enum varve_err refpoint_note_read(struct refpoint *r, const struct guid *run,
-                                              struct refpoint_note *out, struct varve_error *err);
+                                              struct capture_note *out, struct varve_error *err);
 void refpoint_note_remove(struct refpoint *r, const struct guid *run);
 
 /* ---- refpoint_freeze.c ---- */
+VARVE_CHECK enum varve_err refpoint_look_before(struct capture *c, const struct guid *vm,
+                                                struct capture_note *out, struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_adopt(struct capture *c, const struct guid *run,
+                                          const struct capture_note *note, struct varve_error *err);
 VARVE_CHECK enum varve_err refpoint_begin(struct capture *c, const struct guid *vm,
                                           const struct guid *run, struct cancel *cancel,
                                           struct capture_frozen *out, struct notes *notes,

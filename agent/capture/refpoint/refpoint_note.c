@@ -27,7 +27,7 @@ note_path(struct refpoint *r, const struct guid *run, char **dir, char **path,
 }
 
 enum varve_err
-refpoint_note_write(struct refpoint *r, const struct guid *run, const struct refpoint_note *n,
+refpoint_note_write(struct refpoint *r, const struct guid *run, const struct capture_note *n,
                     struct varve_error *err)
 {
     char *dir = NULL;
@@ -59,7 +59,7 @@ refpoint_note_write(struct refpoint *r, const struct guid *run, const struct ref
 }
 
 static enum varve_err
-parse(char *text, struct refpoint_note *out, struct varve_error *err)
+parse(char *text, struct capture_note *out, struct varve_error *err)
 {
     char *line = text;
     char *end;
@@ -82,10 +82,10 @@ parse(char *text, struct refpoint_note *out, struct varve_error *err)
 }
 
 enum varve_err
-refpoint_note_read(struct refpoint *r, const struct guid *run, struct refpoint_note *out,
+refpoint_note_read(struct refpoint *r, const struct guid *run, struct capture_note *out,
                    struct varve_error *err)
 {
-    struct refpoint_note n = {0};
+    struct capture_note n = {0};
     uint8_t *data = NULL;
     char *text = NULL;
     char *dir = NULL;
