@@ -40,7 +40,8 @@
  * check() tells whether they stayed what they were.
  *
  * One that finds changes by hashing (ops->names is not NULL) keeps, as its reference point, what the chunks were called;
- * its change id says whose names those are, and changes() is VARVE_ERR_UNSUPPORTED.
+ * its change id says whose names those are, and changes() is VARVE_ERR_UNSUPPORTED.  Its frozen moments may end with
+ * the process that made them (vss): attach() is VARVE_ERR_NOT_FOUND then.
  *
  * Threads: calls from many threads at once; one run per vm at a time; close() when nobody is inside.
  */

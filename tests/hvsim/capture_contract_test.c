@@ -13,7 +13,9 @@
 #include "capture/capture_fault.h"
 #include "capture/folder/folder.h"
 #include "capture/sim/sim.h"
+#include "capture/vss/vss.h"
 #include "hvsim/refpoint_lab.h"
+#include "hvsim/vss_fake.h"
 #include "os/process.h"
 #include "source/source.h"
 
@@ -23,7 +25,15 @@
  */
 #define NOBODY "11111111-2222-3333-4444-555555555555"
 
-enum member { MEMBER_FAKE, MEMBER_FAULT, MEMBER_FOLDER, MEMBER_SIM, MEMBER_REFPOINT, MEMBER_COUNT };
+enum member {
+    MEMBER_FAKE,
+    MEMBER_FAULT,
+    MEMBER_FOLDER,
+    MEMBER_SIM,
+    MEMBER_REFPOINT,
+    MEMBER_VSS,
+    MEMBER_COUNT
+};
 
 struct lab {
     enum member member;
@@ -31,6 +41,7 @@ struct lab {
     struct guid vm;
     struct fake_host *host;
     struct refpoint_lab *hv;
+    struct vss_port *vss;
     char dir[64];
     char hvsim[512];
     char socket[128];
@@ -113,13 +124,22 @@ lab_open(struct lab *l, enum member member)
     if (member == MEMBER_SIM) {
         sim_start(l);
     }
-    if (member == MEMBER_REFPOINT) {
+    if (member == MEMBER_REFPOINT || member == MEMBER_VSS) {
         const struct wmi_fake_options options = {0};
 
         l->hv = calloc(1, sizeof(*l->hv));
         assert_non_null(l->hv);
         refpoint_lab_open(l->hv, &options, REFPOINT_APPLICATION, fs_system(), l->dir);
         l->capture = l->hv->capture;
+    }
+    if (member == MEMBER_VSS) {
+        const struct vss_fake_options options = {0};
+        struct vss_options o = {
+            .fs = fs_system(), .host_fs = fs_system(), .state_dir = l->dir, .wmi = l->hv->wmi};
+
+        l->vss = vss_fake_new(&l->hv->script, &options);
+        o.vss = l->vss;
+        assert_ok(capture_vss_open(&l->capture, &o, &err), &err);
     }
     assert_ok(l->capture->ops->list(l->capture, &inv, &err), &err);
     assert_int_equal(inv.count, 1);
@@ -143,11 +163,13 @@ sim_stop(void **state)
 static void
 lab_close(struct lab *l)
 {
+    if (l->hv == NULL || l->vss != NULL) {
+        capture_close(l->capture);
+    }
+    vss_port_close(l->vss);
     if (l->hv != NULL) {
         refpoint_lab_close(l->hv);
         free(l->hv);
-    } else {
-        capture_close(l->capture);
     }
     (void)sim_stop(NULL);
     if (l->host != NULL) {
@@ -218,7 +240,8 @@ lists_agree(struct lab *l)
     assert_true(a.vms[0].disks[0].size > 0);
     assert_true(strlen(a.provider) > 0);
     assert_true(strlen(a.vms[0].reason) > 0);
-    assert_int_equal(a.vms[0].disks[0].tracked, l->capture->tracks);
+    assert_int_equal(a.vms[0].disks[0].tracked,
+                     l->capture->tracks && l->capture->ops->names == NULL);
     capture_inventory_release(&a);
     capture_inventory_release(&b);
 }
@@ -262,12 +285,14 @@ frozen_is_found_again_and_aborted(struct lab *l)
     if (l->capture->tracks) {
         assert_ok(l->capture->ops->find(l->capture, &l->vm, &run, id, &err), &err);
         assert_string_equal(id, a.checkpoint);
+    }
+    if (l->capture->tracks && l->capture->ops->names == NULL) {
         assert_ok(l->capture->ops->attach(l->capture, &l->vm, id, &b, &err), &err);
         assert_int_equal(b.disk_count, a.disk_count);
         assert_string_equal(b.disks[0].path, a.disks[0].path);
         assert_int_equal(b.frozen_at_us, a.frozen_at_us);
         capture_frozen_release(&b);
-    } else {
+    } else if (!l->capture->tracks) {
         assert_string_equal(a.checkpoint, "");
     }
     assert_ok(l->capture->ops->abort(l->capture, &l->vm, a.checkpoint, NULL, &err), &err);
@@ -394,6 +419,76 @@ kept_moments_answer_what_changed(struct lab *l)
     capture_marks_release(&after);
 }
 
+/* Freeze, name, keep, freeze: the names are those of the moment that the change id says. */
+static void
+kept_names_tell_what_is_the_same(struct lab *l)
+{
+    const struct guid runs[] = {{{3, 1}}, {{3, 2}}};
+    const uint8_t one = 1;
+    const struct chunk_id id = {{7}};
+    const struct chunk_id other = {{8}};
+    struct capture_marks before;
+    struct capture_frozen f;
+    struct capture_kept kept;
+    struct names *known = NULL;
+    struct names *fresh = NULL;
+    struct extent_list list;
+    uint64_t processed = 0;
+    struct varve_error err;
+    char refpoint[CAPTURE_ID_MAX];
+    bool same = false;
+    size_t i;
+
+    assert_ok(l->capture->ops->marks(l->capture, &l->vm, &before, &err), &err);
+    begin(l, &runs[0], &f);
+    extent_list_init(&list, 100);
+    assert_err(l->capture->ops->changes(l->capture, &f, 0, "x", 0, 4096, &list, &processed, &err),
+               VARVE_ERR_UNSUPPORTED, &err);
+    extent_list_release(&list);
+    assert_err(
+        l->capture->ops->names(l->capture, &f, 0, 65536, "no-such-change-id", &known, NULL, &err),
+        VARVE_ERR_STALE, &err);
+    assert_err(
+        l->capture->ops->find_kept(l->capture, &l->vm, f.checkpoint, &before, refpoint, &err),
+        VARVE_ERR_NOT_FOUND, &err);
+    for (i = 0; i < f.disk_count; i++) {
+        assert_ok(l->capture->ops->names(l->capture, &f, i, 65536, "", &known, &fresh, &err), &err);
+        assert_null(known);
+        names_put(fresh, 3, 1, &one, &id);
+        if (i == 0) { /* of the others not all was read */
+            assert_ok(names_finish(fresh, &err), &err);
+        }
+        names_close(fresh);
+    }
+    assert_ok(l->capture->ops->keep(l->capture, &f, &before, NULL, &kept, &err), &err);
+    assert_int_equal(kept.count, f.disk_count);
+    assert_true(strlen(kept.change_ids[0]) > 0);
+    assert_string_equal(kept.change_ids[1], "");
+    assert_ok(l->capture->ops->find_kept(l->capture, &l->vm, f.checkpoint, &before, refpoint, &err),
+              &err);
+    assert_string_equal(refpoint, kept.refpoint);
+    capture_frozen_release(&f);
+
+    begin(l, &runs[1], &f);
+    assert_ok(
+        l->capture->ops->names(l->capture, &f, 0, 65536, kept.change_ids[0], &known, NULL, &err),
+        &err);
+    names_same(known, 3, 1, &one, &id, &same);
+    assert_true(same);
+    names_same(known, 3, 1, &one, &other, &same);
+    assert_false(same);
+    names_close(known);
+    assert_err(
+        l->capture->ops->names(l->capture, &f, 0, 4096, kept.change_ids[0], &known, NULL, &err),
+        VARVE_ERR_STALE, &err); /* of chunks of another size */
+    assert_ok(l->capture->ops->abort(l->capture, &l->vm, f.checkpoint, NULL, &err), &err);
+    assert_ok(l->capture->ops->drop(l->capture, &l->vm, kept.refpoint, NULL, &err), &err);
+    assert_ok(l->capture->ops->drop(l->capture, &l->vm, kept.refpoint, NULL, &err), &err);
+    capture_frozen_release(&f);
+    capture_kept_release(&kept);
+    capture_marks_release(&before);
+}
+
 static void
 every_member_keeps_the_promises(void **state)
 {
@@ -408,7 +503,9 @@ every_member_keeps_the_promises(void **state)
         unknown_things_are_not_found(&l);
         frozen_is_found_again_and_aborted(&l);
         frozen_files_open_as_a_source(&l);
-        if (l.capture->tracks) {
+        if (l.capture->ops->names != NULL) {
+            kept_names_tell_what_is_the_same(&l);
+        } else if (l.capture->tracks) {
             kept_moments_answer_what_changed(&l);
         } else {
             without_tracking_nothing_is_kept(&l);
