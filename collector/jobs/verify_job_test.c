@@ -12,7 +12,7 @@
 #define MIB          (1024u * 1024)
 #define CHUNK        (64u * 1024)
 #define PROBLEMS_MAX 4096u
-#define SEEDS        (VARVE_SANITIZED ? 5u : 15u)
+#define SEEDS        (VARVE_SANITIZED ? 3u : 12u)
 
 /* What a run said. */
 struct report {
