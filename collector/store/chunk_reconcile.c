@@ -195,6 +195,9 @@ add_pack(struct chunk_store *cs, struct loaded *one, struct varve_error *err)
         info.kind = (enum chunk_kind)one->contents.list[0].kind;
         info.records = (uint32_t)one->contents.count;
         info.raw_bytes = one->contents.raw_bytes;
+        if (one->contents.unreadable) {
+            info.size = 0; /* no pack has that size: it is read again at the next open */
+        }
         return index_add_pack(cs->index, &info, one->contents.list, err);
     }
     if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_UNSUPPORTED ||

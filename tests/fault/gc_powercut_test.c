@@ -20,6 +20,8 @@
  */
 #define CHANGES_MAX 2000u
 #define NOW         1000000000ll
+/* Places are all alike to a sanitizer, and dear. */
+#define STEP (VARVE_SANITIZED ? 4u : 1u)
 
 struct outcome {
     uint64_t places;
@@ -206,7 +208,7 @@ report(const struct outcome *out)
     if (out->broken > 0) {
         fail_msg("%s", out->first);
     }
-    assert_true(out->places > 50);
+    assert_true(out->places > 50 / STEP);
     assert_true(out->removed > out->places / 2);
 }
 
@@ -221,7 +223,7 @@ after_a_power_cut_anywhere_in_a_collection_nothing_listed_is_lost(void **state)
     (void)state;
     memset(&out, 0, sizeof(out));
     seeds = seeds == 0 || seeds > 100000 ? 1 : seeds;
-    for (uint64_t n = 1; hit && n < CHANGES_MAX; n++) {
+    for (uint64_t n = 1; hit && n < CHANGES_MAX; n += STEP) {
         for (uint64_t i = 0; i < seeds; i++) {
             /* By turns all lost, all kept, and mixtures; then more mixtures (file_mem.h). */
             uint64_t mixed = (n * seeds + i) * 16 + 1 + i % 8;
@@ -242,7 +244,7 @@ a_full_disk_anywhere_in_a_collection_loses_nothing(void **state)
 
     (void)state;
     memset(&out, 0, sizeof(out));
-    for (uint64_t n = 1; hit && n < CHANGES_MAX; n++) {
+    for (uint64_t n = 1; hit && n < CHANGES_MAX; n += STEP) {
         hit = once(n, -1, &out);
         out.places++;
     }
