@@ -144,8 +144,9 @@ a_host_without_hyper_v_is_said_so(void **state)
     wmi_port_close(hyperv);
 }
 
-/* Queries that run at once end the process under Wine 8 (seen, not looked into): they take turns here,
- * connecting does not. */
+/* Queries of Wine 8's own WMI that run at once end the process, also those of a program that is nothing but
+ * COM calls, with a locator and services of its own in each thread: they take turns here, connecting does
+ * not.  Against the stand-in of tests/wine/20-hyperv.sh the agent's queries run at once. */
 static struct mutex turn = MUTEX_INIT;
 
 static void

@@ -196,6 +196,7 @@ an_abort_in_the_middle_of_everything(void **state)
     }
 }
 
+#if !defined(_WIN32)
 struct churn {
     const char *url;
     const struct identity *own;
@@ -287,13 +288,17 @@ connections_come_and_go_in_many_threads(void **state)
     testing_pair_close(&p);
 }
 
+#endif
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(threads_share_a_channel),
         cmocka_unit_test(an_abort_in_the_middle_of_everything),
+#if !defined(_WIN32) /* nothing listens there, and under Wine 8 nng never gives an accept up */
         cmocka_unit_test(connections_come_and_go_in_many_threads),
+#endif
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
