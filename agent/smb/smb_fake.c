@@ -237,7 +237,7 @@ port_write(struct smb_port *base, const void *data, size_t len, uint32_t timeout
     struct smb_fake_request q;
     struct smb_fake_reply r = {.credits = 64};
     uint8_t *copy = malloc(len);
-    uint8_t *msg = copy + 4;
+    uint8_t *msg;
     size_t msg_len = len - 4;
     bool ours;
 
@@ -247,6 +247,7 @@ port_write(struct smb_port *base, const void *data, size_t len, uint32_t timeout
     }
     r.body = p->body;
     memcpy(copy, data, len);
+    msg = copy + 4;
     mutex_lock(&p->lock);
     p->sealed = memcmp(msg, smb_transform_id, 4) == 0;
     if (p->sealed) {

@@ -144,7 +144,7 @@ open_by(struct rsvd_disk *d, const char *name, unsigned version, const struct gu
     struct smb_context context = {rsvd_context_name, RSVD_CONTEXT_NAME_SIZE, data, 0};
     const struct smb_context *answer;
     struct smb_created created;
-    struct rsvd_opened opened;
+    struct rsvd_opened opened = {0};
     struct buf reply;
     enum varve_err rc;
 
