@@ -400,11 +400,23 @@ smb_may_send(struct smb *s, uint32_t payload)
     return room;
 }
 
+/* Whether what is waited for may take long: the server has said of some request that it works on it. */
+static bool
+is_working(const struct smb *s)
+{
+    const struct smb_call *call = s->calls;
+
+    while (call != NULL && !call->pending) {
+        call = call->next;
+    }
+    return call != NULL;
+}
+
 enum varve_err
 smb_send(struct smb *s, unsigned command, const struct buf *body, uint32_t payload,
          struct smb_call **out, struct varve_error *err)
 {
-    uint64_t deadline = time_mono_ns() + NS_PER_MS * s->timeout_ms;
+    uint64_t began = time_mono_ns();
     enum varve_err rc;
 
     mutex_lock(&s->lock);
@@ -416,7 +428,9 @@ smb_send(struct smb *s, unsigned command, const struct buf *body, uint32_t paylo
             (void)end_locked(s, err);
             break;
         }
-        wait_once(s, false, deadline, smb_command_name(command));
+        wait_once(s, is_working(s),
+                  began + NS_PER_MS * (is_working(s) ? s->async_timeout_ms : s->timeout_ms),
+                  smb_command_name(command));
     }
     if (s->over) {
         *err = s->why;

@@ -47,6 +47,9 @@ void node_close(struct node *n);
 bool node_ask(struct node *n, uint32_t code, const void *request, size_t len);
 /* The same, and its own status must be 0, with at least so many bytes of body. */
 bool node_tell(struct node *n, uint32_t code, const void *request, size_t len, size_t least);
+/* The same with so much room for the reply; *smb is the status of SMB, whatever it is. */
+bool node_provoke(struct node *n, uint32_t code, const void *request, size_t len, uint32_t room,
+                  uint32_t *smb);
 bool node_read(struct node *n, void *buf, uint32_t len, uint64_t off);
 bool node_write(struct node *n, const void *buf, uint32_t len, uint64_t off);
 
@@ -82,6 +85,7 @@ struct test_case {
 
 extern const struct test_case cases_v1[];
 extern const struct test_case cases_v2[];
+extern const struct test_case case_refused; /* ours; run when it is named */
 extern const size_t cases_v1_count;
 extern const size_t cases_v2_count;
 

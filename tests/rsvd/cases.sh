@@ -23,6 +23,7 @@ run 29 --302
 testd_stop
 testd_start --encrypt
 run 29 --311
+run 1 Refusals
 testd_stop
 testd_start --v1
 run 17
@@ -36,4 +37,4 @@ if command -v tshark >/dev/null; then
     [ "$rsvd" -gt 80 ] || die "tshark finds $rsvd messages of RSVD"
     echo "tshark: $rsvd messages of RSVD, none malformed"
 fi
-echo "29 cases, signed and encrypted; 17 with version 1"
+echo "29 cases, signed and encrypted; refusals; 17 with version 1"
