@@ -4,8 +4,9 @@
 
 #include "hvsim/engine.h"
 
-#define SIM_DISKS_DIR  "Virtual Hard Disks"
-#define SIM_CONFIG_DIR "Virtual Machines"
+#define SIM_DISKS_DIR     "Virtual Hard Disks"
+#define SIM_CONFIG_DIR    "Virtual Machines"
+#define SIM_SNAPSHOTS_DIR "Snapshots" /* only in shadow copies */
 
 /* engine_state.c */
 VARVE_CHECK uint32_t host_save(struct sim_host *h, struct sim_error *err);

@@ -428,6 +428,20 @@ write_config(const struct sim_vm *vm, const char *folder, struct sim_error *err)
     return rc;
 }
 
+/* What the writer leaves of the checkpoint that it made for the guest. */
+static uint32_t
+write_snapshot(const struct sim_vm *vm, const char *device, struct sim_error *err)
+{
+    char *folder = sim_printf("%s%s/" SIM_SNAPSHOTS_DIR, device, vm->folder);
+    char *path = sim_printf("%s/BackupSnapshot.xml", folder);
+    uint32_t rc = make_folders(folder, err);
+
+    rc = rc == SIM_OK ? sim_write_text(path, "<snapshot/>", err) : rc;
+    free(folder);
+    free(path);
+    return rc;
+}
+
 static uint32_t
 copy_vm(struct sim_host *h, struct sim_vss_session *s, const struct sim_vss_vm *sv, bool recovers,
         struct sim_error *err)
@@ -447,6 +461,9 @@ copy_vm(struct sim_host *h, struct sim_vss_session *s, const struct sim_vss_vm *
     rc = make_folders(disks, err);
     rc = rc == SIM_OK ? make_folders(config, err) : rc;
     rc = rc == SIM_OK ? write_config(vm, config, err) : rc;
+    if (rc == SIM_OK && sv->online) {
+        rc = write_snapshot(vm, device, err);
+    }
     for (size_t i = 0; rc == SIM_OK && i < vm->disk_count; i++) {
         rc = copy_disk(vm, &vm->disks[i], disks, err);
         if (rc == SIM_OK && sv->online && recovers) {

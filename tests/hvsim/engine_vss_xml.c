@@ -125,6 +125,7 @@ add_vm(struct text *t, const struct sim_vm *vm, const char *drive)
             add_file(t, vm, drive, SIM_DISKS_DIR, vm->disks[i].files[k].name);
         }
     }
+    add_file(t, vm, drive, SIM_SNAPSHOTS_DIR, "*");
     add(t, "</FILE_GROUP>");
     free(config);
 }

@@ -35,6 +35,12 @@ struct images {
 };
 
 bool
+vss_is_pattern(const char *spec)
+{
+    return spec[0] == '\0' || strpbrk(spec, "*?") != NULL;
+}
+
+bool
 vss_is_image(const char *name)
 {
     static const char *const suffixes[] = {".vhdx", ".avhdx", ".vhd", ".avhd"};
@@ -216,7 +222,7 @@ collect_images(struct vss *v, const struct vss_moment *m, struct images *l, stru
 
     for (i = 0; rc == VARVE_OK && i < m->component.file_count; i++) {
         const struct vss_file *f = &m->component.files[i];
-        bool all = strchr(f->spec, '*') != NULL || strchr(f->spec, '?') != NULL;
+        bool all = vss_is_pattern(f->spec);
         char *folder = NULL;
 
         if (!all && !vss_is_image(f->spec)) {
@@ -240,7 +246,11 @@ in_shadow(const struct vss_moment *m, const char *path)
     size_t i;
 
     for (i = 0; i < m->volume_count; i++) {
-        if (is_below(path, m->volumes[i].device)) {
+        const char *device = m->volumes[i].device;
+
+        /* ...ShadowCopy1 is not the beginning of ...ShadowCopy12\x. */
+        if (is_below(path, device) && strchr("/\\", path[strlen(device)]) != NULL &&
+            path[strlen(device)] != '\0') {
             return true;
         }
     }

@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "capture/vss/vss_internal.h"
+#include "os/path.h"
 
 /*
  * What a point keeps beside the disks: the vm's configuration as the shadow copy has it (.xml up to Server 2012 R2,
@@ -79,7 +80,9 @@ scan_name(void *arg, const char *name, bool is_dir)
 {
     struct taking *t = arg;
 
-    if (!is_dir && !vss_is_image(name)) {
+    /* The logs of change tracking belong to the disk files and to nothing else. */
+    if (!is_dir && !vss_is_image(name) && !path_has_suffix(name, ".rct") &&
+        !path_has_suffix(name, ".mrt")) {
         t->rc = add_file(t, t->folder, name);
     }
     return t->rc == VARVE_OK;
@@ -95,11 +98,11 @@ take_files(struct taking *t, const struct vss_moment *m)
         const struct vss_file *f = &m->component.files[i];
         char *folder = NULL;
 
-        if (vss_is_image(f->spec)) {
+        if (!vss_is_pattern(f->spec) && vss_is_image(f->spec)) {
             continue;
         }
         rc = vss_shadow_path(m, f->path, &folder, t->err);
-        if (rc == VARVE_OK && strcmp(f->spec, "*") == 0) {
+        if (rc == VARVE_OK && vss_is_pattern(f->spec)) {
             t->folder = folder;
             rc = fs_list(t->v->host_fs, folder, scan_name, t, t->err);
             rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
