@@ -575,7 +575,7 @@ sim_vss_delete_set(struct sim_host *h, const struct guid *session, const struct 
     if (rc == SIM_OK && (guid_is_zero(&s->set) || !guid_equal(&s->set, set))) {
         rc = sim_fail(err, SIM_VSS_NOT_FOUND, "no such set");
     }
-    if (rc == SIM_OK) {
+    if (rc == SIM_OK && s != NULL) {
         remove_shadow(h, s);
     }
     return rc;
