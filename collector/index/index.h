@@ -72,8 +72,9 @@ struct index_stats {
  * counted under their whole name, chunks under its first 16 bytes: two chunks that share those share
  * one count, which is then never too low for either.  gc/account.h says what is counted.
  *
- * Live bytes of a pack follow the counts of the names whose place is in it.  They only say where to
- * look: who is about to remove something asks the counts of every record of that pack.
+ * Live bytes of a pack follow the counts of the names whose place is in it.  They say where to look: who is
+ * about to remove something asks the counts of every record of that pack.  They may be too low and are never
+ * too high, so that a count that has rotted to nothing shows.
  *
  * A condemned pack is on its way out: for get() without places its names are absent, and any other
  * place of a name takes over as soon as there is one; get() with places still finds it.

@@ -110,6 +110,26 @@ live_bytes_follow_the_counts(void **state)
     assert_int_equal(count_of(ix, 10), 1);
 }
 
+/* Names that stand twice: whichever copy goes, none is alive in two packs. */
+static void
+live_bytes_are_never_above_what_the_counts_say(void **state)
+{
+    struct index *ix = ((struct member *)*state)->ix;
+    struct varve_error err;
+    struct marked m;
+
+    add(ix, 2, 0, 10);
+    add(ix, 3, 0, 10);
+    add(ix, 4, 0, 10);
+    assert_ok(count_all(ix, 0, 10, 1, &err), &err);
+    assert_int_equal(marked_pack(ix, &m, 2)->live_bytes, 10 * 964);
+    drop(ix, 3);
+    assert_int_equal(marked_pack(ix, &m, 2)->live_bytes, 10 * 964);
+    assert_int_equal(marked_pack(ix, &m, 4)->live_bytes, 0);
+    drop(ix, 2);
+    assert_true(marked_pack(ix, &m, 4)->live_bytes <= 10 * 964);
+}
+
 static void
 no_count_falls_below_zero(void **state)
 {
@@ -237,6 +257,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         EACH(live_bytes_follow_the_counts),
+        EACH(live_bytes_are_never_above_what_the_counts_say),
         EACH(no_count_falls_below_zero),
         EACH(names_of_a_condemned_pack_are_absent_for_backups_and_move),
         EACH(a_pack_is_dropped_at_the_cost_of_its_entries),
