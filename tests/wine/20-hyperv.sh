@@ -39,7 +39,7 @@ lab_wait_vms 4
 
 # The inventory is what the host has.
 want=$(lab_ctl winhost vm.list | jq -c '[.vms[] | {id: (.id | ascii_downcase), name, generation, disks: [.disks[] | [(.id | ascii_downcase), .size, .name]]}] | sort_by(.id)')
-got=$("$BIN/varve" vm list --json | jq -sc '[(if type == "array" and (.[0] | type) == "array" then .[0] else . end)[] | {id, name, generation, disks: [.disks[] | [.id, .size, .name]]}] | sort_by(.id)')
+got=$("$BIN/varve" vm list --json | jq -sc '[.[] | {id, name, generation, disks: [.disks[] | [.id, .size, .name]]}] | sort_by(.id)')
 [ "$want" = "$got" ] || lab_die "the inventory is $got, not $want"
 
 # ---- points, bytes, cleanliness ----
