@@ -23,8 +23,14 @@ wine_ready() {
         # A server that ends with its last program is a race for the next one: Wine 8 then gives up with "a
         # wine server seems to be running, but I cannot connect to it".  So it stays for a minute; this does
         # nothing while one runs.
-        "$WINESERVER" -p60 9>&- >/dev/null 2>&1 </dev/null || true
-        [ ! -e "$WINEPREFIX/ready" ] || exit 0
+        started=false
+        "$WINESERVER" -p60 9>&- >/dev/null 2>&1 </dev/null && started=true
+        if [ -e "$WINEPREFIX/ready" ]; then
+            # The first program brings the services of Wine itself, which stay as long as the server and hold the
+            # output of that program open: its test would end a minute later.
+            ! $started || "$WINE" cmd.exe /c exit 9>&- >/dev/null 2>&1 </dev/null || true
+            exit 0
+        fi
         "$WINE" wineboot.exe -i 9>&- >/dev/null 2>&1 </dev/null && : >"$WINEPREFIX/ready"
     ) 9>"$WINEPREFIX/lock" || {
         echo "making the prefix '$WINEPREFIX' failed" >&2
