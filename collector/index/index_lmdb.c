@@ -34,7 +34,9 @@ sync_env(struct index_lmdb *x)
     if (!wanted) {
         return;
     }
-    lmdb_gate_enter(x);
+    if (!lmdb_gate_enter(x)) {
+        return;
+    }
     r = mdb_env_sync(x->env, 1);
     lmdb_gate_leave(x);
     if (r != 0) {
@@ -358,7 +360,7 @@ lmdb_close(struct index *ix)
     }
     lmdb_filter_save(x);
     lmdb_filter_stop(x);
-    r = mdb_env_sync(x->env, 1);
+    r = x->unmapped ? ENOMEM : mdb_env_sync(x->env, 1); /* all threads are gone */
     if (r != 0) {
         log_warn("index", "sync at close failed reason=%s", mdb_strerror(r));
     } else if (index_state_write_clean(x->folder, x->boot_id, &err) != VARVE_OK) {

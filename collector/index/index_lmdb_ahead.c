@@ -50,9 +50,15 @@ lmdb_read_ahead(struct index_lmdb *x, const struct pack_entry *const *sorted, ui
     struct varve_error ignored;
     MDB_envinfo info;
     MDB_stat st;
+    bool small;
 
-    if (count < AHEAD_MIN || mdb_env_info(x->env, &info) != 0 || mdb_env_stat(x->env, &st) != 0 ||
-        info.me_last_pgno * (uint64_t)st.ms_psize < x->ahead_bytes) {
+    if (count < AHEAD_MIN || !lmdb_gate_enter(x)) { /* both calls look into the map */
+        return;
+    }
+    small = mdb_env_info(x->env, &info) != 0 || mdb_env_stat(x->env, &st) != 0 ||
+            info.me_last_pgno * (uint64_t)st.ms_psize < x->ahead_bytes;
+    lmdb_gate_leave(x);
+    if (small) {
         return;
     }
     for (uint32_t at = 0; at < count; at += each) {

@@ -89,7 +89,7 @@ stamp_of(struct index_lmdb *x, struct index_filter_stamp *out)
     MDB_envinfo info;
 
     memcpy(out->index_id, x->id, sizeof(out->index_id));
-    if (mdb_env_info(x->env, &info) != 0) {
+    if (x->unmapped || mdb_env_info(x->env, &info) != 0) { /* nobody else is there */
         return false;
     }
     out->transaction = info.me_last_txnid;

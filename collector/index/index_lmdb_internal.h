@@ -41,10 +41,11 @@ struct index_lmdb {
     char boot_id[INDEX_BOOT_ID_SIZE];
     unsigned unclean_ends; /* in a row, before this use; the syncer's once it runs */
 
-    struct mutex gate; /* active, growing */
+    struct mutex gate; /* active, growing, unmapped */
     struct cond gate_changed;
     unsigned active; /* transactions in progress */
     bool growing;
+    bool unmapped; /* growing failed half-way */
 
     struct mutex lock;   /* everything below */
     struct pack_id *ids; /* by pack number */
@@ -88,7 +89,8 @@ lmdb_of(struct index *ix)
 /* What an LMDB call answered, as an error of ours. */
 enum varve_err lmdb_error(struct varve_error *err, int r, const char *what);
 
-void lmdb_gate_enter(struct index_lmdb *x);
+/* False: there is no map any more, and nothing may be done; there is nothing to leave. */
+bool lmdb_gate_enter(struct index_lmdb *x);
 void lmdb_gate_leave(struct index_lmdb *x);
 
 /* Works inside a transaction; answers what LMDB answers.  In a write it may run several times. */

@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -232,6 +233,73 @@ the_map_grows_with_the_index(void **state)
     }
 }
 
+static uint64_t
+address_space(void)
+{
+    FILE *f = fopen("/proc/self/statm", "r");
+    unsigned long pages = 0;
+
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    (void)fclose(f);
+    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+}
+
+/* In a process of its own, whose address space has an end. */
+static int
+grow_past_the_limit(struct member *m)
+{
+    struct varve_error err;
+    struct record_name name = name_of(1);
+    struct index_place place;
+    struct rlimit limit;
+    enum varve_err rc = VARVE_OK;
+    uint8_t found = 0;
+    bool fresh = false;
+
+    assert_ok(open_lmdb(m, store_id, "boot-1", 4u << 20, &fresh, &err), &err);
+    add(m->ix, 0, 0, 500);
+    limit.rlim_cur = limit.rlim_max = address_space() + (3u << 20);
+    assert_int_equal(setrlimit(RLIMIT_AS, &limit), 0);
+    for (uint64_t n = 1; rc == VARVE_OK && n < 200; n++) {
+        rc = add_pack(m->ix, n, n * 500, 500, &err);
+    }
+    if (rc != VARVE_ERR_NOMEM) {
+        return 1;
+    }
+    if (index_get(m->ix, &name, 1, &place, &found, &err) != VARVE_ERR_NOMEM) {
+        return 2;
+    }
+    index_close(m->ix);
+    return 0;
+}
+
+static void
+a_map_that_cannot_grow_is_an_error_and_the_next_process_goes_on(void **state)
+{
+    struct member *m = *state;
+    struct varve_error err;
+    bool fresh = false;
+    int status = 0;
+    pid_t pid;
+
+    index_close(m->ix);
+    m->ix = NULL;
+    if (!VARVE_SANITIZED) { /* sanitizers need all the address space there is */
+        pid = fork();
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            _exit(grow_past_the_limit(m));
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+    }
+    assert_ok(open_lmdb(m, store_id, "boot-1", 4u << 20, &fresh, &err), &err);
+    add(m->ix, 1000, 0, 500);
+    assert_true(present(m->ix, 1));
+}
+
 #define LMDB(f) cmocka_unit_test_setup_teardown(f, lmdb_setup, teardown)
 
 int
@@ -246,6 +314,7 @@ main(void)
         LMDB(a_cut_or_overwritten_file_is_thrown_away),
         LMDB(the_filter_is_kept_over_a_clean_end_and_no_other),
         LMDB(the_map_grows_with_the_index),
+        LMDB(a_map_that_cannot_grow_is_an_error_and_the_next_process_goes_on),
     };
     struct varve_error err;
 

@@ -48,15 +48,19 @@ full_or(struct index_lmdb *x, int r)
 
 /* ---- the gate ---- */
 
-void
+bool
 lmdb_gate_enter(struct index_lmdb *x)
 {
+    bool open;
+
     mutex_lock(&x->gate);
     while (x->growing) {
         cond_wait(&x->gate_changed, &x->gate);
     }
-    x->active++;
+    open = !x->unmapped;
+    x->active += open ? 1 : 0;
     mutex_unlock(&x->gate);
+    return open;
 }
 
 void
@@ -85,9 +89,12 @@ grow_map(struct index_lmdb *x, size_t old_size, struct varve_error *err)
     while (x->active > 0) {
         cond_wait(&x->gate_changed, &x->gate);
     }
-    (void)mdb_env_info(x->env, &info);
-    if (info.me_mapsize <= old_size) {
+    if (x->unmapped) {
+        r = ENOMEM;
+    } else if (mdb_env_info(x->env, &info) == 0 && info.me_mapsize <= old_size) {
         r = old_size > MAP_SIZE_MAX / 2 ? MDB_MAP_FULL : mdb_env_set_mapsize(x->env, old_size * 2);
+        /* LMDB has given the old map back before it asks for the new one: there is none now. */
+        x->unmapped = r != 0 && r != MDB_MAP_FULL && r != EINVAL;
     }
     x->growing = false;
     cond_broadcast(&x->gate_changed);
@@ -101,13 +108,24 @@ grow_map(struct index_lmdb *x, size_t old_size, struct varve_error *err)
 
 /* ---- transactions ---- */
 
+static enum varve_err
+lmdb_unmapped(const struct index_lmdb *x, struct varve_error *err)
+{
+    return varve_error_set(err, VARVE_ERR_NOMEM,
+                           "the index in '%s' could not be mapped when it grew (a limit of address "
+                           "space?): it answers again after a restart",
+                           x->folder);
+}
+
 enum varve_err
 lmdb_run_read(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_error *err)
 {
     MDB_txn *txn = NULL;
     int r;
 
-    lmdb_gate_enter(x);
+    if (!lmdb_gate_enter(x)) {
+        return lmdb_unmapped(x, err);
+    }
     r = mdb_txn_begin(x->env, NULL, MDB_RDONLY, &txn);
     if (r == 0) {
         r = fn(x, txn, arg);
@@ -127,7 +145,9 @@ lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_err
 
     for (;;) {
         txn = NULL;
-        lmdb_gate_enter(x);
+        if (!lmdb_gate_enter(x)) {
+            return lmdb_unmapped(x, err);
+        }
         (void)mdb_env_info(x->env, &info);
         r = mdb_txn_begin(x->env, NULL, 0, &txn);
         if (r == 0) {
