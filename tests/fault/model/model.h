@@ -92,6 +92,7 @@ struct sequence {
     unsigned steps;
     const uint8_t *keep; /* steps that are done; NULL: all */
     enum broken broken;
+    bool points_only; /* whether space comes back in the end is not looked at */
     bool tell;
 };
 

@@ -185,7 +185,7 @@ model_run(const struct sequence *seq, struct counts *counts, char *first, uint64
         reopen(m, END_CUT);
         m->rotten = false; /* nothing comes that could rely on it */
     }
-    if (!m->bad) {
+    if (!m->bad && !seq->points_only) {
         space_comes_back(m);
     }
     good = !m->bad;

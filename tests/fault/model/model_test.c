@@ -116,7 +116,7 @@ static void
 must_be_noticed(enum broken broken)
 {
     static uint8_t keep[MODEL_STEPS];
-    struct sequence seq = {.seed = 1, .steps = STEPS, .broken = broken};
+    struct sequence seq = {.seed = 1, .steps = STEPS, .broken = broken, .points_only = true};
     struct counts c = {0};
     char first[400] = "";
     unsigned steps = 0;
