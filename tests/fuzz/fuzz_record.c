@@ -18,7 +18,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 #define NAME "point/01000000-0000-0000-0000-000000000000/0000000000000001"
 
 static struct chunk_store *cs;
-static struct mem_fs *files;
 
 static void
 no_log(enum log_level level, const char *line)
@@ -36,8 +35,7 @@ start(void)
     struct store *store = NULL;
     struct varve_error err;
 
-    if (crypto_init(&err) != VARVE_OK || mem_fs_new(&files, &err) != VARVE_OK ||
-        store_mem_open(&store, &err) != VARVE_OK ||
+    if (crypto_init(&err) != VARVE_OK || store_mem_open(&store, &err) != VARVE_OK ||
         store_secret_new(&secret, STORE_SECRET_KEY_FILE, key, sizeof(key), "fuzz", &err) !=
             VARVE_OK) {
         abort();
@@ -116,9 +114,11 @@ try_time(const uint8_t *data, size_t size)
 {
     const struct store_clocks clocks = {.wall_us = wall, .boot_ns = since_boot, .boot_id = boot};
     struct store_time *t = NULL;
+    struct mem_fs *files = NULL;
     struct varve_error err;
 
-    if (fs_write_durable(mem_fs(files), "/time", data, size, false, &err) != VARVE_OK) {
+    if (mem_fs_new(&files, &err) != VARVE_OK ||
+        fs_write_durable(mem_fs(files), "/time", data, size, false, &err) != VARVE_OK) {
         abort();
     }
     if (store_time_open(&t, mem_fs(files), "/time", &clocks, 1600000000000000, &err) == VARVE_OK) {
@@ -127,6 +127,7 @@ try_time(const uint8_t *data, size_t size)
         }
         store_time_close(t);
     }
+    mem_fs_free(files);
 }
 
 int
