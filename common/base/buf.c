@@ -52,7 +52,7 @@ buf_reserve(struct buf *b, size_t extra, struct varve_error *err)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     }
     if (cap > b->limit) {
-        cap = need; /* the last bytes before the limit: no more than asked for */
+        cap = need + (b->limit - need) / 2; /* half of what is left, so that it is not done often */
     }
     data = realloc(b->data, cap + 1); /* one spare byte for the NUL of buf_printf() */
     if (data == NULL) {

@@ -94,6 +94,26 @@ clear_keeps_the_memory(void **state)
     assert_null(b.data);
 }
 
+/* Byte by byte, also where doubling would pass the limit. */
+static void
+growing_up_to_the_limit_takes_few_steps(void **state)
+{
+    struct varve_error err;
+    struct buf b;
+    unsigned steps = 0;
+    size_t cap = 0;
+
+    (void)state;
+    buf_init(&b, 100000);
+    for (unsigned i = 0; i < 100000; i++) {
+        assert_ok(buf_append(&b, "x", 1, &err), &err);
+        steps += b.cap != cap ? 1 : 0;
+        cap = b.cap;
+    }
+    assert_true(steps < 40);
+    buf_release(&b);
+}
+
 int
 main(void)
 {
@@ -103,6 +123,7 @@ main(void)
         cmocka_unit_test(a_length_that_would_wrap_is_over_the_limit),
         cmocka_unit_test(extend_gives_room_that_is_counted),
         cmocka_unit_test(clear_keeps_the_memory),
+        cmocka_unit_test(growing_up_to_the_limit_takes_few_steps),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,10 @@ arm(struct model *m)
     if (below(m, 2) == 0) {
         rule.action = FAULT_CUT;
         rule.nth = 1 + below(m, 60);
+    } else if (below(m, 4) == 0) { /* a sector that cannot be read once */
+        rule.ops = FAULT_READ;
+        rule.action = FAULT_FAIL;
+        rule.nth = 1 + below(m, 200);
     }
     m->armed = fault_fs_set(m->ff, &rule, &err) == VARVE_OK;
 }
@@ -92,6 +96,8 @@ one_step(struct model *m)
     kinds[kind].step(m);
     if (m->armed && fault_fs_hits(m->ff) > 0 && !m->bad) {
         m->counts->failures++;
+        m->stale = true;   /* a manifest may not have been readable just then, */
+        m->scarred = true; /* or a record was set aside */
         reopen(m, fault_fs_is_cut(m->ff) ? (enum end)(1 + below(m, 2)) : (enum end)below(m, 3));
     } else if (!m->armed && !m->bad) {
         compare(m, false);
