@@ -25,6 +25,7 @@ arm(struct model *m)
     } else if (below(m, 4) == 0) { /* a sector that cannot be read once */
         rule.ops = FAULT_READ;
         rule.action = FAULT_FAIL;
+        rule.errnum = EIO;
         rule.nth = 1 + below(m, 200);
     }
     m->armed = fault_fs_set(m->ff, &rule, &err) == VARVE_OK;

@@ -87,7 +87,8 @@ read_back(struct model *m, struct point **list, size_t count, bool all)
     for (size_t i = all ? 0 : only; i < (all || count == 0 ? count : only + 1); i++) {
         enum varve_err rc = lab_verify(&m->l, list[i], &err);
 
-        if (rc != VARVE_OK && !(m->rotten && unreadable(rc))) {
+        if (rc != VARVE_OK && !(m->rotten && unreadable(rc)) &&
+            (rc == VARVE_ERR_INTERNAL || fault_fs_hits(m->ff) == 0)) {
             unsigned vm = 0;
             unsigned number = 0;
 
