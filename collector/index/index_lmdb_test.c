@@ -237,12 +237,12 @@ static uint64_t
 address_space(void)
 {
     FILE *f = fopen("/proc/self/statm", "r");
-    unsigned long pages = 0;
+    char line[200] = "";
 
     assert_non_null(f);
-    assert_int_equal(fscanf(f, "%lu", &pages), 1);
+    assert_non_null(fgets(line, sizeof(line), f));
     (void)fclose(f);
-    return (uint64_t)pages * (uint64_t)sysconf(_SC_PAGESIZE);
+    return strtoull(line, NULL, 10) * (uint64_t)sysconf(_SC_PAGESIZE); /* pages, first of all */
 }
 
 /* In a process of its own, whose address space has an end. */
