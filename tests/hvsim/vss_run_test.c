@@ -1,210 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hvsim/refpoint_lab.h"
+#include "hvsim/vss_lab.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "capture/vss/vss.h"
-#include "hvsim/vss_fake.h"
-#include "job/job_testing.h"
-
 /*
  * Whole runs of the agent by the VSS writer of the simulated Hyper-V host: what is called in which order, what
  * is read, and what is left when any one call fails or is the last thing the agent does.
  */
-struct run_lab {
-    struct lab job;
-    struct refpoint_lab hv;
-    struct vss_fake_options options;
-    struct vss_port *vss;
-    struct capture *capture;
-    bool no_saved_state;
-    bool guest_writes; /* while its disks are read */
-};
-
-static enum varve_err
-open_source(void *arg, const struct capture_frozen *frozen, size_t disk, struct source **out,
-            struct varve_error *err)
-{
-    struct run_lab *l = arg;
-
-    if (l->guest_writes) {
-        refpoint_lab_write(&l->hv, (unsigned)disk, 65536 * 3);
-    }
-    return source_file_open(out, fs_system(), frozen->disks[disk].path, frozen->allow_raw, err);
-}
-
-static void
-open_capture(struct run_lab *l)
-{
-    struct vss_options o = {
-        .fs = &l->job.fs,
-        .host_fs = fs_system(),
-        .state_dir = "/state",
-        .no_saved_state = l->no_saved_state,
-        .wmi_times = {.retry_ms = 1, .poll_first_ms = 1, .poll_ms = 2, .stop_ms = 1000},
-        .call_ms = 5000,
-        .busy_ms = 20,
-        .pause_ms = 1};
-    struct varve_error err;
-
-    o.vss = l->vss;
-    o.wmi = l->hv.wmi;
-    assert_ok(capture_vss_open(&l->capture, &o, &err), &err);
-    l->job.env.capture = l->capture;
-}
-
-/* The capture with other options; nothing is under way. */
-static void
-reopen(struct run_lab *l)
-{
-    capture_close(l->capture);
-    vss_port_close(l->vss);
-    l->vss = vss_fake_new(&l->hv.script, &l->options);
-    open_capture(l);
-}
-
-static void
-run_lab_open(struct run_lab *l)
-{
-    const struct wmi_fake_options wmi_options = {0};
-
-    memset(l, 0, sizeof(*l));
-    lab_open(&l->job);
-    refpoint_lab_open(&l->hv, &wmi_options, REFPOINT_APPLICATION, &l->job.fs, "/state");
-    l->hv.script.dead = &l->job.dead;
-    l->vss = vss_fake_new(&l->hv.script, &l->options);
-    open_capture(l);
-    l->job.env.open_source = open_source;
-    l->job.env.open_arg = l;
-    l->job.env.merge_ms = 5000;
-    l->job.request.vm = l->hv.vm;
-}
-
-static void
-run_lab_close(struct run_lab *l)
-{
-    capture_close(l->capture);
-    vss_port_close(l->vss);
-    refpoint_lab_close(&l->hv);
-    lab_close(&l->job);
-}
-
-static struct sim_vm *
-vm_of(struct run_lab *l)
-{
-    struct sim_vm *vm = NULL;
-    struct sim_error err;
-
-    must_work(find_vm(l->hv.host, &l->hv.vm, &vm, &err));
-    return vm;
-}
-
-/* The last point becomes the base of the next run. */
-static void
-take_base(struct run_lab *l)
-{
-    struct job_request *r = &l->job.request;
-    struct peer_fake_seen seen;
-    size_t i;
-
-    peer_fake_seen(l->job.fake, &seen);
-    if (!seen.committed) {
-        return;
-    }
-    job_request_release(r);
-    r->vm = l->hv.vm;
-    r->base = calloc(2, sizeof(*r->base));
-    assert_non_null(r->base);
-    r->base_count = 2;
-    (void)snprintf(r->base_refpoint, sizeof(r->base_refpoint), "%s", seen.reference_point);
-    for (i = 0; i < 2; i++) {
-        r->base[i].id = l->hv.disks[i];
-        r->base[i].size = LAB_DISK_SIZE;
-        (void)snprintf(r->base[i].change_id, sizeof(r->base[i].change_id), "%s", seen.change_id[i]);
-    }
-}
-
-/* The point is what the simulator says the disks held when the last shadow copy was made. */
-static void
-check_point(struct run_lab *l)
-{
-    const struct sim_vm *vm = vm_of(l);
-    const struct sim_truth *t = &vm->truths[vm->truth_count - 1];
-    uint8_t *got = malloc(LAB_DISK_SIZE);
-    uint8_t *want = malloc(LAB_DISK_SIZE);
-    unsigned i;
-
-    assert_non_null(got);
-    assert_non_null(want);
-    for (i = 0; i < 2; i++) {
-        char *path = truth_file(vm, &t->checkpoint, &l->hv.disks[i]);
-        FILE *f = fopen(path, "rb");
-
-        assert_non_null(f);
-        assert_int_equal(fread(want, 1, LAB_DISK_SIZE, f), LAB_DISK_SIZE);
-        (void)fclose(f);
-        free(path);
-        assert_true(peer_fake_content(l->job.fake, i, got, LAB_DISK_SIZE));
-        assert_memory_equal(got, want, LAB_DISK_SIZE);
-    }
-    free(got);
-    free(want);
-}
-
-static void
-count_run(void *arg, const struct guid *run)
-{
-    (void)run;
-    (*(size_t *)arg)++;
-}
-
-/* No session, no shadow copy, a vm that runs on one file a disk, the names of one run or none, no journal. */
-static void
-check_clean(struct run_lab *l, bool names)
-{
-    const struct sim_vm *vm = vm_of(l);
-    struct guid *runs = NULL;
-    struct varve_error err;
-    size_t count = 0;
-
-    refpoint_lab_settle(&l->hv);
-    assert_int_equal(l->hv.host->vss.count, 0);
-    assert_int_equal(vss_fake_open_count(l->vss), 0);
-    assert_string_equal(l->hv.script.violation, "");
-    assert_int_equal(vm->state, SIM_VM_RUNNING);
-    assert_int_equal(vm->checkpoint_count, 0);
-    assert_int_equal(refpoint_lab_files(&l->hv), 2);
-    assert_ok(names_list(&l->job.fs, "/state", &l->hv.vm, count_run, &count, &err), &err);
-    assert_int_equal(count, names ? 2 : 0);
-    assert_ok(journal_list(&l->job.fs, "/state", &runs, &count, &err), &err);
-    free(runs);
-    assert_int_equal(count, 0);
-}
-
-static void
-write_some(struct run_lab *l)
-{
-    refpoint_lab_write(&l->hv, 0, 65536 * (uint64_t)(l->hv.writes % 30));
-    refpoint_lab_write(&l->hv, 1, 65536 * (uint64_t)((l->hv.writes * 7) % 30));
-}
-
-static void
-good_run(struct run_lab *l)
-{
-    struct varve_error err;
-
-    assert_ok(lab_run(&l->job, &err), &err);
-    check_point(l);
-    check_clean(l, true);
-    take_base(l);
-}
-
 /* ---- the order of calls, and what travels ---- */
 
 static void
-assert_acts(struct run_lab *l, const char *const *want)
+assert_acts(struct vss_lab *l, const char *const *want)
 {
     size_t i;
     size_t k = 0;
@@ -236,14 +44,14 @@ a_run_calls_in_the_documented_order_and_the_second_sends_what_changed(void **sta
                                        "vss status",     "vss delete_set",    NULL};
     struct peer_fake_seen first;
     struct peer_fake_seen second;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
-    write_some(&l);
-    write_some(&l);
+    vss_lab_open(&l);
+    vss_lab_write(&l);
+    vss_lab_write(&l);
     port_script_clear_log(&l.hv.script);
-    good_run(&l);
+    vss_lab_good_run(&l);
     assert_acts(&l, acts);
     peer_fake_seen(l.job.fake, &first);
     assert_false(first.incremental[0]);
@@ -252,9 +60,9 @@ a_run_calls_in_the_documented_order_and_the_second_sends_what_changed(void **sta
     assert_int_equal(first.file_count, 4);
     assert_true(strncmp(first.reference_point, "hash:", 5) == 0);
 
-    write_some(&l);
+    vss_lab_write(&l);
     port_script_clear_log(&l.hv.script);
-    good_run(&l);
+    vss_lab_good_run(&l);
     assert_acts(&l, acts);
     peer_fake_seen(l.job.fake, &second);
     assert_true(second.incremental[0] && second.incremental[1]);
@@ -262,46 +70,46 @@ a_run_calls_in_the_documented_order_and_the_second_sends_what_changed(void **sta
     assert_int_equal(second.named_chunks, 2);
 
     /* Nothing changed: not one name, whatever the disks hold. */
-    good_run(&l);
+    vss_lab_good_run(&l);
     peer_fake_seen(l.job.fake, &first);
     assert_int_equal(first.named_chunks, 0);
     assert_int_equal(first.put_bytes, 0);
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 static void
 the_point_is_the_frozen_moment_whatever_the_guest_does_meanwhile(void **state)
 {
-    struct run_lab l;
+    struct vss_lab l;
     unsigned i;
 
     (void)state;
-    run_lab_open(&l);
+    vss_lab_open(&l);
     for (i = 0; i < 3; i++) {
-        write_some(&l);
+        vss_lab_write(&l);
         l.guest_writes = true;
-        good_run(&l);
+        vss_lab_good_run(&l);
         l.guest_writes = false;
     }
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 static void
 a_vm_of_server_2012_r2_is_backed_up_with_its_xml(void **state)
 {
     struct peer_fake_seen seen;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
-    (void)snprintf(vm_of(&l)->config_version, sizeof(vm_of(&l)->config_version), "5.0");
-    write_some(&l);
-    good_run(&l);
-    write_some(&l);
-    good_run(&l);
+    vss_lab_open(&l);
+    (void)snprintf(vss_lab_vm(&l)->config_version, sizeof(vss_lab_vm(&l)->config_version), "5.0");
+    vss_lab_write(&l);
+    vss_lab_good_run(&l);
+    vss_lab_write(&l);
+    vss_lab_good_run(&l);
     peer_fake_seen(l.job.fake, &seen);
     assert_true(seen.incremental[0]);
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 /* The disk under the shadow copy's child may have parents of its own: somebody's checkpoint. */
@@ -310,27 +118,27 @@ a_vm_with_checkpoints_is_read_at_the_end_of_its_chain(void **state)
 {
     struct varve_error why;
     struct sim_error err;
-    struct run_lab l;
+    struct vss_lab l;
     struct guid job;
     struct guid id;
 
     (void)state;
-    run_lab_open(&l);
-    write_some(&l);
+    vss_lab_open(&l);
+    vss_lab_write(&l);
     must_work(checkpoint_create(l.hv.host, &l.hv.vm, SIM_CHECKPOINT_USER, SIM_CRASH, "before", &job,
                                 &err));
     assert_int_equal(test_finish_job(l.hv.host, &job, &id), SIM_OK);
-    write_some(&l);
+    vss_lab_write(&l);
     assert_ok(lab_run(&l.job, &why), &why);
-    check_point(&l);
-    take_base(&l);
+    vss_lab_check_point(&l);
+    vss_lab_take_base(&l);
     /* Applied: the vm writes to another branch now; the one that was left stays or is merged. */
     must_work(checkpoint_apply(l.hv.host, &id, &job, &err));
     assert_int_equal(test_finish_job(l.hv.host, &job, &id), SIM_OK);
-    write_some(&l);
+    vss_lab_write(&l);
     assert_ok(lab_run(&l.job, &why), &why);
-    check_point(&l);
-    run_lab_close(&l);
+    vss_lab_check_point(&l);
+    vss_lab_close(&l);
 }
 
 static void
@@ -339,22 +147,22 @@ without_the_names_of_the_last_point_all_is_offered(void **state)
     struct peer_fake_seen before;
     struct peer_fake_seen seen;
     struct varve_error err;
-    struct run_lab l;
+    struct vss_lab l;
     struct guid run;
 
     (void)state;
-    run_lab_open(&l);
-    write_some(&l);
-    good_run(&l);
+    vss_lab_open(&l);
+    vss_lab_write(&l);
+    vss_lab_good_run(&l);
     peer_fake_seen(l.job.fake, &before);
     assert_true(guid_parse(&run, l.job.request.base_refpoint + strlen("hash:")));
     assert_ok(names_remove(&l.job.fs, "/state", &l.hv.vm, &run, &err), &err);
-    good_run(&l);
+    vss_lab_good_run(&l);
     peer_fake_seen(l.job.fake, &seen);
     assert_false(seen.incremental[0] || seen.incremental[1]);
     assert_int_equal(seen.named_chunks, before.named_chunks);
     assert_int_equal(seen.put_bytes, 0); /* the collector has them */
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 /* What a vm kept while it was frozen by reference points goes when the writer's way has made a point. */
@@ -363,20 +171,20 @@ a_reference_point_of_the_other_way_is_dropped(void **state)
 {
     struct capture_marks marks = {0};
     struct varve_error err;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
+    vss_lab_open(&l);
     (void)refpoint_lab_foreign(&l.hv, true); /* as if ours: the last point names it */
     assert_ok(l.hv.capture->ops->marks(l.hv.capture, &l.hv.vm, &marks, &err), &err);
     assert_int_equal(marks.count, 1);
     (void)snprintf(l.job.request.base_refpoint, sizeof(l.job.request.base_refpoint), "%s",
                    marks.ids[0]);
     capture_marks_release(&marks);
-    write_some(&l);
-    good_run(&l);
+    vss_lab_write(&l);
+    vss_lab_good_run(&l);
     assert_int_equal(refpoint_lab_points(&l.hv), 0);
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 /* ---- what the writer says ---- */
@@ -386,25 +194,25 @@ a_writer_that_says_later_is_tried_again_and_one_that_says_no_is_not(void **state
 {
     static const enum sim_vss_step steps[] = {SIM_VSS_PREPARED, SIM_VSS_FROZEN};
     struct varve_error err;
-    struct run_lab l;
+    struct vss_lab l;
     size_t i;
 
     (void)state;
-    run_lab_open(&l);
-    write_some(&l);
-    good_run(&l);
+    vss_lab_open(&l);
+    vss_lab_write(&l);
+    vss_lab_good_run(&l);
     for (i = 0; i < 2; i++) {
         struct sim_vss_fault *f = &l.hv.host->vss.fault;
 
         *f = (struct sim_vss_fault){steps[i], 0x800423F3u, 2};
-        write_some(&l);
-        good_run(&l); /* the third try */
+        vss_lab_write(&l);
+        vss_lab_good_run(&l); /* the third try */
 
         *f = (struct sim_vss_fault){steps[i], 0x800423F3u, 3};
-        write_some(&l);
+        vss_lab_write(&l);
         assert_err(lab_run(&l.job, &err), VARVE_ERR_BUSY, &err);
         assert_non_null(strstr(err.msg, "VSS_E_WRITERERROR_RETRYABLE"));
-        check_clean(&l, true);
+        vss_lab_check_clean(&l, true);
 
         *f = (struct sim_vss_fault){steps[i], 0x800423F4u, 2};
         assert_err(lab_run(&l.job, &err), VARVE_ERR_IO, &err);
@@ -412,10 +220,10 @@ a_writer_that_says_later_is_tried_again_and_one_that_says_no_is_not(void **state
         assert_non_null(strstr(err.msg, "VSS_E_WRITERERROR_NONRETRYABLE"));
         assert_int_equal(f->times, 1); /* asked once */
         f->times = 0;
-        check_clean(&l, true);
-        good_run(&l);
+        vss_lab_check_clean(&l, true);
+        vss_lab_good_run(&l);
     }
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 /* The data was read by then: the point is good, only the names are not kept. */
@@ -424,20 +232,20 @@ a_writer_that_fails_at_the_end_costs_the_names(void **state)
 {
     struct peer_fake_seen seen;
     struct varve_error err;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
-    write_some(&l);
+    vss_lab_open(&l);
+    vss_lab_write(&l);
     l.hv.host->vss.fault = (struct sim_vss_fault){SIM_VSS_COMPLETE, 0x800423F4u, 1};
     assert_ok(lab_run(&l.job, &err), &err);
-    check_point(&l);
-    check_clean(&l, false);
+    vss_lab_check_point(&l);
+    vss_lab_check_clean(&l, false);
     peer_fake_seen(l.job.fake, &seen);
     assert_string_equal(seen.reference_point, "");
-    take_base(&l);
-    good_run(&l);
-    run_lab_close(&l);
+    vss_lab_take_base(&l);
+    vss_lab_good_run(&l);
+    vss_lab_close(&l);
 }
 
 static void
@@ -445,13 +253,13 @@ a_vm_whose_guest_cannot_be_asked_is_paused_unless_that_is_forbidden(void **state
 {
     struct peer_fake_seen seen;
     struct varve_error err;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
-    vm_of(&l)->integration = false;
-    write_some(&l);
-    good_run(&l); /* it runs again */
+    vss_lab_open(&l);
+    vss_lab_vm(&l)->integration = false;
+    vss_lab_write(&l);
+    vss_lab_good_run(&l); /* it runs again */
     peer_fake_seen(l.job.fake, &seen);
     assert_int_equal(seen.consistency, PEER_CONSISTENCY_CRASH);
     assert_true(seen.warnings > 0);
@@ -459,15 +267,15 @@ a_vm_whose_guest_cannot_be_asked_is_paused_unless_that_is_forbidden(void **state
     /* The freeze fails while the vm is saved. */
     l.hv.host->vss.fault = (struct sim_vss_fault){SIM_VSS_FROZEN, 0x800423F4u, 1};
     assert_err(lab_run(&l.job, &err), VARVE_ERR_IO, &err);
-    check_clean(&l, true);
+    vss_lab_check_clean(&l, true);
 
     l.no_saved_state = true;
-    reopen(&l);
+    vss_lab_reopen(&l);
     port_script_clear_log(&l.hv.script);
     assert_err(lab_run(&l.job, &err), VARVE_ERR_UNSUPPORTED, &err);
     assert_non_null(strstr(err.msg, "integration service"));
-    check_clean(&l, true);
-    run_lab_close(&l);
+    vss_lab_check_clean(&l, true);
+    vss_lab_close(&l);
 }
 
 static void
@@ -475,25 +283,25 @@ a_vm_that_is_off_is_offline_and_an_unknown_caption_claims_little(void **state)
 {
     struct peer_fake_seen seen;
     struct varve_error err;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
-    write_some(&l);
+    vss_lab_open(&l);
+    vss_lab_write(&l);
     l.options.caption = "Sicherung \xC3\xBC"
                         "ber Momentaufnahme";
-    reopen(&l);
-    good_run(&l);
+    vss_lab_reopen(&l);
+    vss_lab_good_run(&l);
     peer_fake_seen(l.job.fake, &seen);
     assert_int_equal(seen.consistency, PEER_CONSISTENCY_CRASH);
-    vm_of(&l)->state = SIM_VM_OFF;
+    vss_lab_vm(&l)->state = SIM_VM_OFF;
     assert_ok(lab_run(&l.job, &err), &err);
-    check_point(&l);
+    vss_lab_check_point(&l);
     peer_fake_seen(l.job.fake, &seen);
     assert_int_equal(seen.consistency, PEER_CONSISTENCY_OFFLINE);
-    vm_of(&l)->state = SIM_VM_RUNNING;
-    check_clean(&l, true);
-    run_lab_close(&l);
+    vss_lab_vm(&l)->state = SIM_VM_RUNNING;
+    vss_lab_check_clean(&l, true);
+    vss_lab_close(&l);
 }
 
 static void
@@ -501,44 +309,44 @@ hosts_without_a_writer_and_documents_that_do_not_fit_are_named(void **state)
 {
     struct vss_finding found;
     struct varve_error err;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
+    vss_lab_open(&l);
     vss_probe(&found, l.vss);
     assert_int_equal(found.code, VARVE_OK);
     assert_non_null(
         strstr(found.text, "'Microsoft Hyper-V VSS Writer' answers and has 2 components"));
     l.options.no_writer = true;
-    reopen(&l);
+    vss_lab_reopen(&l);
     vss_probe(&found, l.vss);
     assert_int_equal(found.code, VARVE_ERR_UNSUPPORTED);
     assert_err(lab_run(&l.job, &err), VARVE_ERR_UNSUPPORTED, &err);
     assert_non_null(strstr(err.msg, "vssadmin list writers"));
-    check_clean(&l, false);
+    vss_lab_check_clean(&l, false);
 
     l.options.no_writer = false;
     l.options.miscounts = true;
-    reopen(&l);
+    vss_lab_reopen(&l);
     vss_probe(&found, l.vss);
     assert_int_equal(found.code, VARVE_ERR_PROTOCOL);
     assert_err(lab_run(&l.job, &err), VARVE_ERR_PROTOCOL, &err);
-    check_clean(&l, false);
+    vss_lab_check_clean(&l, false);
 
     l.options.miscounts = false;
     l.options.document = "<BACKUP_COMPONENTS/>";
-    reopen(&l);
+    vss_lab_reopen(&l);
     assert_err(lab_run(&l.job, &err), VARVE_ERR_PROTOCOL, &err);
     assert_non_null(strstr(err.msg, "does not name the vm"));
-    check_clean(&l, false);
+    vss_lab_check_clean(&l, false);
 
     l.options.document = NULL;
-    reopen(&l);
+    vss_lab_reopen(&l);
     l.job.request.vm.bytes[0] ^= 1;
     assert_err(lab_run(&l.job, &err), VARVE_ERR_NOT_FOUND, &err);
     l.job.request.vm.bytes[0] ^= 1;
-    good_run(&l);
-    run_lab_close(&l);
+    vss_lab_good_run(&l);
+    vss_lab_close(&l);
 }
 
 /* There is one set on a host at a time. */
@@ -549,11 +357,11 @@ a_set_of_somebody_else_is_waited_for(void **state)
     struct guid set;
     struct sim_error err;
     struct varve_error why;
-    struct run_lab l;
+    struct vss_lab l;
 
     (void)state;
-    run_lab_open(&l);
-    write_some(&l);
+    vss_lab_open(&l);
+    vss_lab_write(&l);
     l.hv.host->vss.caller = 99;
     must_work(sim_vss_open(l.hv.host, &session, &err));
     must_work(sim_vss_begin(l.hv.host, &session, &err));
@@ -564,8 +372,8 @@ a_set_of_somebody_else_is_waited_for(void **state)
     assert_non_null(strstr(why.msg, "VSS_E_SNAPSHOT_SET_IN_PROGRESS"));
     assert_int_equal(l.hv.host->vss.count, 1); /* theirs */
     sim_vss_caller_gone(l.hv.host, 99);
-    good_run(&l);
-    run_lab_close(&l);
+    vss_lab_good_run(&l);
+    vss_lab_close(&l);
 }
 
 /* ---- one call fails ---- */
@@ -580,7 +388,7 @@ static const struct {
 
 /* Returns false when the run had fewer calls. */
 static bool
-run_with_fault(struct run_lab *l, unsigned nth, enum port_fault mode, uint32_t number)
+run_with_fault(struct vss_lab *l, unsigned nth, enum port_fault mode, uint32_t number)
 {
     struct port_script *s = &l->hv.script;
     struct peer_fake_seen seen;
@@ -588,7 +396,7 @@ run_with_fault(struct run_lab *l, unsigned nth, enum port_fault mode, uint32_t n
     enum varve_err rc;
     bool hit;
 
-    write_some(l);
+    vss_lab_write(l);
     s->mode = mode;
     s->number = number;
     s->times = 1;
@@ -599,27 +407,27 @@ run_with_fault(struct run_lab *l, unsigned nth, enum port_fault mode, uint32_t n
     peer_fake_seen(l->job.fake, &seen);
     assert_int_equal(rc == VARVE_OK, seen.committed);
     if (rc == VARVE_OK) {
-        check_point(l);
-        check_clean(l, seen.reference_point[0] != '\0');
+        vss_lab_check_point(l);
+        vss_lab_check_clean(l, seen.reference_point[0] != '\0');
     } else {
         assert_true(err.msg[0] != '\0');
-        check_clean(l, l->job.request.base_refpoint[0] != '\0');
+        vss_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0');
     }
-    take_base(l);
-    good_run(l);
+    vss_lab_take_base(l);
+    vss_lab_good_run(l);
     return hit;
 }
 
 static void
 any_one_call_may_fail(void **state)
 {
-    struct run_lab l;
+    struct vss_lab l;
     unsigned total = 0;
     size_t n;
 
     (void)state;
-    run_lab_open(&l);
-    good_run(&l);
+    vss_lab_open(&l);
+    vss_lab_good_run(&l);
     for (n = 0; n < sizeof(faults) / sizeof(faults[0]); n++) {
         unsigned nth = 1;
 
@@ -631,13 +439,13 @@ any_one_call_may_fail(void **state)
     }
     print_message("%u runs with a fault\n", total);
     assert_true(total > 50);
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 /* ---- the agent dies at a call ---- */
 
 static void
-restart(struct run_lab *l)
+restart(struct vss_lab *l)
 {
     struct guid *runs = NULL;
     struct varve_error err;
@@ -648,7 +456,7 @@ restart(struct run_lab *l)
     sim_vss_caller_gone(l->hv.host, 0);
     l->job.dead = false;
     l->job.die_at_file_call = 0;
-    open_capture(l);
+    vss_lab_capture(l);
     peer_fake_reconnect(l->job.fake);
     assert_ok(journal_list(&l->job.fs, "/state", &runs, &count, &err), &err);
     for (i = 0; i < count; i++) {
@@ -660,36 +468,36 @@ restart(struct run_lab *l)
 }
 
 static void
-after_a_death(struct run_lab *l)
+after_a_death(struct vss_lab *l)
 {
     struct peer_fake_seen seen;
 
     restart(l);
     peer_fake_seen(l->job.fake, &seen);
     if (seen.committed) {
-        check_point(l);
-        check_clean(l, seen.reference_point[0] != '\0');
+        vss_lab_check_point(l);
+        vss_lab_check_clean(l, seen.reference_point[0] != '\0');
     } else {
-        check_clean(l, true);
+        vss_lab_check_clean(l, true);
     }
-    take_base(l);
-    good_run(l);
+    vss_lab_take_base(l);
+    vss_lab_good_run(l);
 }
 
 static void
 the_agent_may_die_at_any_call(void **state)
 {
-    struct run_lab l;
+    struct vss_lab l;
     unsigned nth;
 
     (void)state;
-    run_lab_open(&l);
-    good_run(&l);
+    vss_lab_open(&l);
+    vss_lab_good_run(&l);
     for (nth = 1; nth < 1000; nth++) {
         struct varve_error err;
         enum varve_err rc;
 
-        write_some(&l);
+        vss_lab_write(&l);
         l.hv.script.mode = nth % 2 == 0 ? PORT_FAULT_AFTER : PORT_FAULT_BEFORE;
         l.hv.script.number = 0x80042302u;
         l.hv.script.die = true;
@@ -705,23 +513,23 @@ the_agent_may_die_at_any_call(void **state)
     }
     assert_true(nth > 20);
     l.hv.script.nth = 0;
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 static void
 the_agent_may_die_at_any_act_on_its_own_files(void **state)
 {
-    struct run_lab l;
+    struct vss_lab l;
     unsigned nth;
 
     (void)state;
-    run_lab_open(&l);
-    good_run(&l);
+    vss_lab_open(&l);
+    vss_lab_good_run(&l);
     for (nth = 1; nth < 1000; nth++) {
         struct varve_error err;
         enum varve_err rc;
 
-        write_some(&l);
+        vss_lab_write(&l);
         l.job.die_at_file_call = nth;
         rc = lab_run(&l.job, &err);
         if (!l.job.dead) {
@@ -732,7 +540,7 @@ the_agent_may_die_at_any_act_on_its_own_files(void **state)
     }
     assert_true(nth > 10);
     l.job.die_at_file_call = 0;
-    run_lab_close(&l);
+    vss_lab_close(&l);
 }
 
 int
