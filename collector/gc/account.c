@@ -570,8 +570,30 @@ account_close(struct account *a)
     free(a);
 }
 
+bool
+account_row_is_of(const struct point *p, const void *roots, size_t roots_len)
+{
+    const uint8_t *at = roots;
+
+    for (size_t i = 0; i < p->disk_count; i++) {
+        const struct manifest_root *root = &p->disks[i].root;
+
+        if (chunk_id_is_hole(&root->id)) {
+            continue;
+        }
+        if (roots_len < NODE_VALUE || at[0] != manifest_root_level(root->chunk_count) ||
+            memcmp(at + 1, p->domain.bytes, GUID_BYTES) != 0 ||
+            memcmp(at + 1 + GUID_BYTES, root->id.bytes, CHUNK_ID_SIZE) != 0) {
+            return false;
+        }
+        at += NODE_VALUE;
+        roots_len -= NODE_VALUE;
+    }
+    return roots_len == 0;
+}
+
 struct point_list {
-    bool (*cb)(void *arg, const struct guid *vm, uint64_t seq);
+    bool (*cb)(void *arg, const struct guid *vm, uint64_t seq, const void *roots, size_t roots_len);
     void *arg;
 };
 
@@ -582,17 +604,17 @@ list_point(void *arg, const void *key, size_t key_len, const void *value, size_t
     const uint8_t *k = key;
     struct guid vm;
 
-    (void)value;
-    (void)value_len;
     if (key_len != POINT_KEY) {
         return true;
     }
     memcpy(vm.bytes, k + 1, GUID_BYTES);
-    return l->cb(l->arg, &vm, get_be64(k + 1 + GUID_BYTES));
+    return l->cb(l->arg, &vm, get_be64(k + 1 + GUID_BYTES), value, value_len);
 }
 
 enum varve_err
-account_list(struct account *a, bool (*cb)(void *arg, const struct guid *vm, uint64_t seq),
+account_list(struct account *a,
+             bool (*cb)(void *arg, const struct guid *vm, uint64_t seq, const void *roots,
+                        size_t roots_len),
              void *arg, struct varve_error *err)
 {
     struct point_list l = {.cb = cb, .arg = arg};

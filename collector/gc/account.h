@@ -49,8 +49,12 @@ VARVE_CHECK enum varve_err account_settle(struct account *a, struct cancel *canc
 
 /* Every point that has a row, by vm and seq; false from cb ends it. */
 VARVE_CHECK enum varve_err account_list(struct account *a,
-                                        bool (*cb)(void *arg, const struct guid *vm, uint64_t seq),
+                                        bool (*cb)(void *arg, const struct guid *vm, uint64_t seq,
+                                                   const void *roots, size_t roots_len),
                                         void *arg, struct varve_error *err);
+/* Was it this point that was counted?  Another one can have had its number: an index that is older than
+ * the store, from a copy of the collector's disk. */
+bool account_row_is_of(const struct point *p, const void *roots, size_t roots_len);
 
 /* How many opaque nodes there are; nothing may be removed while there is one. */
 size_t account_opaque(const struct account *a);

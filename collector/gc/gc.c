@@ -114,11 +114,11 @@ note_drop(struct gc *gc, const struct guid *vm, uint64_t seq)
 
 struct counted_rows {
     struct compare *c;
-    uint8_t *counted; /* by point */
+    uint8_t *counted; /* by point: 1, it was counted; 2, another one that had its number was */
 };
 
 static bool
-compare_row(void *arg, const struct guid *vm, uint64_t seq)
+compare_row(void *arg, const struct guid *vm, uint64_t seq, const void *roots, size_t roots_len)
 {
     struct counted_rows *r = arg;
     struct compare *c = r->c;
@@ -130,7 +130,7 @@ compare_row(void *arg, const struct guid *vm, uint64_t seq)
         int d = guid_compare(&c->points[mid]->vm, vm);
 
         if (d == 0 && c->points[mid]->seq == seq) {
-            r->counted[mid] = 1;
+            r->counted[mid] = account_row_is_of(c->points[mid], roots, roots_len) ? 1 : 2;
             return true;
         }
         if (d < 0 || (d == 0 && c->points[mid]->seq < seq)) {
@@ -148,6 +148,27 @@ compare_row(void *arg, const struct guid *vm, uint64_t seq)
     return true;
 }
 
+/* Takes the other point's references back, so that this one can be counted.  Where that cannot be done nothing
+ * is removed until the index was built anew. */
+static bool
+forget_other(struct gc *gc, const struct point *p)
+{
+    struct collect_cost cost = {0};
+    struct varve_error err;
+
+    log_warn("gc",
+             "the index counts another point of '%s' with number %" PRIu64 ": it is older than "
+             "the store",
+             p->vm_name == NULL ? "" : p->vm_name, p->seq);
+    if (account_drop(gc->account, &p->vm, p->seq, NULL, &cost, &err) == VARVE_OK) {
+        return true;
+    }
+    log_error("gc", "it cannot be taken back, the index is built anew at the next start: %s",
+              err.msg);
+    chunk_store_doubt_index(gc->cs);
+    return false;
+}
+
 /* Which points are to be counted, which to be forgotten.  While nothing can be published, or for
  * points whose row is not there yet: counting one twice does nothing. */
 static enum varve_err
@@ -156,6 +177,7 @@ rescan(struct gc *gc, struct varve_error *err)
     struct compare c = {.gc = gc};
     struct counted_rows rows = {.c = &c};
     size_t unreadable = 0;
+    size_t stuck = 0;
     enum varve_err rc = catalog_list_all(gc->catalog, &c.points, &c.count, &unreadable, err);
 
     if (rc != VARVE_OK) {
@@ -170,6 +192,12 @@ rescan(struct gc *gc, struct varve_error *err)
     if (rc == VARVE_OK && c.nomem) {
         rc = varve_error_nomem(err);
     }
+    for (size_t i = 0; rc == VARVE_OK && i < c.count; i++) {
+        if (rows.counted[i] == 2) {
+            rows.counted[i] = forget_other(gc, c.points[i]) ? 0 : 1;
+            stuck += rows.counted[i];
+        }
+    }
     mutex_lock(&gc->pending_lock);
     for (size_t i = 0; rc == VARVE_OK && i < c.count; i++) {
         if (!rows.counted[i] && !pend_locked(gc, c.points[i])) {
@@ -178,7 +206,7 @@ rescan(struct gc *gc, struct varve_error *err)
     }
     gc->rescan = rc != VARVE_OK;
     mutex_unlock(&gc->pending_lock);
-    gc->uncounted = unreadable - c.unreadable_counted;
+    gc->uncounted = unreadable - c.unreadable_counted + stuck;
     free(rows.counted);
     catalog_list_free(c.points, c.count);
     return rc;
