@@ -625,6 +625,22 @@ find_point_locked(struct catalog *c, const struct guid *vm, uint64_t seq)
     return NULL;
 }
 
+bool
+catalog_number_is_taken(struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    struct catalog_vm *row;
+    bool done;
+
+    mutex_lock(&c->lock);
+    row = catalog_vm_locked(c, vm);
+    done = row != NULL;
+    if (done && row->last_seq < seq) {
+        row->last_seq = seq;
+    }
+    mutex_unlock(&c->lock);
+    return done;
+}
+
 static enum varve_err
 look_at_mark(struct catalog *c, struct catalog_mark *m, struct varve_error *err)
 {

@@ -100,6 +100,9 @@ void catalog_on_publish(struct catalog *c, void (*cb)(void *arg, const struct po
 /* Every point object there is, gone ones included; how many of them cannot be read. */
 VARVE_CHECK enum varve_err catalog_list_all(struct catalog *c, struct point ***out, size_t *count,
                                             size_t *unreadable, struct varve_error *err);
+/* Numbers up to this one are not given to new points of the vm: something else still knows it.  False: no
+ * memory. */
+bool catalog_number_is_taken(struct catalog *c, const struct guid *vm, uint64_t seq);
 /* Is there an object of this name that could not be read? */
 bool catalog_is_unreadable(struct catalog *c, const struct guid *vm, uint64_t seq);
 

@@ -141,7 +141,8 @@ compare_row(void *arg, const struct guid *vm, uint64_t seq, const void *roots, s
     }
     if (catalog_is_unreadable(c->gc->catalog, vm, seq)) {
         c->unreadable_counted++;
-    } else if (!note_drop(c->gc, vm, seq)) {
+    } else if (!catalog_number_is_taken(c->gc->catalog, vm, seq) || !note_drop(c->gc, vm, seq)) {
+        /* Until it was counted off no other point has this number: it would be taken for it. */
         c->nomem = true;
         return false;
     }
