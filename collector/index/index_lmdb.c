@@ -12,7 +12,7 @@
 #include "os/file.h"
 #include "store/store_config.h"
 
-#define FORMAT_VERSION   3u
+#define FORMAT_VERSION   4u
 #define MAP_SIZE_DEFAULT (16ull << 30)
 #define READERS_MAX      1024u
 #define SYNC_SECONDS     10u
@@ -457,6 +457,8 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
     x->build_names = options->build_names == 0 ? BUILD_NAMES : options->build_names;
     x->pack_names = options->pack_names;
     x->pack_names_arg = options->pack_names_arg;
+    x->rotten = options->rotten;
+    x->rotten_arg = options->rotten_arg;
     rc = index_locality_new(
         &x->locality, options->locality_names == 0 ? LOCALITY_NAMES : options->locality_names, err);
     if (rc != VARVE_OK) {

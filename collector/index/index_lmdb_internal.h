@@ -19,6 +19,7 @@
  */
 #define PLACE_SIZE     16u
 #define PACK_SIZE      40u
+#define COUNT_SIZE     8u
 #define PLACE_NODE     1u
 #define PLACE_LZ4      2u
 #define PLACE_DAMAGED  4u
@@ -69,6 +70,8 @@ struct index_lmdb {
     enum varve_err (*pack_names)(void *arg, const struct index_pack *pack,
                                  struct record_name *names, struct varve_error *err);
     void *pack_names_arg;
+    void (*rotten)(void *arg);
+    void *rotten_arg;
 
     uint64_t ahead_bytes;
     uint32_t build_names;

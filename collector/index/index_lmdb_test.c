@@ -300,6 +300,80 @@ a_map_that_cannot_grow_is_an_error_and_the_next_process_goes_on(void **state)
     assert_true(present(m->ix, 1));
 }
 
+static void
+hear_of_rot(void *arg)
+{
+    ++*(unsigned *)arg;
+}
+
+static void
+change_count(struct index *ix, struct record_name *name, enum chunk_kind kind, int8_t by,
+             enum varve_err want)
+{
+    struct index_delta delta = {.name = *name, .kind = (uint8_t)kind, .delta = by};
+    struct index_change change = {.deltas = &delta, .delta_count = 1};
+    struct varve_error err;
+
+    assert_int_equal(index_apply(ix, &change, &err), want);
+}
+
+/* Where the file holds a count of 2 of the name. */
+static uint64_t
+find_count(const char *path, const struct record_name *name, size_t key_len)
+{
+    static const uint8_t two[4] = {2};
+    struct varve_error err;
+    uint8_t *db = NULL;
+    uint64_t found = 0;
+    size_t len = 0;
+
+    assert_ok(fs_read_all(fs_system(), path, 64u << 20, &db, &len, &err), &err);
+    for (size_t at = 0; at + key_len + 8 <= len; at += 2) {
+        if (memcmp(db + at, name->bytes, key_len) == 0 && memcmp(db + at + key_len, two, 4) == 0) {
+            found = at + key_len;
+        }
+    }
+    free(db);
+    assert_true(found > 0);
+    return found;
+}
+
+/* 1 where it was 2: one deletion more, and what another point needs would be gone. */
+static void
+a_count_that_has_rotted_is_no_count(void **state)
+{
+    static const enum chunk_kind kinds[] = {CHUNK_DATA, CHUNK_NODE};
+    struct member *m = *state;
+    char *path = test_path(m->path, "index.mdb");
+    unsigned heard = 0;
+    struct index_options options = {
+        .store_id = store_id, .boot_id = "boot-1", .rotten = hear_of_rot, .rotten_arg = &heard};
+
+    add(m->ix, 1, 0, 50);
+    for (size_t i = 0; i < 2; i++) {
+        struct record_name name = name_of(i + 1);
+        struct varve_error err;
+        struct file *file = NULL;
+        uint32_t count = 0;
+        bool fresh = false;
+
+        change_count(m->ix, &name, kinds[i], 1, VARVE_OK);
+        change_count(m->ix, &name, kinds[i], 1, VARVE_OK);
+        index_close(m->ix);
+        assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
+        assert_ok(file_write(file, "\1", 1,
+                             find_count(path, &name, i == 0 ? INDEX_REF_CHUNK_KEY : 32), &err),
+                  &err);
+        file_close(file);
+        assert_ok(index_lmdb_open(&m->ix, m->path, &options, &fresh, &err), &err);
+        assert_false(fresh);
+        assert_err(index_ref_get(m->ix, kinds[i], &name, 1, &count, &err), VARVE_ERR_CORRUPT, &err);
+        change_count(m->ix, &name, kinds[i], -1, VARVE_ERR_CORRUPT);
+        assert_int_equal(heard, 2 * (i + 1));
+    }
+    free(path);
+}
+
 #define LMDB(f) cmocka_unit_test_setup_teardown(f, lmdb_setup, teardown)
 
 int
@@ -313,6 +387,7 @@ main(void)
         LMDB(an_index_of_another_store_is_thrown_away),
         LMDB(a_cut_or_overwritten_file_is_thrown_away),
         LMDB(the_filter_is_kept_over_a_clean_end_and_no_other),
+        LMDB(a_count_that_has_rotted_is_no_count),
         LMDB(the_map_grows_with_the_index),
         LMDB(a_map_that_cannot_grow_is_an_error_and_the_next_process_goes_on),
     };

@@ -117,6 +117,15 @@ lmdb_unmapped(const struct index_lmdb *x, struct varve_error *err)
                            x->folder);
 }
 
+static enum varve_err
+tell_rotten(struct index_lmdb *x, enum varve_err rc)
+{
+    if (rc == VARVE_ERR_CORRUPT && x->rotten != NULL) {
+        x->rotten(x->rotten_arg);
+    }
+    return rc;
+}
+
 enum varve_err
 lmdb_run_read(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_error *err)
 {
@@ -132,7 +141,7 @@ lmdb_run_read(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_erro
         mdb_txn_abort(txn);
     }
     lmdb_gate_leave(x);
-    return r == 0 ? VARVE_OK : lmdb_error(err, r, "reading the index");
+    return r == 0 ? VARVE_OK : tell_rotten(x, lmdb_error(err, r, "reading the index"));
 }
 
 enum varve_err
@@ -171,7 +180,7 @@ lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_err
         return varve_error_set(err, VARVE_ERR_EXISTS, "it is in the index already");
     }
     if (r != 0) {
-        rc = lmdb_error(err, full_or(x, r), "writing the index");
+        rc = tell_rotten(x, lmdb_error(err, full_or(x, r), "writing the index"));
         return rc == VARVE_ERR_NOSPACE
                    ? varve_error_prefix(err, "the file system of the index's folder '%s' is full",
                                         x->folder)

@@ -2,6 +2,7 @@
 #include "store/chunk_store_internal.h"
 
 #include <inttypes.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -257,18 +258,19 @@ void
 index_doubt(struct chunk_store *cs)
 {
     struct varve_error err;
-    enum varve_err rc = VARVE_ERR_EXISTS;
+    enum varve_err rc;
 
-    mutex_lock(&cs->quarantine.lock);
-    if (cs->quarantine.doubt != NULL) {
-        rc = fs_write_durable(fs_system(), cs->quarantine.doubt, "", 0, true, &err);
+    /* No lock: whoever hears this from the index may hold that of the list. */
+    if (cs->quarantine.doubt == NULL || atomic_exchange(&cs->quarantine.doubted, true)) {
+        return;
     }
-    mutex_unlock(&cs->quarantine.lock);
+    rc = fs_write_durable(fs_system(), cs->quarantine.doubt, "", 0, true, &err);
     if (rc == VARVE_OK) {
         log_error("store",
                   "the index does not agree with the packs: it is built anew when the store is "
                   "opened next; until then reads are slower");
     } else if (rc != VARVE_ERR_EXISTS) {
+        atomic_store(&cs->quarantine.doubted, false);
         log_warn("store", "doubt about the index could not be written down reason=%s", err.msg);
     }
 }

@@ -33,11 +33,34 @@ start_threads(struct chunk_store *cs, unsigned count, struct varve_error *err)
     return VARVE_OK;
 }
 
+/* Where what is known of damage and doubt is written down, beside the index. */
+static enum varve_err
+set_quarantine_paths(struct chunk_store *cs, const char *path, struct varve_error *err)
+{
+    cs->quarantine.path = malloc(strlen(path) + sizeof("/quarantine"));
+    cs->quarantine.doubt = malloc(strlen(path) + sizeof("/doubt"));
+    if (cs->quarantine.path == NULL || cs->quarantine.doubt == NULL) {
+        return varve_error_nomem(err);
+    }
+    sprintf(cs->quarantine.path, "%s/quarantine", path);
+    sprintf(cs->quarantine.doubt, "%s/doubt", path);
+    return VARVE_OK;
+}
+
+static void
+index_is_rotten(void *arg)
+{
+    index_doubt(arg);
+}
+
 static enum varve_err
 open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
 {
-    struct index_options options = {
-        .store_id = cs->config.id, .pack_names = pack_contents_names, .pack_names_arg = cs};
+    struct index_options options = {.store_id = cs->config.id,
+                                    .pack_names = pack_contents_names,
+                                    .pack_names_arg = cs,
+                                    .rotten = index_is_rotten,
+                                    .rotten_arg = cs};
     bool fresh = false;
     enum varve_err rc;
 
@@ -45,22 +68,12 @@ open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
         rc = index_mem_open(&cs->index, err);
     } else {
         rc = index_doubt_settle(path, err);
-        if (rc != VARVE_OK) {
-            return rc;
+        if (rc == VARVE_OK) {
+            rc = set_quarantine_paths(cs, path, err);
         }
-        rc = index_lmdb_open(&cs->index, path, &options, &fresh, err);
-    }
-    if (rc == VARVE_OK && path != NULL) {
-        cs->quarantine.path = malloc(strlen(path) + sizeof("/quarantine"));
-        if (cs->quarantine.path == NULL) {
-            return varve_error_nomem(err);
+        if (rc == VARVE_OK) {
+            rc = index_lmdb_open(&cs->index, path, &options, &fresh, err);
         }
-        sprintf(cs->quarantine.path, "%s/quarantine", path);
-        cs->quarantine.doubt = malloc(strlen(path) + sizeof("/doubt"));
-        if (cs->quarantine.doubt == NULL) {
-            return varve_error_nomem(err);
-        }
-        sprintf(cs->quarantine.doubt, "%s/doubt", path);
     }
     if (rc == VARVE_OK) {
         rc = chunk_store_reconcile(cs, err);

@@ -82,9 +82,10 @@ struct quarantined {
 };
 
 struct quarantine {
-    char *doubt;       /* file that says: build the index anew; NULL: the index is in memory */
-    char *path;        /* NULL: kept in memory only */
-    struct mutex lock; /* everything below */
+    _Atomic bool doubted; /* the next was written */
+    char *doubt;          /* file that says: build the index anew; NULL: the index is in memory */
+    char *path;           /* NULL: kept in memory only */
+    struct mutex lock;    /* everything below */
     struct quarantined *list;
     size_t count;
     size_t cap;
