@@ -27,6 +27,24 @@ missing_packages() {
     done
 }
 
+# install_packages NAME...: no service of theirs is started, now or at the next boot: only their programs are wanted.
+install_packages() {
+    local policy=/usr/sbin/policy-rc.d made='' code=0 unit
+    if [ ! -e "$policy" ]; then
+        made=yes
+        printf '#!/bin/sh\nexit 101\n' >"$policy" && chmod 755 "$policy"
+    fi
+    { apt-get -o DPkg::Lock::Timeout=300 update &&
+        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y \
+            --no-install-recommends "$@"; } || code=$?
+    [ -z "$made" ] || rm -f "$policy"
+    [ "$code" -eq 0 ] || return "$code"
+    command -v systemctl >/dev/null || return 0
+    dpkg-query -L "$@" | sed -n 's|^.*/lib/systemd/system/\([^/]*\.service\)$|\1|p' | sort -u | while read -r unit; do
+        systemctl disable "$unit" || true # one that is only another name of a service cannot be
+    done
+}
+
 # ensure_packages FILE...: installs what is missing of these lists; does nothing when nothing is.
 ensure_packages() {
     local missing
@@ -40,9 +58,7 @@ ensure_packages() {
     say "installing ${#missing[@]} packages: ${missing[*]}"
     local log
     log=$(mktemp)
-    if ! { apt-get -o DPkg::Lock::Timeout=300 update &&
-        DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y \
-            --no-install-recommends "${missing[@]}"; } >"$log" 2>&1; then
+    if ! install_packages "${missing[@]}" >"$log" 2>&1; then
         tail -n 20 "$log" >&2
         rm -f "$log"
         die "installing the packages failed; the lines above are the end of what apt-get said"
