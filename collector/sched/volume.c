@@ -129,9 +129,10 @@ volumes_of_vm(struct volumes *out, const struct vm_row *row, struct varve_error 
     enum varve_err rc = v.names != NULL ? VARVE_OK : varve_error_nomem(err);
 
     for (size_t i = 0; i < row->vm.disk_count && rc == VARVE_OK; i++) {
+        const char *path = row->vm.disks[i].path;
         char name[NAME_SIZE];
 
-        name_volume(name, row->vm.disks[i].path, row->host_name);
+        name_volume(name, path != NULL ? path : "", row->host_name);
         if (!has_name(&v, name)) {
             v.names[v.count] = strdup(name);
             rc = v.names[v.count] != NULL ? VARVE_OK : varve_error_nomem(err);

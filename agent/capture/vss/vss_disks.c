@@ -329,7 +329,7 @@ open_images(struct vss *v, const struct vss_moment *m, struct images *l, struct 
         image_close(image);
     }
     for (i = 0; rc == VARVE_OK && i < l->count; i++) {
-        for (n = 1; n < l->items[i].chain_length; n++) {
+        for (n = 1; l->items[i].chain != NULL && n < l->items[i].chain_length; n++) {
             for (k = 0; k < l->count; k++) {
                 if (l->items[k].chain != NULL && l->items[k].identity == l->items[i].chain[n] &&
                     l->items[k].device == l->items[i].device) {
