@@ -1,8 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "capture/capture.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+#include "os/path.h"
 
 void
 capture_inventory_release(struct capture_inventory *inv)
@@ -97,6 +100,38 @@ capture_files_release(struct capture_files *f)
     }
     free(f->items);
     memset(f, 0, sizeof(*f));
+}
+
+char *
+capture_join(const char *folder, const char *name)
+{
+    char separator = strchr(folder, '\\') != NULL ? '\\' : '/';
+    size_t len = strlen(folder);
+    size_t size = len + strlen(name) + 2;
+    char *out = malloc(size);
+
+    if (out != NULL) {
+        if (len > 0 && (folder[len - 1] == '\\' || folder[len - 1] == '/')) {
+            (void)snprintf(out, size, "%s%s", folder, name);
+        } else {
+            (void)snprintf(out, size, "%s%c%s", folder, separator, name);
+        }
+    }
+    return out;
+}
+
+bool
+capture_is_image(const char *name)
+{
+    static const char *const suffixes[] = {".vhdx", ".avhdx", ".vhd", ".avhd"};
+    size_t i;
+
+    for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
+        if (path_has_suffix(name, suffixes[i])) {
+            return true;
+        }
+    }
+    return false;
 }
 
 void

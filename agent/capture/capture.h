@@ -15,7 +15,7 @@
 
 /*
  * A capture is a way to freeze a moment of a vm.  Members: capture/refpoint (Hyper-V by WMI),
- * capture/vss (Hyper-V by its VSS writer),
+ * capture/vss (Hyper-V by its VSS writer), capture/export (Hyper-V by WMI, read from exported files),
  * capture/sim (a simulated Hyper-V host), capture/folder (disk images at rest), capture_fake (in
  * memory, for tests), capture_fault (fails calls of another capture).
  * tests/hvsim/capture_contract_test.c runs the same cases over all of them.
@@ -199,6 +199,16 @@ struct capture_ops {
     enum varve_err (*attach)(struct capture *c, const struct guid *vm, const char *checkpoint,
                              struct capture_frozen *out, struct varve_error *err);
 
+    /*
+     * NULL: the frozen disks can be read as they are.  Else called before they are read, with what each will be asked
+     * about ("" all of it), also again after attach() and after VARVE_ERR_STALE: changes since then cannot be had, for
+     * no disk.  Its time limit is the host's work, it notices cancel.  What it made stays until adopt() of the run with
+     * note NULL.
+     */
+    enum varve_err (*prepare)(struct capture *c, const struct capture_frozen *frozen,
+                              const char *const *since, uint32_t chunk_size, struct cancel *cancel,
+                              struct notes *notes, struct varve_error *err);
+
     /* What changed on a frozen disk since the change id, as walk_changes.query.  VARVE_ERR_STALE:
      * that cannot be told any more, read everything. */
     enum varve_err (*changes)(struct capture *c, const struct capture_frozen *frozen, size_t disk,
@@ -259,5 +269,9 @@ struct capture {
 };
 
 void capture_close(struct capture *c); /* NULL is fine */
+
+/* folder and name as a path of the host, with the separator that folder has; the caller's to free(), NULL: no memory */
+char *capture_join(const char *folder, const char *name);
+bool capture_is_image(const char *name); /* by its suffix: a VHDX or VHD, differencing ones too */
 
 #endif

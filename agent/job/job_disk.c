@@ -141,28 +141,77 @@ measure(struct job *j, size_t disk, struct varve_error *err)
     return rc;
 }
 
+static void
+decide(struct job *j, size_t disk)
+{
+    struct journal_disk *jd = &j->entry.disks[disk];
+    const char *since = "";
+    const char *reason = full_reason(j, disk, &since);
+
+    jd->id = j->frozen.disks[disk].id;
+    (void)snprintf(jd->since, sizeof(jd->since), "%s", since);
+    (void)snprintf(jd->reason, sizeof(jd->reason), "%s", reason != NULL ? reason : "");
+}
+
+/* Lost tracking costs a full read, never a wrong point. */
+static void
+read_all(struct job *j, size_t disk, const char *why)
+{
+    struct journal_disk *jd = &j->entry.disks[disk];
+
+    if (jd->since[0] != '\0') {
+        notes_add(&j->notes, "disk '%s' is read as a whole: %s", j->frozen.disks[disk].name, why);
+        (void)snprintf(jd->reason, sizeof(jd->reason), "%s", why);
+        jd->since[0] = '\0';
+    }
+}
+
 static enum varve_err
 plan_disk(struct job *j, size_t disk, bool decided, struct varve_error *err)
 {
-    struct journal_disk *jd = &j->entry.disks[disk];
-    const struct capture_frozen_disk *d = &j->frozen.disks[disk];
-    const char *since = "";
-    const char *reason;
+    enum varve_err rc = measure(j, disk, err);
+
+    if (rc == VARVE_ERR_STALE && !decided && j->entry.disks[disk].since[0] != '\0') {
+        read_all(j, disk, err->msg);
+        rc = measure(j, disk, err);
+    }
+    return rc;
+}
+
+static enum varve_err
+prepare_once(struct job *j, struct varve_error *err)
+{
+    struct capture *c = j->env->capture;
+    const char **since = calloc(j->frozen.disk_count + 1, sizeof(*since));
+    size_t i;
     enum varve_err rc;
 
-    if (!decided) {
-        reason = full_reason(j, disk, &since);
-        jd->id = d->id;
-        (void)snprintf(jd->since, sizeof(jd->since), "%s", since);
-        (void)snprintf(jd->reason, sizeof(jd->reason), "%s", reason != NULL ? reason : "");
+    if (since == NULL) {
+        return varve_error_nomem(err);
     }
-    rc = measure(j, disk, err);
-    if (rc == VARVE_ERR_STALE && !decided && jd->since[0] != '\0') {
-        /* Lost tracking costs a full read, never a wrong point. */
-        notes_add(&j->notes, "disk '%s' is read as a whole: %s", d->name, err->msg);
-        (void)snprintf(jd->reason, sizeof(jd->reason), "%s", err->msg);
-        jd->since[0] = '\0';
-        rc = measure(j, disk, err);
+    for (i = 0; i < j->frozen.disk_count; i++) {
+        since[i] = j->entry.disks[i].since;
+    }
+    rc = c->ops->prepare(c, &j->frozen, since, j->chunk_size, j->cancel, &j->notes, err);
+    free((void *)since);
+    return rc;
+}
+
+static enum varve_err
+prepare(struct job *j, bool decided, struct varve_error *err)
+{
+    size_t i;
+    enum varve_err rc;
+
+    if (j->env->capture->ops->prepare == NULL) {
+        return VARVE_OK;
+    }
+    rc = prepare_once(j, err);
+    if (rc == VARVE_ERR_STALE && !decided) {
+        for (i = 0; i < j->frozen.disk_count; i++) {
+            read_all(j, i, err->msg);
+        }
+        rc = prepare_once(j, err);
     }
     return rc;
 }
@@ -189,6 +238,7 @@ job_plan_disks(struct job *j, struct varve_error *err)
 {
     bool decided = j->entry.disk_count > 0;
     size_t i;
+    enum varve_err rc;
 
     if (decided && !disks_are_the_same(j)) {
         return varve_error_set(err, VARVE_ERR_STALE,
@@ -202,14 +252,14 @@ job_plan_disks(struct job *j, struct varve_error *err)
         return varve_error_nomem(err);
     }
     j->entry.disk_count = j->frozen.disk_count;
-    for (i = 0; i < j->frozen.disk_count; i++) {
-        enum varve_err rc = plan_disk(j, i, decided, err);
-
-        if (rc != VARVE_OK) {
-            return rc;
-        }
+    for (i = 0; !decided && i < j->frozen.disk_count; i++) {
+        decide(j, i);
     }
-    return VARVE_OK;
+    rc = prepare(j, decided, err);
+    for (i = 0; rc == VARVE_OK && i < j->frozen.disk_count; i++) {
+        rc = plan_disk(j, i, decided, err);
+    }
+    return rc;
 }
 
 /* ---- sending ---- */

@@ -14,7 +14,7 @@
 /*
  * A source reads the bytes of one frozen disk.  How the disk was frozen is no business of it: it is
  * given a path.  Members: source_file (our own reader of VHDX, VHD and raw images), source_virtdisk
- * (virtdisk.dll of a Hyper-V host), source_rsvd (a VHD set on a file server), source_fault
+ * (virtdisk.dll of a Hyper-V host), source_rsvd (a VHD set on a file server), source_export (a differential export), source_fault
  * (fails the n-th call of another source), source_trace (counts what another source was asked).
  * source_contract_test.c runs the same cases over all of them.
  *
@@ -56,6 +56,14 @@ struct source {
  * image. */
 VARVE_CHECK enum varve_err source_file_open(struct source **out, struct fs *fs, const char *path,
                                             bool allow_raw, struct varve_error *err);
+
+/*
+ * One disk of a differential export: a differencing VHDX or VHD whose parent is not there.  What it has not, nobody
+ * asks for, but for the rest of a chunk that changed in part: that comes from under, the frozen disk itself.  under
+ * NULL: reading it is VARVE_ERR_INVALID.
+ */
+VARVE_CHECK enum varve_err source_export_open(struct source **out, struct fs *fs, const char *path,
+                                              const char *under, struct varve_error *err);
 
 /* Takes inner.  The nth call of map or read from now on (1 = the next) fails with code; 0: none. */
 VARVE_CHECK enum varve_err source_fault_new(struct source **out, struct source *inner, unsigned nth,

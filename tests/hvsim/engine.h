@@ -130,6 +130,17 @@ VARVE_CHECK uint32_t refpoint_convert(struct sim_host *h, const struct guid *che
                                       struct guid *job, struct sim_error *err);
 VARVE_CHECK uint32_t refpoint_destroy(struct sim_host *h, const struct guid *id, struct guid *job,
                                       struct sim_error *err);
+/* engine_export.c: a checkpoint into a folder; base zero: all of it.  storage false is the trap: no disks are written, and
+ * nothing of the vm is merged from then on. */
+struct sim_export {
+    struct guid vm;
+    struct guid checkpoint;
+    struct guid base;
+    const char *dir;
+    bool storage;
+};
+VARVE_CHECK uint32_t export_start(struct sim_host *h, const struct sim_export *what,
+                                  struct guid *job, struct sim_error *err);
 VARVE_CHECK uint32_t job_cancel(struct sim_host *h, const struct guid *id, struct sim_error *err);
 
 /* *ranges is the caller's to free. */

@@ -73,6 +73,7 @@ VARVE_CHECK uint32_t refpoint_do_convert(struct sim_host *h, struct sim_job *j,
                                          struct sim_error *err);
 VARVE_CHECK uint32_t refpoint_do_destroy(struct sim_host *h, struct sim_job *j,
                                          struct sim_error *err);
+VARVE_CHECK uint32_t export_do(struct sim_host *h, struct sim_job *j, struct sim_error *err);
 /* Takes the checkpoint out of the vm, saves, and plans merging. */
 VARVE_CHECK uint32_t checkpoint_remove(struct sim_host *h, struct sim_vm *vm, size_t index,
                                        struct sim_error *err);

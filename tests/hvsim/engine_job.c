@@ -46,6 +46,8 @@ do_work(struct sim_host *h, struct sim_job *j, struct sim_error *err)
         return refpoint_do_destroy(h, j, err);
     case SIM_JOB_APPLY:
         return checkpoint_do_apply(h, j, err);
+    case SIM_JOB_EXPORT:
+        return export_do(h, j, err);
     }
     return sim_fail(err, SIM_FAILED, "a job of no kind");
 }

@@ -159,7 +159,8 @@ enum sim_job_kind {
     SIM_JOB_DESTROY,
     SIM_JOB_CONVERT,
     SIM_JOB_REFPOINT_DESTROY,
-    SIM_JOB_APPLY
+    SIM_JOB_APPLY,
+    SIM_JOB_EXPORT
 };
 
 enum sim_job_state {
@@ -191,6 +192,9 @@ struct sim_job {
     bool fall_back;
     bool application;
     char name[SIM_NAME_MAX * 4];
+    struct guid base; /* of a differential export */
+    char dir[512];
+    bool storage;
     struct guid result;
 };
 

@@ -66,6 +66,8 @@ kind_name(enum sim_job_kind kind)
         return "refpoint.destroy";
     case SIM_JOB_APPLY:
         return "checkpoint.apply";
+    case SIM_JOB_EXPORT:
+        return "checkpoint.export";
     }
     return "";
 }

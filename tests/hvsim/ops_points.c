@@ -167,6 +167,26 @@ op_apply(struct sim_host *h, const json_t *request, json_t *reply, struct sim_er
 }
 
 static uint32_t
+op_export(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    struct sim_export what = {.vm = op_guid(request, "vm"),
+                              .checkpoint = op_guid(request, "checkpoint"),
+                              .dir = op_text(request, "dir", ""),
+                              .storage = json_is_true(json_object_get(request, "storage"))};
+    struct guid job;
+    uint32_t rc;
+
+    if (op_has(request, "base")) {
+        what.base = op_guid(request, "base");
+    }
+    rc = export_start(h, &what, &job, err);
+    if (rc == SIM_OK) {
+        reply_guid(reply, "job", &job);
+    }
+    return rc;
+}
+
+static uint32_t
 op_convert(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
 {
     return start(h, request, "checkpoint", refpoint_convert, reply, err);
@@ -295,6 +315,7 @@ const struct op point_ops[] = {
     {"checkpoint.disks", "checkpoint:g!", op_disks},
     {"checkpoint.destroy", "checkpoint:g!", op_destroy},
     {"checkpoint.apply", "checkpoint:g!", op_apply},
+    {"checkpoint.export", "vm:g! checkpoint:g! base:g dir:s! storage:b!", op_export},
     {"refpoint.convert", "checkpoint:g!", op_convert},
     {"refpoint.list", "vm:g!", op_refpoint_list},
     {"refpoint.destroy", "refpoint:g!", op_refpoint_destroy},

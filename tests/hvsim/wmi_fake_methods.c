@@ -125,6 +125,53 @@ create_snapshot(const struct call *c)
                              application ? "application" : "crash", "tag", "Backup"));
 }
 
+/* A checkpoint for backup, with its disks, as a chain: what this agent may ask for. */
+static bool
+is_backup(const struct wmi_object *settings)
+{
+    return wmi_integer_or(settings, "CopySnapshotConfiguration", 0) == 3 &&
+           wmi_integer_or(settings, "BackupIntent", -1) == 0 &&
+           wmi_integer_or(settings, "CaptureLiveState", -1) == 0 &&
+           !wmi_true(settings, "CopyVmRuntimeInformation") &&
+           !wmi_true(settings, "CreateVmExportSubdirectory");
+}
+
+static enum varve_err
+export_system(const struct call *c)
+{
+    const struct wmi_param *vm = param(c, "ComputerSystem");
+    const struct wmi_param *dir = param(c, "ExportDirectory");
+    struct wmi_object settings;
+    char base[WMI_FAKE_ID];
+    char checkpoint[WMI_FAKE_ID];
+    char id[WMI_FAKE_ID];
+    json_t *request;
+
+    if (vm == NULL || vm->type != WMI_REF || dir == NULL || dir->text == NULL) {
+        c->out->return_value = INVALID_PARAMETER;
+        return VARVE_OK;
+    }
+    if (!embedded(c, "ExportSettingData", "Msvm_VirtualSystemExportSettingData", &settings)) {
+        return VARVE_OK;
+    }
+    if (!is_backup(&settings)) {
+        port_script_violation(c->f->script, "an export that is no backup of a checkpoint");
+    }
+    if (!wmi_true(&settings, "CopyVmStorage")) {
+        port_script_violation(c->f->script, "an export without storage stops merging");
+    }
+    wmi_fake_guid(vm->text, id);
+    wmi_fake_guid(wmi_text_or(&settings, "SnapshotVirtualSystem", ""), checkpoint);
+    wmi_fake_guid(wmi_text_or(&settings, "DifferentialBackupBase", ""), base);
+    request = json_pack("{s:s,s:s,s:s,s:b}", "vm", id, "checkpoint", checkpoint, "dir", dir->text,
+                        "storage", wmi_true(&settings, "CopyVmStorage"));
+    if (wmi_find(&settings, "DifferentialBackupBase") != NULL) {
+        (void)json_object_set_new(request, "base", json_string(base));
+    }
+    wmi_object_release(&settings);
+    return forward(c, "checkpoint.export", request);
+}
+
 static enum varve_err
 modify_system(const struct call *c)
 {
@@ -243,6 +290,9 @@ wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,
     }
     if (strcmp(method, "DestroyReferencePoint") == 0) {
         return on_target(&c, "refpoint.destroy", "refpoint", "AffectedReferencePoint");
+    }
+    if (strcmp(method, "ExportSystemDefinition") == 0) {
+        return export_system(&c);
     }
     if (strcmp(method, "ModifySystemSettings") == 0) {
         return modify_system(&c);

@@ -42,6 +42,40 @@ refpoint_checkpoint(struct refpoint *r, const struct guid *vm, const char *id,
 /* ---- the frozen disks ---- */
 
 static enum varve_err
+name_disk(struct capture_frozen_disk *out, const char *path, struct varve_error *err)
+{
+    out->path = refpoint_copy(path);
+    out->name = refpoint_disk_name(path);
+    return out->path != NULL && out->name != NULL ? VARVE_OK : varve_error_nomem(err);
+}
+
+/* By VMMS, where the files themselves may be out of reach. */
+static enum varve_err
+attach_by_wmi(struct refpoint *r, struct capture_frozen_disk *out, const char *path, bool keeps,
+              struct varve_error *err)
+{
+    struct wmi_object image = {0};
+    char *service = NULL;
+    enum varve_err rc = wmi_service(&r->wmi, "Msvm_ImageManagementService", &service, err);
+
+    if (rc == VARVE_OK) {
+        rc = refpoint_image(r, service, path, &image, err);
+    }
+    if (rc == VARVE_OK && !guid_parse(&out->id, wmi_text_or(&image, "VirtualDiskId", ""))) {
+        rc =
+            varve_error_set(err, VARVE_ERR_PROTOCOL, "the host does not name the id of '%s'", path);
+    }
+    if (rc == VARVE_OK) {
+        out->size = (uint64_t)wmi_integer_or(&image, "MaxInternalSize", 0);
+        out->tracked = keeps && wmi_integer_or(&image, "Format", 0) == 3;
+        rc = name_disk(out, path, err);
+    }
+    wmi_object_release(&image);
+    free(service);
+    return rc;
+}
+
+static enum varve_err
 attach_disk(struct refpoint *r, struct capture_frozen_disk *out, const char *path, bool keeps,
             struct varve_error *err)
 {
@@ -49,8 +83,12 @@ attach_disk(struct refpoint *r, struct capture_frozen_disk *out, const char *pat
     struct vdisk_info id;
     struct vdisk_info type;
     struct vdisk *d = NULL;
-    enum varve_err rc = virtdisk_open_frozen(r->vdisk, path, &d, err);
+    enum varve_err rc;
 
+    if (r->vdisk == NULL) {
+        return attach_by_wmi(r, out, path, keeps, err);
+    }
+    rc = virtdisk_open_frozen(r->vdisk, path, &d, err);
     if (rc != VARVE_OK) {
         return rc;
     }
@@ -68,9 +106,7 @@ attach_disk(struct refpoint *r, struct capture_frozen_disk *out, const char *pat
     out->id = id.id;
     out->size = size.virtual_size;
     out->tracked = keeps && type.device_id == 3; /* VHDX: there is no RCT for VHD */
-    out->path = refpoint_copy(path);
-    out->name = refpoint_disk_name(path);
-    return out->path != NULL && out->name != NULL ? VARVE_OK : varve_error_nomem(err);
+    return name_disk(out, path, err);
 }
 
 enum varve_err

@@ -7,7 +7,7 @@
 struct refpoint {
     struct capture base;
     struct wmi wmi;
-    struct vdisk_port *vdisk;
+    struct vdisk_port *vdisk; /* NULL: VMMS is asked about frozen disks, their changes are not */
     struct fs *fs;
     struct fs *host_fs;
     char *state_dir;
@@ -54,6 +54,9 @@ VARVE_CHECK enum varve_err refpoint_marks(struct capture *c, const struct guid *
                                           struct capture_marks *out, struct varve_error *err);
 
 /* ---- refpoint_list.c ---- */
+/* What VMMS knows of a disk's file, an embedded Msvm_VirtualHardDiskSettingData; service: Msvm_ImageManagementService. */
+VARVE_CHECK enum varve_err refpoint_image(struct refpoint *r, const char *service, const char *path,
+                                          struct wmi_object *out, struct varve_error *err);
 VARVE_CHECK enum varve_err refpoint_list(struct capture *c, struct capture_inventory *out,
                                          struct varve_error *err);
 
@@ -110,6 +113,8 @@ VARVE_CHECK enum varve_err refpoint_drop(struct capture *c, const struct guid *v
 VARVE_CHECK enum varve_err refpoint_abort(struct capture *c, const struct guid *vm,
                                           const char *checkpoint, struct cancel *cancel,
                                           struct varve_error *err);
+/* Switches merging on again where it is off for the vm, and notes it. */
+void refpoint_enable_merging(struct refpoint *r, const struct guid *vm, struct notes *notes);
 VARVE_CHECK enum varve_err refpoint_wait_merged(struct capture *c, const struct guid *vm,
                                                 uint32_t timeout_ms, struct cancel *cancel,
                                                 struct notes *notes, struct varve_error *err);

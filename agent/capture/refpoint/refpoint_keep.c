@@ -270,8 +270,8 @@ refpoint_abort(struct capture *c, const struct guid *vm, const char *checkpoint,
 /* ---- merging ---- */
 
 /* An export without storage, by whatever program, switches merging off: the chain would only grow. */
-static void
-enable_merging(struct refpoint *r, const struct guid *vm, struct notes *notes)
+void
+refpoint_enable_merging(struct refpoint *r, const struct guid *vm, struct notes *notes)
 {
     static const char *const names[] = {"InstanceID", "EnabledState", NULL};
     struct wmi_objects all = {0};
@@ -360,7 +360,7 @@ refpoint_wait_merged(struct capture *c, const struct guid *vm, uint32_t timeout_
     struct refpoint *r = (struct refpoint *)c;
     uint64_t deadline = time_mono_ns() + (uint64_t)timeout_ms * 1000000u;
 
-    enable_merging(r, vm, notes);
+    refpoint_enable_merging(r, vm, notes);
     for (;;) {
         struct wmi_object machine = {0};
         bool merged = false;

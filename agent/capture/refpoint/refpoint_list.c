@@ -12,8 +12,8 @@
  * What VMMS knows of the file the vm writes to, which nobody else may open: an embedded
  * Msvm_VirtualHardDiskSettingData.
  */
-static enum varve_err
-image_settings(struct refpoint *r, const char *service, const char *path, struct wmi_object *out,
+enum varve_err
+refpoint_image(struct refpoint *r, const char *service, const char *path, struct wmi_object *out,
                struct varve_error *err)
 {
     const struct wmi_param params[] = {{.name = "Path", .type = WMI_STRING, .text = path}};
@@ -78,7 +78,7 @@ list_disk(struct refpoint *r, const char *service, struct capture_disk *d,
     (void)snprintf(d->format, sizeof(d->format), "vhdx");
     d->shared = wmi_true(sasd, "PersistentReservationsSupported") ||
                 (len > 5 && strcmp(path + len - 5, ".vhds") == 0);
-    rc = image_settings(r, service, path, &image, &why);
+    rc = refpoint_image(r, service, path, &image, &why);
     if (d->shared && rc != VARVE_ERR_CLOSED) {
         /* Its id, if it can be had, is how the collector knows it in another vm. */
         (void)guid_parse(&d->id, wmi_text_or(&image, "VirtualDiskId", ""));

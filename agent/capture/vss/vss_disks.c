@@ -40,38 +40,6 @@ vss_is_pattern(const char *spec)
     return spec[0] == '\0' || strpbrk(spec, "*?") != NULL;
 }
 
-bool
-vss_is_image(const char *name)
-{
-    static const char *const suffixes[] = {".vhdx", ".avhdx", ".vhd", ".avhd"};
-    size_t i;
-
-    for (i = 0; i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
-        if (path_has_suffix(name, suffixes[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
-char *
-vss_join(const char *folder, const char *name)
-{
-    char separator = strchr(folder, '\\') != NULL ? '\\' : '/';
-    size_t len = strlen(folder);
-    size_t size = len + strlen(name) + 2;
-    char *out = malloc(size);
-
-    if (out != NULL) {
-        if (len > 0 && (folder[len - 1] == '\\' || folder[len - 1] == '/')) {
-            (void)snprintf(out, size, "%s%s", folder, name);
-        } else {
-            (void)snprintf(out, size, "%s%c%s", folder, separator, name);
-        }
-    }
-    return out;
-}
-
 static bool
 is_below(const char *path, const char *root)
 {
@@ -107,7 +75,7 @@ vss_shadow_path(const struct vss_moment *m, const char *path, char **out, struct
         return varve_error_set(err, VARVE_ERR_NOT_FOUND,
                                "'%s' is on none of the volumes that the VSS writer named", path);
     }
-    *out = vss_join(best->device, path + strlen(best->root));
+    *out = capture_join(best->device, path + strlen(best->root));
     return *out != NULL ? VARVE_OK : varve_error_nomem(err);
 }
 
@@ -194,8 +162,8 @@ scan_name(void *arg, const char *name, bool is_dir)
 {
     struct folder_scan *s = arg;
 
-    if (!is_dir && vss_is_image(name) && (s->part == NULL || has_part(name, s->part))) {
-        s->rc = add_image(s->images, vss_join(s->folder, name), s->err);
+    if (!is_dir && capture_is_image(name) && (s->part == NULL || has_part(name, s->part))) {
+        s->rc = add_image(s->images, capture_join(s->folder, name), s->err);
     }
     return s->rc == VARVE_OK;
 }
@@ -225,12 +193,12 @@ collect_images(struct vss *v, const struct vss_moment *m, struct images *l, stru
         bool all = vss_is_pattern(f->spec);
         char *folder = NULL;
 
-        if (!all && !vss_is_image(f->spec)) {
+        if (!all && !capture_is_image(f->spec)) {
             continue;
         }
         rc = vss_shadow_path(m, f->path, &folder, err);
         if (rc == VARVE_OK && !all) {
-            rc = add_image(l, vss_join(folder, f->spec), err);
+            rc = add_image(l, capture_join(folder, f->spec), err);
         }
         if (rc == VARVE_OK) {
             rc = scan_folder(v, l, folder, all ? NULL : "autorecovery", err);

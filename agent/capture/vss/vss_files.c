@@ -59,7 +59,7 @@ add_file(struct taking *t, const char *folder, const char *name)
 {
     uint8_t *data = NULL;
     size_t len = 0;
-    char *path = vss_join(folder, name);
+    char *path = capture_join(folder, name);
     enum varve_err rc =
         path == NULL ? varve_error_nomem(t->err)
                      : fs_read_all(t->v->host_fs, path, CAPTURE_FILE_MAX, &data, &len, t->err);
@@ -81,7 +81,7 @@ scan_name(void *arg, const char *name, bool is_dir)
     struct taking *t = arg;
 
     /* The logs of change tracking belong to the disk files and to nothing else. */
-    if (!is_dir && !vss_is_image(name) && !path_has_suffix(name, ".rct") &&
+    if (!is_dir && !capture_is_image(name) && !path_has_suffix(name, ".rct") &&
         !path_has_suffix(name, ".mrt")) {
         t->rc = add_file(t, t->folder, name);
     }
@@ -98,7 +98,7 @@ take_files(struct taking *t, const struct vss_moment *m)
         const struct vss_file *f = &m->component.files[i];
         char *folder = NULL;
 
-        if (!vss_is_pattern(f->spec) && vss_is_image(f->spec)) {
+        if (!vss_is_pattern(f->spec) && capture_is_image(f->spec)) {
             continue;
         }
         rc = vss_shadow_path(m, f->path, &folder, t->err);

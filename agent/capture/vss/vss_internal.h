@@ -79,9 +79,7 @@ enum varve_err vss_no_writer(struct varve_error *err);
 /* A path of the host in the shadow copy; *out is the caller's to free().  VARVE_ERR_NOT_FOUND: not on its volumes. */
 VARVE_CHECK enum varve_err vss_shadow_path(const struct vss_moment *m, const char *path, char **out,
                                            struct varve_error *err);
-bool vss_is_image(const char *name);
-bool vss_is_pattern(const char *spec);                /* of a folder: taken as all of it */
-char *vss_join(const char *folder, const char *name); /* with the separator that folder has */
+bool vss_is_pattern(const char *spec); /* of a folder: taken as all of it */
 /* The frozen disks of f->vm, by what WMI says the vm has. */
 VARVE_CHECK enum varve_err vss_find_disks(struct vss *v, const struct vss_moment *m,
                                           const struct wmi_objects *disks, struct capture_frozen *f,
