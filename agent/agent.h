@@ -16,7 +16,8 @@ enum agent_capture {
     AGENT_CAPTURE_FOLDER = 0,
     AGENT_CAPTURE_HYPERV,
     AGENT_CAPTURE_SIM,
-    AGENT_CAPTURE_VSS
+    AGENT_CAPTURE_VSS,
+    AGENT_CAPTURE_EXPORT
 };
 
 enum agent_saved_state { AGENT_SAVED_STATE_ALLOW = 0, AGENT_SAVED_STATE_REFUSE };
@@ -26,6 +27,7 @@ struct agent_conf {
     unsigned capture; /* enum agent_capture */
     char *sim_socket;
     char *folder;
+    char *export_folder;
     unsigned consistency; /* enum refpoint_consistency */
     unsigned saved_state; /* enum agent_saved_state */
     int64_t hash_threads;
@@ -43,7 +45,7 @@ VARVE_CHECK enum varve_err agent_conf_check(const struct agent_conf *conf, struc
 /* agent_host.c: the way to the virtual machines that the configuration names. */
 struct agent_host {
     struct capture *capture;
-    struct wmi_port *wmi;     /* with capture = hyperv and vss */
+    struct wmi_port *wmi;     /* with capture = hyperv, vss and export */
     struct vdisk_port *vdisk; /* with capture = hyperv; NULL: vdisk_why */
     struct varve_error vdisk_why;
     struct vss_port *vss; /* with capture = vss */
@@ -51,6 +53,8 @@ struct agent_host {
 
 /* The ports of capture = hyperv, not connected; of the system: agent_ports_*.c. */
 VARVE_CHECK enum varve_err agent_ports_open(struct agent_host *h, struct varve_error *err);
+/* That of capture = export. */
+VARVE_CHECK enum varve_err agent_wmi_port_open(struct agent_host *h, struct varve_error *err);
 /* Those of capture = vss. */
 VARVE_CHECK enum varve_err agent_vss_ports_open(struct agent_host *h, struct varve_error *err);
 /* Opens the capture; the ports too, unless they are open. */

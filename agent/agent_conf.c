@@ -5,7 +5,7 @@
 #include "job/runner.h"
 #include "pump/pump.h"
 
-static const char *const captures[] = {"folder", "hyperv", "sim", "vss", NULL};
+static const char *const captures[] = {"folder", "hyperv", "sim", "vss", "export", NULL};
 static const char *const consistencies[] = {"application", "crash", "application-or-fail", NULL};
 static const char *const saved_states[] = {"allow", "refuse", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
@@ -25,13 +25,16 @@ static const struct conf_option options[] = {
      .help = "How virtual machines are found and frozen. folder: disk images at rest in a folder. "
              "hyperv: the virtual machines of this Hyper-V host; only on Windows, and the default "
              "there. sim: a simulated Hyper-V host. vss: those of this Hyper-V host by its VSS "
-             "writer, for Server 2012 R2 and machines without reference points; only on Windows."},
+             "writer, for Server 2012 R2 and machines without reference points; only on Windows. "
+             "export: those of this Hyper-V host, which writes them into export-folder for the "
+             "time of a run; only on Windows."},
     {.name = "consistency",
      .type = CONF_ENUM,
      .choices = consistencies,
      .initial = "application",
      .at = offsetof(struct agent_conf, consistency),
-     .help = "What a virtual machine is asked for before it is frozen, with capture = hyperv. "
+     .help = "What a virtual machine is asked for before it is frozen, with capture = hyperv and "
+             "capture = export. "
              "application: its programs are asked to put their data in order, and when they "
              "cannot, it is frozen as it is and the point says so. crash: it is not asked. "
              "application-or-fail: when they cannot, the run fails."},
@@ -50,6 +53,14 @@ static const struct conf_option options[] = {
      .help =
          "The folder of disk images, for capture = folder. Each image in it is a virtual machine "
          "with one disk, each subfolder with images is one with all of them."},
+    {.name = "export-folder",
+     .type = CONF_STRING,
+     .value = "FOLDER",
+     .at = offsetof(struct agent_conf, export_folder),
+     .help =
+         "Where the host writes exported virtual machines, for capture = export: a local folder "
+         "or a UNC path that the host's computer account may write to, with room for the "
+         "largest virtual machine times max-runs. What is written there goes when the run ends."},
     {.name = "sim-socket",
      .type = CONF_STRING,
      .value = "SOCKET",
@@ -106,6 +117,10 @@ agent_conf_check(const struct agent_conf *conf, struct varve_error *err)
     if (conf->capture == AGENT_CAPTURE_SIM && conf->sim_socket == NULL) {
         return varve_error_set(err, VARVE_ERR_INVALID,
                                "capture = sim needs to know where the host is: set 'sim-socket'");
+    }
+    if (conf->capture == AGENT_CAPTURE_EXPORT && conf->export_folder == NULL) {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "capture = export needs to know where to: set 'export-folder'");
     }
     return VARVE_OK;
 }

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "capture/export/export.h"
 #include "capture/refpoint/refpoint.h"
 #include "capture/vss/vss.h"
 #include "inventory/inventory.h"
@@ -119,6 +120,21 @@ say_vss(struct agent_host *host, struct varve_error *first)
     return rc == VARVE_OK;
 }
 
+/* The same for capture = export: the folder; the host is asked when the machines are. */
+static bool
+say_export(const struct agent_conf *conf, struct varve_error *first)
+{
+    struct refpoint_finding f;
+    struct varve_error err;
+
+    export_probe(&f, fs_system(), conf->export_folder);
+    (void)printf("export    %s%s\n", f.code == VARVE_OK ? "" : "PROBLEM: ", f.text);
+    if (f.code != VARVE_OK) {
+        note_problem(varve_error_set(&err, f.code, "%s", f.text), &err, first);
+    }
+    return true;
+}
+
 static bool
 say_capture(struct agent_host *host, const struct agent_conf *conf, struct varve_error *first)
 {
@@ -127,6 +143,8 @@ say_capture(struct agent_host *host, const struct agent_conf *conf, struct varve
         return say_hyperv(host, first);
     case AGENT_CAPTURE_VSS:
         return say_vss(host, first);
+    case AGENT_CAPTURE_EXPORT:
+        return say_export(conf, first);
     case AGENT_CAPTURE_FOLDER:
     case AGENT_CAPTURE_SIM:
         break;

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "capture/export/export.h"
 #include "capture/folder/folder.h"
 #include "capture/refpoint/refpoint.h"
 #include "capture/sim/sim.h"
@@ -63,6 +64,31 @@ open_vss(struct agent_host *h, const struct agent_conf *conf, struct varve_error
                : varve_error_prefix(err, "capture = vss ('varve-agent doctor' says more)");
 }
 
+static enum varve_err
+open_export(struct agent_host *h, const struct agent_conf *conf, struct varve_error *err)
+{
+    struct export_options options = {
+        .fs = fs_system(),
+        .host_fs = fs_system(),
+        .state_dir = conf->state_dir,
+        .folder = conf->export_folder,
+        .consistency = (enum refpoint_consistency)conf->consistency,
+    };
+    enum varve_err rc = h->wmi == NULL ? agent_wmi_port_open(h, err) : VARVE_OK;
+
+    if (rc == VARVE_OK) {
+        rc = h->wmi->ops->connect(h->wmi, err);
+        rc = rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_DENIED ? rc : VARVE_OK; /* as above */
+    }
+    if (rc == VARVE_OK) {
+        options.wmi = h->wmi;
+        rc = capture_export_open(&h->capture, &options, err);
+    }
+    return rc == VARVE_OK
+               ? VARVE_OK
+               : varve_error_prefix(err, "capture = export ('varve-agent doctor' says more)");
+}
+
 enum varve_err
 agent_host_open(struct agent_host *h, const struct agent_conf *conf, const struct identity *key,
                 struct varve_error *err)
@@ -74,6 +100,8 @@ agent_host_open(struct agent_host *h, const struct agent_conf *conf, const struc
         return open_hyperv(h, conf, err);
     case AGENT_CAPTURE_VSS:
         return open_vss(h, conf, err);
+    case AGENT_CAPTURE_EXPORT:
+        return open_export(h, conf, err);
     case AGENT_CAPTURE_FOLDER:
         break;
     }
@@ -98,6 +126,9 @@ agent_host_source(void *arg, const struct capture_frozen *frozen, size_t disk, s
     const struct agent_host *h = arg;
     const char *path = frozen->disks[disk].path;
 
+    if (strcmp(h->capture->source, "export") == 0) {
+        return capture_export_source(h->capture, frozen, disk, out, err);
+    }
     return strcmp(h->capture->source, "virtdisk") == 0
                ? source_virtdisk_open(out, h->vdisk, fs_system(), path, err)
                : source_file_open(out, fs_system(), path, frozen->allow_raw, err);

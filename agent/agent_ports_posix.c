@@ -10,6 +10,12 @@ agent_ports_open(struct agent_host *h, struct varve_error *err)
 }
 
 enum varve_err
+agent_wmi_port_open(struct agent_host *h, struct varve_error *err)
+{
+    return agent_ports_open(h, err);
+}
+
+enum varve_err
 agent_vss_ports_open(struct agent_host *h, struct varve_error *err)
 {
     return agent_ports_open(h, err);

@@ -16,6 +16,12 @@ agent_ports_open(struct agent_host *h, struct varve_error *err)
 }
 
 enum varve_err
+agent_wmi_port_open(struct agent_host *h, struct varve_error *err)
+{
+    return win_wmi_open(&h->wmi, WIN_WMI_HYPERV, err);
+}
+
+enum varve_err
 agent_vss_ports_open(struct agent_host *h, struct varve_error *err)
 {
     /* First: the first to come decides on COM's security, and VSS asks for more than WMI. */
