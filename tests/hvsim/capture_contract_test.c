@@ -11,6 +11,7 @@
 
 #include "capture/capture_fake.h"
 #include "capture/capture_fault.h"
+#include "capture/export/export.h"
 #include "capture/folder/folder.h"
 #include "capture/sim/sim.h"
 #include "capture/vss/vss.h"
@@ -32,6 +33,7 @@ enum member {
     MEMBER_SIM,
     MEMBER_REFPOINT,
     MEMBER_VSS,
+    MEMBER_EXPORT,
     MEMBER_COUNT
 };
 
@@ -124,7 +126,7 @@ lab_open(struct lab *l, enum member member)
     if (member == MEMBER_SIM) {
         sim_start(l);
     }
-    if (member == MEMBER_REFPOINT || member == MEMBER_VSS) {
+    if (member == MEMBER_REFPOINT || member == MEMBER_VSS || member == MEMBER_EXPORT) {
         const struct wmi_fake_options options = {0};
 
         l->hv = calloc(1, sizeof(*l->hv));
@@ -140,6 +142,14 @@ lab_open(struct lab *l, enum member member)
         l->vss = vss_fake_new(&l->hv->script, &options);
         o.vss = l->vss;
         assert_ok(capture_vss_open(&l->capture, &o, &err), &err);
+    }
+    if (member == MEMBER_EXPORT) {
+        struct export_options o = {
+            .fs = fs_system(), .host_fs = fs_system(), .state_dir = l->dir, .wmi = l->hv->wmi};
+
+        (void)snprintf(l->socket, sizeof(l->socket), "%s/images", l->dir);
+        o.folder = l->socket;
+        assert_ok(capture_export_open(&l->capture, &o, &err), &err);
     }
     assert_ok(l->capture->ops->list(l->capture, &inv, &err), &err);
     assert_int_equal(inv.count, 1);
@@ -163,7 +173,7 @@ sim_stop(void **state)
 static void
 lab_close(struct lab *l)
 {
-    if (l->hv == NULL || l->vss != NULL) {
+    if (l->hv == NULL || l->capture != l->hv->capture) {
         capture_close(l->capture);
     }
     vss_port_close(l->vss);
@@ -210,6 +220,42 @@ begin(struct lab *l, const struct guid *run, struct capture_frozen *out)
     cancel_init(&cancel);
     assert_ok(l->capture->ops->begin(l->capture, &l->vm, run, &cancel, out, &notes, &err), &err);
     cancel_destroy(&cancel);
+}
+
+/* Before it is read; kept NULL: all of it is asked for. */
+static enum varve_err
+prepare(struct lab *l, const struct capture_frozen *f, const struct capture_kept *kept,
+        struct varve_error *err)
+{
+    const char *since[8];
+    struct cancel cancel;
+    struct notes notes = {0};
+    size_t i;
+    enum varve_err rc;
+
+    if (l->capture->ops->prepare == NULL) {
+        return VARVE_OK;
+    }
+    assert_in_range(f->disk_count, 1, 8);
+    for (i = 0; i < f->disk_count; i++) {
+        since[i] = kept != NULL ? kept->change_ids[i] : "";
+    }
+    cancel_init(&cancel);
+    rc = l->capture->ops->prepare(l->capture, f, since, 65536, &cancel, &notes, err);
+    cancel_destroy(&cancel);
+    return rc;
+}
+
+/* The run is over: nothing that was prepared for it stays. */
+static void
+end_run(struct lab *l, const struct guid *run)
+{
+    struct varve_error err;
+
+    if (l->capture->ops->prepare != NULL) {
+        assert_ok(l->capture->ops->adopt(l->capture, run, NULL, &err), &err);
+        run_shell("test -z \"$(ls %s)\"", l->socket);
+    }
 }
 
 static void
@@ -315,7 +361,11 @@ frozen_files_open_as_a_source(struct lab *l)
 
     begin(l, &run, &f);
     if (l->host == NULL) {
-        assert_ok(source_file_open(&s, fs_system(), f.disks[0].path, f.allow_raw, &err), &err);
+        assert_ok(prepare(l, &f, NULL, &err), &err);
+        assert_ok(l->member == MEMBER_EXPORT
+                      ? capture_export_source(l->capture, &f, 0, &s, &err)
+                      : source_file_open(&s, fs_system(), f.disks[0].path, f.allow_raw, &err),
+                  &err);
         source_get_info(s, &info);
         assert_int_equal(info.size, f.disks[0].size);
         assert_ok(source_read(s, sector, sizeof(sector), info.size - 512, &err), &err);
@@ -324,6 +374,7 @@ frozen_files_open_as_a_source(struct lab *l)
         assert_non_null(fake_host_frozen(l->host, f.disks[0].path));
     }
     assert_ok(l->capture->ops->abort(l->capture, &l->vm, f.checkpoint, NULL, &err), &err);
+    end_run(l, &run);
     capture_frozen_release(&f);
     wait_merged(l);
 }
@@ -374,6 +425,7 @@ kept_moments_answer_what_changed(struct lab *l)
     lab_write(l, 0);
     assert_ok(l->capture->ops->marks(l->capture, &l->vm, &before, &err), &err);
     begin(l, &run1, &f);
+    assert_ok(prepare(l, &f, NULL, &err), &err);
     assert_ok(l->capture->ops->files(l->capture, &f, &files, &err), &err);
     assert_true(files.count > 0 && files.items[0].len > 0);
     capture_files_release(&files);
@@ -388,11 +440,13 @@ kept_moments_answer_what_changed(struct lab *l)
     assert_ok(l->capture->ops->marks(l->capture, &l->vm, &after, &err), &err);
     assert_int_equal(after.count, before.count + 1);
     assert_true(capture_marks_has(&after, kept.refpoint));
+    end_run(l, &run1);
     capture_frozen_release(&f);
     wait_merged(l);
 
     lab_write(l, 131072);
     begin(l, &run2, &f);
+    assert_ok(prepare(l, &f, &kept, &err), &err);
     extent_list_init(&list, 1000);
     assert_ok(l->capture->ops->changes(l->capture, &f, 0, kept.change_ids[0], 0, f.disks[0].size,
                                        &list, &processed, &err),
@@ -405,12 +459,16 @@ kept_moments_answer_what_changed(struct lab *l)
     }
     assert_true(seen);
     list.count = 0;
-    assert_err(l->capture->ops->changes(l->capture, &f, 0, "no-such-change-id", 0, f.disks[0].size,
-                                        &list, &processed, &err),
+    (void)snprintf(kept.change_ids[0], CAPTURE_ID_MAX, "no-such-change-id");
+    assert_err(l->capture->ops->prepare != NULL
+                   ? prepare(l, &f, &kept, &err)
+                   : l->capture->ops->changes(l->capture, &f, 0, kept.change_ids[0], 0,
+                                              f.disks[0].size, &list, &processed, &err),
                VARVE_ERR_STALE, &err);
     assert_ok(l->capture->ops->abort(l->capture, &l->vm, f.checkpoint, NULL, &err), &err);
     assert_ok(l->capture->ops->drop(l->capture, &l->vm, kept.refpoint, NULL, &err), &err);
     assert_ok(l->capture->ops->drop(l->capture, &l->vm, kept.refpoint, NULL, &err), &err);
+    end_run(l, &run2);
     wait_merged(l);
     extent_list_release(&list);
     capture_frozen_release(&f);

@@ -173,7 +173,7 @@ call_export(struct export *x, const struct capture_frozen *frozen, const char *c
     }
     free(xml);
     wmi_object_release(&machine);
-    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "ExportSystemDefinition");
+    return rc;
 }
 
 /* Vmms does one thing at a time with a vm. */
