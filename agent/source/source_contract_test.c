@@ -12,6 +12,7 @@
 #include "source/rsvd/rsvd_fake.h"
 #include "source/rsvd/source_rsvd.h"
 #include "source/source_mem.h"
+#include "vhdx/disk_writer.h"
 
 /* The promises of source.h, over every member. */
 
@@ -19,8 +20,37 @@
 
 struct fixture {
     char path[64];
+    char whole[64];   /* the same disk as a VHDX, */
+    char changed[64]; /* and every second 32 KiB of it in a child without parent */
     uint8_t *bytes;
 };
+
+static void
+write_vhdx(const char *path, const uint8_t *bytes, bool child)
+{
+    struct disk_params params = {
+        .format = DISK_VHDX,
+        .disk = {.virtual_size = DISK_SIZE,
+                 .logical_sector = 512,
+                 .physical_sector = 512,
+                 .disk_id = {{1}},
+                 .data_write_guid = {{2}},
+                 .file_write_guid = {{3}},
+                 .parent = {.present = child, .linkage = {{9}}, .relative_path = ".\\gone.vhdx"}}};
+    struct disk_writer *w = NULL;
+    struct varve_error err;
+    size_t step = 32768;
+    size_t off;
+
+    assert_ok(disk_writer_new(&w, fs_system(), path, &params, DISK_WRITER_NO_SYNC, &err), &err);
+    for (off = 0; off < DISK_SIZE; off += child ? 2 * step : step) {
+        size_t n = DISK_SIZE - off < step ? DISK_SIZE - off : step;
+
+        assert_ok(disk_writer_put(w, off, bytes + off, n, &err), &err);
+    }
+    assert_ok(disk_writer_finish(w, &err), &err);
+    assert_true(disk_writer_free(w));
+}
 
 static int
 make_image(void **state)
@@ -49,6 +79,12 @@ make_image(void **state)
         return -1;
     }
     file_close(file);
+    (void)snprintf(f->whole, sizeof(f->whole), "%s.whole.vhdx", f->path);
+    (void)snprintf(f->changed, sizeof(f->changed), "%s.avhdx", f->path);
+    (void)remove(f->whole);
+    (void)remove(f->changed);
+    write_vhdx(f->whole, f->bytes, false);
+    write_vhdx(f->changed, f->bytes, true);
     *state = f;
     return 0;
 }
@@ -59,6 +95,8 @@ drop_image(void **state)
     struct fixture *f = *state;
 
     (void)remove(f->path);
+    (void)remove(f->whole);
+    (void)remove(f->changed);
     free(f->bytes);
     free(f);
     return 0;
@@ -117,6 +155,9 @@ open_member(const struct fixture *f, unsigned member, struct source_trace_counts
     case 3:
         return source_mem_new(f->bytes, DISK_SIZE, NULL);
     case 4:
+        assert_ok(source_export_open(&s, fs_system(), f->changed, f->whole, &err), &err);
+        return s;
+    case 5:
         return open_rsvd(f);
     default:
         return NULL;
@@ -139,7 +180,7 @@ every_member_reads_what_the_disk_holds(void **state)
         source_get_info(s, &info);
         assert_int_equal(info.size, DISK_SIZE);
         assert_int_equal(info.logical_sector, 512);
-        assert_string_equal(info.format, member == 4 ? "vhdx" : "raw");
+        assert_string_equal(info.format, member >= 4 ? "vhdx" : "raw");
         assert_ok(source_read(s, buf, DISK_SIZE, 0, &err), &err);
         assert_memory_equal(buf, f->bytes, DISK_SIZE);
         assert_ok(source_read(s, buf, 777, DISK_SIZE - 777, &err), &err);
@@ -197,6 +238,21 @@ the_nth_call_fails_as_told(void **state)
 }
 
 static void
+what_an_export_has_not_is_an_error_and_no_zeros(void **state)
+{
+    const struct fixture *f = *state;
+    struct varve_error err;
+    struct source *s = NULL;
+    uint8_t buf[1024];
+
+    assert_ok(source_export_open(&s, fs_system(), f->changed, NULL, &err), &err);
+    assert_ok(source_read(s, buf, 1024, 32768 - 1024, &err), &err);
+    assert_memory_equal(buf, f->bytes + 32768 - 1024, 1024);
+    assert_err(source_read(s, buf, 1024, 32768 - 512, &err), VARVE_ERR_INVALID, &err);
+    source_close(s);
+}
+
+static void
 a_file_that_is_not_there_is_named(void **state)
 {
     struct varve_error err;
@@ -215,6 +271,7 @@ main(void)
         cmocka_unit_test(every_member_reads_what_the_disk_holds),
         cmocka_unit_test(every_member_says_zero_only_of_zeros),
         cmocka_unit_test(the_nth_call_fails_as_told),
+        cmocka_unit_test(what_an_export_has_not_is_an_error_and_no_zeros),
         cmocka_unit_test(a_file_that_is_not_there_is_named),
     };
     struct varve_error err;
