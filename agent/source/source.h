@@ -14,8 +14,9 @@
 /*
  * A source reads the bytes of one frozen disk.  How the disk was frozen is no business of it: it is
  * given a path.  Members: source_file (our own reader of VHDX, VHD and raw images), source_virtdisk
- * (virtdisk.dll of a Hyper-V host), source_rsvd (a VHD set on a file server), source_export (a differential export), source_fault
- * (fails the n-th call of another source), source_trace (counts what another source was asked).
+ * (virtdisk.dll of a Hyper-V host), source_rsvd (a VHD set on a file server), source_export (a
+ * differential export), source_fault (fails the n-th call of another source), source_trace (counts
+ * what another source was asked).
  * source_contract_test.c runs the same cases over all of them.
  *
  * What every source promises:
