@@ -236,6 +236,26 @@ a_folder_without_room_fails_the_run_before_the_export(void **state)
     export_lab_close(&l);
 }
 
+static void
+a_folder_that_the_host_could_not_find_is_refused(void **state)
+{
+    struct export_options o = {.fs = fs_system(), .host_fs = fs_system(), .state_dir = "/state"};
+    struct capture *c = NULL;
+    struct varve_error err;
+    struct export_lab l;
+
+    (void)state;
+    export_lab_open(&l);
+    o.wmi = l.hv.wmi;
+    o.folder = "exports";
+    assert_err(capture_export_open(&c, &o, &err), VARVE_ERR_INVALID, &err);
+    assert_non_null(strstr(err.msg, "export-folder"));
+    o.folder = "//server/share/exports";
+    assert_ok(capture_export_open(&c, &o, &err), &err);
+    capture_close(c);
+    export_lab_close(&l);
+}
+
 /* By default the first two by turns, with VARVE_FAULTS=all each of them at each call. */
 static const struct {
     enum port_fault mode;
@@ -330,7 +350,7 @@ restart(struct export_lab *l)
 }
 
 static void
-after_a_death(struct export_lab *l)
+after_a_death(struct export_lab *l, unsigned nth)
 {
     struct peer_fake_seen seen;
 
@@ -341,7 +361,9 @@ after_a_death(struct export_lab *l)
     }
     export_lab_check_clean(l, seen.committed && seen.reference_point[0] == '\0' ? 0 : 1);
     export_lab_take_base(l);
-    export_lab_good_run(l);
+    if (nth % 3 == 0) { /* the others are followed by the next one's beginning */
+        export_lab_good_run(l);
+    }
 }
 
 static void
@@ -369,7 +391,7 @@ the_agent_may_die_at_any_call(void **state)
             assert_ok(rc, &err);
             break;
         }
-        after_a_death(&l);
+        after_a_death(&l, nth);
     }
     l.hv.script.nth = 0;
     assert_in_range(nth, 20, 999);
@@ -398,7 +420,7 @@ the_agent_may_die_at_any_write_to_its_state(void **state)
             break;
         }
         l.job.die_at_file_call = 0;
-        after_a_death(&l);
+        after_a_death(&l, nth);
     }
     l.job.die_at_file_call = 0;
     assert_in_range(nth, 10, 999);
@@ -512,6 +534,7 @@ main(void)
         cmocka_unit_test(merging_that_was_stopped_is_started_again),
         cmocka_unit_test(a_vm_goes_from_one_way_to_the_other_incrementally),
         cmocka_unit_test(a_folder_without_room_fails_the_run_before_the_export),
+        cmocka_unit_test(a_folder_that_the_host_could_not_find_is_refused),
         cmocka_unit_test(any_one_call_may_fail),
         cmocka_unit_test(the_agent_may_die_at_any_call),
         cmocka_unit_test(the_agent_may_die_at_any_write_to_its_state),

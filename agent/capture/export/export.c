@@ -287,11 +287,30 @@ read_gates(struct export *x, struct varve_error *err)
                           : rc;
 }
 
+/* The host is given the path too: whole, and on Windows with the separator that it knows. */
+static enum varve_err
+take_folder(struct export *x, const char *folder, struct varve_error *err)
+{
+    bool drive = folder[0] != '\0' && folder[1] == ':';
+    bool unc = strncmp(folder, "//", 2) == 0 || strncmp(folder, "\\\\", 2) == 0;
+    char *p;
+
+    if (!drive && folder[0] != '/' && folder[0] != '\\') {
+        return varve_error_set(err, VARVE_ERR_INVALID,
+                               "export-folder = '%s': the host needs all of the path", folder);
+    }
+    x->folder = refpoint_copy(folder);
+    for (p = x->folder; p != NULL && (drive || unc) && *p != '\0'; p++) {
+        *p = *p == '/' ? '\\' : *p;
+    }
+    return x->folder != NULL ? VARVE_OK : varve_error_nomem(err);
+}
+
 enum varve_err
 capture_export_open(struct capture **out, const struct export_options *o, struct varve_error *err)
 {
     struct export *x = calloc(1, sizeof(*x));
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc;
 
     if (x == NULL) {
         return varve_error_nomem(err);
@@ -312,11 +331,8 @@ capture_export_open(struct capture **out, const struct export_options *o, struct
     x->export_ms = o->export_ms != 0 ? o->export_ms : EXPORT_MS;
     x->host_fs = o->host_fs;
     x->host.state_dir = refpoint_copy(o->state_dir);
-    x->folder = refpoint_copy(o->folder);
     mutex_init(&x->lock);
-    if (x->host.state_dir == NULL || x->folder == NULL) {
-        rc = varve_error_nomem(err);
-    }
+    rc = x->host.state_dir != NULL ? take_folder(x, o->folder, err) : varve_error_nomem(err);
     if (rc == VARVE_OK) {
         rc = read_gates(x, err);
     }

@@ -24,7 +24,7 @@ struct export_options {
     struct fs *fs;        /* of state_dir */
     struct fs *host_fs;   /* of folder, and of the files of the vms */
     const char *state_dir;
-    const char *folder; /* as the host and we reach it: local or UNC */
+    const char *folder; /* as the host and we reach it, local or UNC; absolute */
     enum refpoint_consistency consistency;
     struct wmi_times wmi_times;
     uint32_t
