@@ -96,12 +96,16 @@ bad_record(void *arg, uint32_t offset, const struct varve_error *why)
     tell(t->s, t->name, text);
 }
 
-/* Points, what is marked on them, domains. */
+/* Points, what is marked on them, domains, policies; also those that a repair has put aside. */
 static bool
 is_record(const char *name)
 {
-    static const char *const prefixes[] = {"point/", "hold/", "lock/", "gone/", "cfg/domain/"};
+    static const char *const prefixes[] = {"point/", "hold/",       "lock/",
+                                           "gone/",  "cfg/domain/", "policy/"};
+    static const char lost[] = "lost/";
     bool is = false;
+
+    name += strncmp(name, lost, sizeof(lost) - 1) == 0 ? sizeof(lost) - 1 : 0;
 
     for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
         is = is || strncmp(name, prefixes[i], strlen(prefixes[i])) == 0;

@@ -84,6 +84,21 @@ restore made@latest~1 002
 restore made@latest~2 001
 [ ! -e "$store/lost" ] || [ -z "$(find "$store/lost" -type f)" ] || fail "something is left aside"
 
+# ---- what a store may have besides: a domain, marks, policies ----
+"$VARVE_BUILD_DIR/tools/store_make" "$work/e" 3 1 150 42
+"$VARVE_BUILD_DIR/tools/store_extra" "$work/e"
+expect 0 "$varve" store scrub --store "$work/e/store"
+mkdir -p "$work/e/store/lost/point"
+cp -a "$work"/e/store/point/* "$work/e/store/lost/point"
+expect 0 "$varve" store scrub --store "$work/e/store"
+for kind in policy hold cfg/domain lost/point; do
+    object=$(find "$work/e/store/$kind" -type f -print -quit)
+    flip "$object" 40
+    expect 8 "$varve" store scrub --store "$work/e/store"
+    grep -q "^${object#"$work"/e/store/}" "$work/stdout" || fail "scrub does not name $object"
+    flip "$object" 40
+done
+
 # ---- a store that is open belongs to whoever has it open ----
 mkdir "$work/empty"
 expect 3 "$varve" store scrub --store "$work/empty"
