@@ -32,6 +32,7 @@ struct fake_host {
     unsigned next_moment;
     unsigned lost_below; /* change ids of earlier moments are dead */
     bool refuse_keep;
+    bool foreign_while_keeping;
     bool merging;
     bool foreign_touched;
     size_t foreign_count;
@@ -410,6 +411,10 @@ fake_keep(struct capture *c, const struct capture_frozen *frozen,
     if (p == NULL) {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "no such checkpoint");
     } else if (h->refuse_keep) {
+        if (h->foreign_while_keeping) {
+            fake_host_foreign_refpoint(h);
+            h->foreign_while_keeping = false;
+        }
         rc = varve_error_set(err, VARVE_ERR_IO, "converting was made to fail");
     } else {
         p->kind = POINT_REFPOINT;
@@ -697,6 +702,12 @@ void
 fake_host_refuse_keep(struct fake_host *h, bool refuse)
 {
     h->refuse_keep = refuse;
+}
+
+void
+fake_host_foreign_while_keeping(struct fake_host *h)
+{
+    h->foreign_while_keeping = true;
 }
 
 void

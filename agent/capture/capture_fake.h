@@ -41,6 +41,8 @@ bool fake_host_foreign_touched(struct fake_host *h);
 
 /* keep() answers by an error and does nothing. */
 void fake_host_refuse_keep(struct fake_host *h, bool refuse);
+/* The next keep() that is refused: meanwhile somebody else makes a reference point. */
+void fake_host_foreign_while_keeping(struct fake_host *h);
 /* All change ids given out so far die. */
 void fake_host_lose_tracking(struct fake_host *h);
 /* wait_merged() times out. */

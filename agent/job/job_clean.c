@@ -69,6 +69,7 @@ clean_conversion(struct job *j, struct varve_error *err)
         if (rc == VARVE_OK) {
             rc = c->ops->drop(c, &j->entry.vm, refpoint, j->env->halt, err);
         } else if (rc == VARVE_ERR_NOT_FOUND) {
+            job_never_kept(j);
             rc = VARVE_OK;
         }
     }
@@ -100,10 +101,11 @@ clean_refpoints(struct job *j, struct varve_error *err)
 enum varve_err
 job_clean_foreign(struct job *j, struct varve_error *err)
 {
-    enum varve_err rc = clean_checkpoint(j, err);
+    enum varve_err rc =
+        clean_refpoints(j, err); /* before the checkpoint: see undo_refpoint() in job_end.c */
 
     if (rc == VARVE_OK) {
-        rc = clean_refpoints(j, err);
+        rc = clean_checkpoint(j, err);
     }
     if (rc == VARVE_OK && !job_vm_is_here(j)) {
         j->left = true; /* it has moved on; job_end_run() forgets it */

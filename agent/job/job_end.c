@@ -113,6 +113,21 @@ undo_checkpoint(struct job *j, struct varve_error *err)
     return c->ops->abort(c, &j->entry.vm, j->entry.checkpoint, j->env->halt, err);
 }
 
+void
+job_never_kept(struct job *j)
+{
+    struct varve_error err;
+
+    j->entry.keep_tried = false;
+    if (job_write(j, j->entry.state, &err) != VARVE_OK) {
+        log_warn("job", "%s", err.msg); /* known as long as this process lives */
+    }
+}
+
+/*
+ * Before the checkpoint goes: as long as that stands it was not converted, and a reference point that is new is
+ * somebody else's.  Afterwards nobody could tell.
+ */
 static enum varve_err
 undo_refpoint(struct job *j, struct varve_error *err)
 {
@@ -130,6 +145,7 @@ undo_refpoint(struct job *j, struct varve_error *err)
                                j->entry.refpoint, err);
         if (rc == VARVE_ERR_NOT_FOUND) {
             j->entry.refpoint[0] = '\0';
+            job_never_kept(j);
             return VARVE_OK;
         }
         if (rc != VARVE_OK) {
@@ -164,9 +180,9 @@ job_drop_frozen(struct job *j, struct varve_error *err)
     if (j->entry.checkpoint[0] == '\0') {
         return VARVE_OK; /* this capture has none */
     }
-    rc = undo_checkpoint(j, err);
+    rc = undo_refpoint(j, err);
     if (rc == VARVE_OK) {
-        rc = undo_refpoint(j, err);
+        rc = undo_checkpoint(j, err);
     }
     j->entry.refpoint[0] = '\0'; /* whatever there was, it is no reference point of this run */
     return rc;
@@ -216,9 +232,9 @@ job_undo(struct job *j, const struct varve_error *failure, struct varve_error *e
         if (n > 0 && cancel_wait(j->env->halt, j->env->retry_ms << (n - 1))) {
             break;
         }
-        rc = undo_checkpoint(j, err);
+        rc = undo_refpoint(j, err);
         if (rc == VARVE_OK) {
-            rc = undo_refpoint(j, err);
+            rc = undo_checkpoint(j, err);
         }
         if (rc == VARVE_OK) {
             break;

@@ -72,6 +72,8 @@ VARVE_CHECK enum varve_err job_write(struct job *j, enum journal_state state,
                                      struct varve_error *err);
 /* The run is a point: everything of ours but the new reference point goes. */
 VARVE_CHECK enum varve_err job_release(struct job *j, struct varve_error *err);
+/* It is known that keep() made nothing: no reference point is looked for any more, also after a restart. */
+void job_never_kept(struct job *j);
 /* The run failed: everything of this run goes.  An error means that the journal still has it. */
 VARVE_CHECK enum varve_err job_undo(struct job *j, const struct varve_error *failure,
                                     struct varve_error *err);

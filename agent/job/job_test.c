@@ -160,6 +160,26 @@ a_failed_conversion_still_gives_a_point(void **state)
 }
 
 static void
+a_reference_point_that_somebody_made_while_the_conversion_failed_stays(void **state)
+{
+    struct varve_error err;
+    struct lab l;
+
+    (void)state;
+    lab_open(&l);
+    assert_ok(lab_run(&l, &err), &err);
+    lab_take_base(&l);
+    fake_host_refuse_keep(l.host, true);
+    fake_host_foreign_while_keeping(l.host);
+    lab_write(&l, 0, 0);
+    assert_ok(lab_run(&l, &err), &err);
+    check_point(&l);
+    assert_false(fake_host_foreign_touched(l.host));
+    assert_int_equal(fake_host_checkpoints(l.host), 0);
+    lab_close(&l);
+}
+
+static void
 a_merge_that_does_not_end_is_a_warning(void **state)
 {
     struct peer_fake_seen seen;
@@ -353,6 +373,7 @@ main(void)
         cmocka_unit_test(lost_tracking_costs_a_full_read),
         cmocka_unit_test(why_a_disk_is_read_as_a_whole_is_said),
         cmocka_unit_test(a_failed_conversion_still_gives_a_point),
+        cmocka_unit_test(a_reference_point_that_somebody_made_while_the_conversion_failed_stays),
         cmocka_unit_test(a_merge_that_does_not_end_is_a_warning),
         cmocka_unit_test(what_the_collector_refuses_is_undone),
         cmocka_unit_test(what_the_host_refuses_is_undone),

@@ -15,6 +15,10 @@
 
 #define RESOURCE_DISK 31 /* Logical Disk */
 
+/* Msvm_VirtualSystemReferencePoint.ReferencePointType */
+#define POINT_BY_LOG 1
+#define POINT_BY_RCT 2
+
 void
 refpoint_tag(const struct guid *run, char out[REFPOINT_TAG_SIZE])
 {
@@ -153,7 +157,8 @@ enum varve_err
 refpoint_points(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
                 struct varve_error *err)
 {
-    static const char *const names[] = {"InstanceID", "VirtualDiskIdentifiers",
+    static const char *const names[] = {"InstanceID", "ReferencePointType",
+                                        "VirtualDiskIdentifiers",
                                         "ResilientChangeTrackingIdentifiers", NULL};
 
     return wmi_associators(&r->wmi, vm_path, "Msvm_ReferencePointOfVirtualSystem",
@@ -285,6 +290,9 @@ refpoint_marks(struct capture *c, const struct guid *vm, struct capture_marks *o
         rc = refpoint_points(r, machine.path, &points, err);
     }
     for (i = 0; rc == VARVE_OK && i < points.count; i++) {
+        if (wmi_integer_or(&points.items[i], "ReferencePointType", POINT_BY_RCT) == POINT_BY_LOG) {
+            continue; /* of Hyper-V Replica */
+        }
         rc = capture_marks_add(&marks, wmi_text_or(&points.items[i], "InstanceID", ""), err);
     }
     wmi_object_release(&machine);
