@@ -166,6 +166,11 @@ out:
     return rc;
 }
 
+/* What virtdisk.dll says of change tracking is in here; not all of the numbers are documented.  An answer to a query
+ * for changes they all mean the same. */
+#define TRACKING_FIRST 0xC03A0020ll
+#define TRACKING_LAST  0xC03A0030ll
+
 enum varve_err
 refpoint_changes(struct capture *c, const struct capture_frozen *frozen, size_t disk,
                  const char *since, uint64_t off, uint64_t len, struct extent_list *out,
@@ -184,6 +189,10 @@ refpoint_changes(struct capture *c, const struct capture_frozen *frozen, size_t 
     if (rc == VARVE_OK) {
         rc = d->ops->query_changes(d, since, off, len, ranges, &count, &done, err);
         d->ops->close_disk(d);
+        if (rc != VARVE_OK && err->source == VARVE_SRC_HRESULT && err->native >= TRACKING_FIRST &&
+            err->native <= TRACKING_LAST) {
+            rc = err->code = VARVE_ERR_STALE;
+        }
     }
     if (rc == VARVE_OK && (done == 0 || done > len || count > RANGES)) {
         rc = varve_error_set(err, VARVE_ERR_STALE,
