@@ -21,7 +21,8 @@
  * Errors: the functions of virtdisk.dll return DWORDs that are Win32 codes or, from 0x80000000 on,
  * HRESULT-like ones of the virtual disk facility; any but 0 is an error (never use FAILED()).  Members
  * make them with native_error() (wmi/hresult.h), which keeps the number.  What callers act on:
- *   VARVE_ERR_STALE        change tracking cannot answer: 0xC03A0020..24, 28, 29, 2A, 30
+ *   VARVE_ERR_STALE        change tracking cannot answer: 0xC03A0020..24, 28, 29, 2A, 30; the
+ *                          capture takes all from 0xC03A0020 to 30 for that
  *   VARVE_ERR_BUSY         32 ERROR_SHARING_VIOLATION: somebody holds the file
  *   VARVE_ERR_DENIED       5, 1300 (SE_MANAGE_VOLUME_PRIVILEGE is not held)
  *   VARVE_ERR_UNSUPPORTED  the system's virtdisk.dll has no such function

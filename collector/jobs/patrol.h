@@ -13,7 +13,8 @@
 /*
  * The store looked over in the background, again and again: each pack read from its first byte to its last,
  * every record opened and hashed (chunk_store_check_pack()).  A pass takes four fifths of the age target, or
- * less where the store is small: nothing stays unlooked at for longer than the target.  One pack is read at a time,
+ * less where the store is small: no pack stays unlooked at for longer than the target.  Points, marks, policies and
+ * keys are not in it: they are read when the store is opened, and by offline_scrub().  One pack is read at a time,
  * more only when the rate is not reached otherwise (patrol_packs.h).
  *
  * What is found is set aside by the store.  Then, and at the start and the end of every pass, the manifests are
