@@ -28,6 +28,7 @@ struct agent_conf {
     char *sim_socket;
     char *folder;
     char *export_folder;
+    char *hyperv_host;    /* NULL: this machine */
     unsigned consistency; /* enum refpoint_consistency */
     unsigned saved_state; /* enum agent_saved_state */
     int64_t hash_threads;
@@ -53,8 +54,9 @@ struct agent_host {
 
 /* The ports of capture = hyperv, not connected; of the system: agent_ports_*.c. */
 VARVE_CHECK enum varve_err agent_ports_open(struct agent_host *h, struct varve_error *err);
-/* That of capture = export. */
-VARVE_CHECK enum varve_err agent_wmi_port_open(struct agent_host *h, struct varve_error *err);
+/* That of capture = export; server NULL: of this machine. */
+VARVE_CHECK enum varve_err agent_wmi_port_open(struct agent_host *h, const char *server,
+                                               struct varve_error *err);
 /* Those of capture = vss. */
 VARVE_CHECK enum varve_err agent_vss_ports_open(struct agent_host *h, struct varve_error *err);
 /* Opens the capture; the ports too, unless they are open. */

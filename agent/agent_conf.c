@@ -2,6 +2,7 @@
 #include <stddef.h>
 
 #include "agent.h"
+#include "capture/export/export.h"
 #include "job/runner.h"
 #include "pump/pump.h"
 
@@ -61,6 +62,14 @@ static const struct conf_option options[] = {
          "Where the host writes exported virtual machines, for capture = export: a local folder "
          "or a UNC path that the host's computer account may write to, with room for the "
          "largest virtual machine times max-runs. What is written there goes when the run ends."},
+    {.name = "hyperv-host",
+     .type = CONF_STRING,
+     .value = "NAME",
+     .at = offsetof(struct agent_conf, hyperv_host),
+     .help = "With capture = export: the Hyper-V host whose virtual machines these are, by name or "
+             "address, when it has no agent of its own; this machine needs no Hyper-V then. It is "
+             "reached by WMI as the account that the agent runs as, which must be an administrator "
+             "there, and export-folder must be a UNC path. Not set: this machine."},
     {.name = "sim-socket",
      .type = CONF_STRING,
      .value = "SOCKET",
@@ -121,6 +130,13 @@ agent_conf_check(const struct agent_conf *conf, struct varve_error *err)
     if (conf->capture == AGENT_CAPTURE_EXPORT && conf->export_folder == NULL) {
         return varve_error_set(err, VARVE_ERR_INVALID,
                                "capture = export needs to know where to: set 'export-folder'");
+    }
+    if (conf->hyperv_host != NULL) {
+        return conf->capture == AGENT_CAPTURE_EXPORT
+                   ? export_check_server(conf->hyperv_host, conf->export_folder, err)
+                   : varve_error_set(err, VARVE_ERR_INVALID,
+                                     "hyperv-host needs capture = export: nothing else works from "
+                                     "another machine");
     }
     return VARVE_OK;
 }

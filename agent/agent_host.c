@@ -72,9 +72,10 @@ open_export(struct agent_host *h, const struct agent_conf *conf, struct varve_er
         .host_fs = fs_system(),
         .state_dir = conf->state_dir,
         .folder = conf->export_folder,
+        .server = conf->hyperv_host,
         .consistency = (enum refpoint_consistency)conf->consistency,
     };
-    enum varve_err rc = h->wmi == NULL ? agent_wmi_port_open(h, err) : VARVE_OK;
+    enum varve_err rc = h->wmi == NULL ? agent_wmi_port_open(h, conf->hyperv_host, err) : VARVE_OK;
 
     if (rc == VARVE_OK) {
         rc = h->wmi->ops->connect(h->wmi, err);

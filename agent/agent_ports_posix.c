@@ -10,8 +10,9 @@ agent_ports_open(struct agent_host *h, struct varve_error *err)
 }
 
 enum varve_err
-agent_wmi_port_open(struct agent_host *h, struct varve_error *err)
+agent_wmi_port_open(struct agent_host *h, const char *server, struct varve_error *err)
 {
+    (void)server;
     return agent_ports_open(h, err);
 }
 

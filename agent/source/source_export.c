@@ -112,10 +112,11 @@ source_export_open(struct source **out, struct fs *fs, const char *path, const c
            info.format == IMAGE_VHDX ? 5 : 4);
     if (x->under != NULL) {
         image_get_info(x->under, &info);
-        if (info.virtual_size != x->info.size) {
+        if (info.virtual_size != x->info.size || (x->info.has_page83 && info.format == IMAGE_VHDX &&
+                                                  !guid_equal(&info.disk_id, &x->info.page83))) {
             export_close(&x->base);
-            return varve_error_set(err, VARVE_ERR_CORRUPT,
-                                   "'%s' is not as large as the disk it was exported from", path);
+            return varve_error_set(err, VARVE_ERR_CORRUPT, "'%s' was not exported from '%s'", path,
+                                   under);
         }
     }
     *out = &x->base;

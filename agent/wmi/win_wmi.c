@@ -6,25 +6,10 @@
 
 #include "wmi/win_wmi_internal.h"
 
-#include "os/thread.h"
 #include "os/wide_win32.h"
 #include "wmi/hresult.h"
 
 /* Only translation: which object, which order and what an error means is decided above the port. */
-
-struct win_wmi {
-    struct wmi_port base;
-    BSTR wmi_namespace;
-    CO_MTA_USAGE_COOKIE apartment;
-    struct mutex lock; /* services */
-    IWbemServices *services;
-};
-
-static struct win_wmi *
-of(struct wmi_port *p)
-{
-    return (struct win_wmi *)p;
-}
 
 static enum varve_err
 failed(HRESULT hr, struct varve_error *err, const char *doing, const char *what)
@@ -34,106 +19,6 @@ failed(HRESULT hr, struct varve_error *err, const char *doing, const char *what)
                                what);
     }
     return hresult_error(err, (uint32_t)hr, "WMI", "%s '%.80s'", doing, what);
-}
-
-/* ---- the apartment and the connection ---- */
-
-/* Enters the multithreaded apartment and takes the connection; leave() gives both back. */
-static enum varve_err
-enter(struct win_wmi *w, IWbemServices **out, struct varve_error *err)
-{
-    HRESULT hr = CoInitializeEx(NULL, COINIT_MULTITHREADED);
-
-    if (FAILED(hr)) {
-        return hresult_error(err, (uint32_t)hr, "COM", "entering the apartment");
-    }
-    mutex_lock(&w->lock);
-    *out = w->services;
-    if (*out != NULL) {
-        (void)IWbemServices_AddRef(*out);
-    }
-    mutex_unlock(&w->lock);
-    if (*out == NULL) {
-        CoUninitialize();
-        return varve_error_set(err, VARVE_ERR_CLOSED, "WMI is not connected");
-    }
-    return VARVE_OK;
-}
-
-static void
-leave(IWbemServices *services)
-{
-    (void)IWbemServices_Release(services);
-    CoUninitialize();
-}
-
-static enum varve_err
-connect_services(const struct win_wmi *w, IWbemServices **out, struct varve_error *err)
-{
-    IWbemLocator *locator = NULL;
-    HRESULT hr;
-    enum varve_err rc = VARVE_OK;
-
-    /* Once per process; RPC_E_TOO_LATE: somebody did. */
-    (void)CoInitializeSecurity(NULL, -1, NULL, NULL, RPC_C_AUTHN_LEVEL_PKT_PRIVACY,
-                               RPC_C_IMP_LEVEL_IMPERSONATE, NULL, EOAC_NONE, NULL);
-    hr = CoCreateInstance(&CLSID_WbemLocator, NULL, CLSCTX_INPROC_SERVER, &IID_IWbemLocator,
-                          (void **)&locator);
-    if (FAILED(hr)) {
-        return hresult_error(err, (uint32_t)hr, "COM", "finding WMI");
-    }
-    hr = IWbemLocator_ConnectServer(locator, w->wmi_namespace, NULL, NULL, NULL,
-                                    WBEM_FLAG_CONNECT_USE_MAX_WAIT, NULL, NULL, out);
-    if (FAILED(hr)) {
-        rc = hresult_error(err, (uint32_t)hr, "WMI", "connecting to '%ls'", w->wmi_namespace);
-    } else {
-        /* A service inside this process has no proxy: E_NOINTERFACE is harmless. */
-        (void)CoSetProxyBlanket((IUnknown *)*out, RPC_C_AUTHN_WINNT, RPC_C_AUTHZ_NONE, NULL,
-                                RPC_C_AUTHN_LEVEL_PKT_PRIVACY, RPC_C_IMP_LEVEL_IMPERSONATE, NULL,
-                                EOAC_NONE);
-    }
-    (void)IWbemLocator_Release(locator);
-    return rc;
-}
-
-static enum varve_err
-wmi_connect(struct wmi_port *p, struct varve_error *err)
-{
-    struct win_wmi *w = of(p);
-    IWbemServices *made = NULL;
-    IWbemServices *old;
-    HRESULT hr = CoInitializeEx(NULL, COINIT_MULTITHREADED);
-    enum varve_err rc;
-
-    if (FAILED(hr)) {
-        return hresult_error(err, (uint32_t)hr, "COM", "entering the apartment");
-    }
-    rc = connect_services(w, &made, err);
-    if (rc == VARVE_OK) {
-        mutex_lock(&w->lock);
-        old = w->services;
-        w->services = made;
-        mutex_unlock(&w->lock);
-        if (old != NULL) { /* calls that go on hold it themselves */
-            (void)IWbemServices_Release(old);
-        }
-    }
-    CoUninitialize();
-    return rc;
-}
-
-static void
-wmi_close(struct wmi_port *p)
-{
-    struct win_wmi *w = of(p);
-
-    if (w->services != NULL) {
-        (void)IWbemServices_Release(w->services);
-    }
-    (void)CoDecrementMTAUsage(w->apartment);
-    SysFreeString(w->wmi_namespace);
-    mutex_destroy(&w->lock);
-    free(w);
 }
 
 /* ---- reading ---- */
@@ -178,18 +63,19 @@ wmi_query(struct wmi_port *p, const char *wql, const char *const *names, struct 
     enum varve_err rc = win_wmi_bstr(&text, wql, err);
 
     if (rc == VARVE_OK) {
-        rc = enter(of(p), &services, err);
+        rc = win_wmi_enter(win_wmi(p), &services, err);
     }
     if (rc == VARVE_OK) {
         hr = IWbemServices_ExecQuery(services, language, text,
                                      WBEM_FLAG_FORWARD_ONLY | WBEM_FLAG_RETURN_IMMEDIATELY, NULL,
                                      &found);
+        hr = SUCCEEDED(hr) ? win_wmi_seal(win_wmi(p), found) : hr;
         rc = FAILED(hr) ? failed(hr, err, "query", wql)
                         : take_all(p, found, wql, names, &objects, err);
         if (found != NULL) {
             (void)IEnumWbemClassObject_Release(found);
         }
-        leave(services);
+        win_wmi_leave(services);
     }
     SysFreeString(language);
     SysFreeString(text);
@@ -204,25 +90,28 @@ wmi_query(struct wmi_port *p, const char *wql, const char *const *names, struct 
 /* The object that a semisynchronous call gives.  What answers inside this process may give it at once
  * and no call. */
 static HRESULT
-await(IWbemCallResult *call, uint32_t timeout_ms, IWbemClassObject **object)
+await(struct wmi_port *p, IWbemCallResult *call, IWbemClassObject **object)
 {
     HRESULT hr = S_OK;
 
     if (call != NULL) {
-        hr = IWbemCallResult_GetResultObject(call, (LONG)timeout_ms, object);
+        hr = win_wmi_seal(win_wmi(p), call);
+        if (SUCCEEDED(hr)) {
+            hr = IWbemCallResult_GetResultObject(call, (LONG)p->timeout_ms, object);
+        }
         (void)IWbemCallResult_Release(call);
     }
     return hr;
 }
 
 static HRESULT
-get_object(IWbemServices *services, BSTR path, uint32_t timeout_ms, IWbemClassObject **object)
+get_object(struct wmi_port *p, IWbemServices *services, BSTR path, IWbemClassObject **object)
 {
     IWbemCallResult *call = NULL;
     HRESULT hr =
         IWbemServices_GetObject(services, path, WBEM_FLAG_RETURN_IMMEDIATELY, NULL, object, &call);
 
-    return FAILED(hr) ? hr : await(call, timeout_ms, object);
+    return FAILED(hr) ? hr : await(p, call, object);
 }
 
 static enum varve_err
@@ -234,7 +123,7 @@ find_object(struct wmi_port *p, IWbemServices *services, const char *path, IWbem
     enum varve_err rc = win_wmi_bstr(&text, path, err);
 
     if (rc == VARVE_OK) {
-        hr = get_object(services, text, p->timeout_ms, out);
+        hr = get_object(p, services, text, out);
         if (hr == WBEM_S_TIMEDOUT || FAILED(hr)) {
             rc = failed(hr, err, "object", path);
         } else if (*out == NULL) {
@@ -251,7 +140,7 @@ wmi_get(struct wmi_port *p, const char *path, const char *const *names, struct w
 {
     IWbemServices *services = NULL;
     IWbemClassObject *com = NULL;
-    enum varve_err rc = enter(of(p), &services, err);
+    enum varve_err rc = win_wmi_enter(win_wmi(p), &services, err);
 
     if (rc != VARVE_OK) {
         return rc;
@@ -261,7 +150,7 @@ wmi_get(struct wmi_port *p, const char *path, const char *const *names, struct w
         rc = win_wmi_copy(out, com, true, names, err);
         (void)IWbemClassObject_Release(com);
     }
-    leave(services);
+    win_wmi_leave(services);
     return rc;
 }
 
@@ -273,7 +162,7 @@ wmi_class_has(struct wmi_port *p, const char *class_name, const char *property, 
     IWbemClassObject *com = NULL;
     wchar_t *name = NULL;
     HRESULT hr;
-    enum varve_err rc = enter(of(p), &services, err);
+    enum varve_err rc = win_wmi_enter(win_wmi(p), &services, err);
 
     if (rc != VARVE_OK) {
         return rc;
@@ -300,7 +189,7 @@ wmi_class_has(struct wmi_port *p, const char *class_name, const char *property, 
     if (com != NULL) {
         (void)IWbemClassObject_Release(com);
     }
-    leave(services);
+    win_wmi_leave(services);
     return rc;
 }
 
@@ -372,7 +261,7 @@ call_method(struct wmi_port *p, IWbemServices *services, BSTR path, BSTR method,
     enum varve_err rc = VARVE_OK;
 
     if (SUCCEEDED(hr)) {
-        hr = await(call, p->timeout_ms, &answer);
+        hr = await(p, call, &answer);
     }
     if (hr == WBEM_S_TIMEDOUT || FAILED(hr)) {
         return failed(hr, err, "calling", name);
@@ -403,7 +292,7 @@ wmi_exec(struct wmi_port *p, const char *object_path, const char *method,
         rc = win_wmi_bstr(&name, method, err);
     }
     if (rc == VARVE_OK) {
-        rc = enter(of(p), &services, err);
+        rc = win_wmi_enter(win_wmi(p), &services, err);
     }
     if (rc == VARVE_OK) {
         rc = make_arguments(p, services, object_path, name, params, count, &arguments, err);
@@ -413,7 +302,7 @@ wmi_exec(struct wmi_port *p, const char *object_path, const char *method,
         if (arguments != NULL) {
             (void)IWbemClassObject_Release(arguments);
         }
-        leave(services);
+        win_wmi_leave(services);
     }
     SysFreeString(path);
     SysFreeString(name);
@@ -451,7 +340,7 @@ wmi_embed(struct wmi_port *p, const char *class_name, const struct wmi_param *pr
     IWbemClassObject *class = NULL;
     IWbemClassObject *instance = NULL;
     HRESULT hr;
-    enum varve_err rc = enter(of(p), &services, err);
+    enum varve_err rc = win_wmi_enter(win_wmi(p), &services, err);
 
     if (rc != VARVE_OK) {
         return rc;
@@ -471,44 +360,16 @@ wmi_embed(struct wmi_port *p, const char *class_name, const struct wmi_param *pr
     if (class != NULL) {
         (void)IWbemClassObject_Release(class);
     }
-    leave(services);
+    win_wmi_leave(services);
     return rc;
 }
 
-static const struct wmi_port_ops ops = {
-    .close = wmi_close,
-    .connect = wmi_connect,
+const struct wmi_port_ops win_wmi_ops = {
+    .close = win_wmi_close,
+    .connect = win_wmi_connect,
     .query = wmi_query,
     .get = wmi_get,
     .class_has = wmi_class_has,
     .exec = wmi_exec,
     .embed = wmi_embed,
 };
-
-enum varve_err
-win_wmi_open(struct wmi_port **out, const char *wmi_namespace, struct varve_error *err)
-{
-    struct win_wmi *w = calloc(1, sizeof(*w));
-    HRESULT hr;
-    enum varve_err rc;
-
-    if (w == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = win_wmi_bstr(&w->wmi_namespace, wmi_namespace, err);
-    if (rc == VARVE_OK) {
-        hr = CoIncrementMTAUsage(&w->apartment);
-        rc =
-            FAILED(hr) ? hresult_error(err, (uint32_t)hr, "COM", "making the apartment") : VARVE_OK;
-    }
-    if (rc != VARVE_OK) {
-        SysFreeString(w->wmi_namespace);
-        free(w);
-        return rc;
-    }
-    mutex_init(&w->lock);
-    w->base.ops = &ops;
-    w->base.timeout_ms = WMI_CALL_MS;
-    *out = &w->base;
-    return VARVE_OK;
-}

@@ -19,7 +19,7 @@ make(void **state)
     struct varve_error err;
 
     (void)state;
-    if (win_wmi_open(&port, "ROOT\\CIMV2", &err) != VARVE_OK ||
+    if (win_wmi_open(&port, NULL, "ROOT\\CIMV2", &err) != VARVE_OK ||
         port->ops->connect(port, &err) != VARVE_OK) {
         print_error("%s\n", err.msg);
         return -1;
@@ -136,7 +136,7 @@ a_host_without_hyper_v_is_said_so(void **state)
     struct varve_error err;
 
     (void)state;
-    assert_ok(win_wmi_open(&hyperv, WIN_WMI_HYPERV, &err), &err);
+    assert_ok(win_wmi_open(&hyperv, NULL, WIN_WMI_HYPERV, &err), &err);
     assert_err(hyperv->ops->query(hyperv, "SELECT * FROM Msvm_ComputerSystem", NULL, &found, &err),
                VARVE_ERR_CLOSED, &err);
     assert_err(hyperv->ops->connect(hyperv, &err), VARVE_ERR_UNSUPPORTED, &err);

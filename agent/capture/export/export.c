@@ -97,12 +97,14 @@ export_close(struct capture *c)
     mutex_destroy(&x->lock);
     free(x->host.state_dir);
     free(x->folder);
+    free(x->server);
     free(x);
 }
 
 static enum varve_err
 export_list(struct capture *c, struct capture_inventory *out, struct varve_error *err)
 {
+    const struct export *x = (const struct export *)c;
     struct capture_inventory inv;
     size_t i;
     enum varve_err rc = refpoint_list(HOST(c), &inv, err);
@@ -110,7 +112,8 @@ export_list(struct capture *c, struct capture_inventory *out, struct varve_error
     if (rc != VARVE_OK) {
         return rc;
     }
-    (void)snprintf(inv.provider, sizeof(inv.provider), "Hyper-V, by WMI export");
+    (void)snprintf(inv.provider, sizeof(inv.provider), "Hyper-V%s%.64s, by WMI export",
+                   x->server != NULL ? " of " : "", x->server != NULL ? x->server : "");
     for (i = 0; rc == VARVE_OK && i < inv.count; i++) {
         bool keeps = inv.vms[i].disk_count > 0 && inv.vms[i].disks[0].tracked;
 
@@ -136,9 +139,10 @@ export_marks(struct capture *c, const struct guid *vm, struct capture_marks *out
 }
 
 static void
-say_how(struct capture_frozen *f)
+say_how(const struct export *x, struct capture_frozen *f)
 {
-    (void)snprintf(f->reason, sizeof(f->reason), "recovery checkpoint and WMI export%s",
+    (void)snprintf(f->reason, sizeof(f->reason), "recovery checkpoint and WMI export%s%.64s%s",
+                   x->server != NULL ? " of host " : "", x->server != NULL ? x->server : "",
                    f->keeps ? "" : "; this vm's configuration version has no reference points");
 }
 
@@ -155,7 +159,7 @@ export_begin(struct capture *c, const struct guid *vm, const struct guid *run,
     refpoint_enable_merging(&x->host, vm, notes);
     rc = refpoint_begin(HOST(c), vm, run, cancel, out, notes, err);
     if (rc == VARVE_OK) {
-        say_how(out);
+        say_how(x, out);
     }
     return rc;
 }
@@ -198,7 +202,7 @@ export_attach(struct capture *c, const struct guid *vm, const char *checkpoint,
     enum varve_err rc = refpoint_attach(HOST(c), vm, checkpoint, out, err);
 
     if (rc == VARVE_OK) {
-        say_how(out);
+        say_how((const struct export *)c, out);
     }
     return rc;
 }
@@ -287,25 +291,6 @@ read_gates(struct export *x, struct varve_error *err)
                           : rc;
 }
 
-/* The host is given the path too: whole, and on Windows with the separator that it knows. */
-static enum varve_err
-take_folder(struct export *x, const char *folder, struct varve_error *err)
-{
-    bool drive = folder[0] != '\0' && folder[1] == ':';
-    bool unc = strncmp(folder, "//", 2) == 0 || strncmp(folder, "\\\\", 2) == 0;
-    char *p;
-
-    if (!drive && folder[0] != '/' && folder[0] != '\\') {
-        return varve_error_set(err, VARVE_ERR_INVALID,
-                               "export-folder = '%s': the host needs all of the path", folder);
-    }
-    x->folder = refpoint_copy(folder);
-    for (p = x->folder; p != NULL && (drive || unc) && *p != '\0'; p++) {
-        *p = *p == '/' ? '\\' : *p;
-    }
-    return x->folder != NULL ? VARVE_OK : varve_error_nomem(err);
-}
-
 enum varve_err
 capture_export_open(struct capture **out, const struct export_options *o, struct varve_error *err)
 {
@@ -332,7 +317,7 @@ capture_export_open(struct capture **out, const struct export_options *o, struct
     x->host_fs = o->host_fs;
     x->host.state_dir = refpoint_copy(o->state_dir);
     mutex_init(&x->lock);
-    rc = x->host.state_dir != NULL ? take_folder(x, o->folder, err) : varve_error_nomem(err);
+    rc = x->host.state_dir != NULL ? export_take_folder(x, o, err) : varve_error_nomem(err);
     if (rc == VARVE_OK) {
         rc = read_gates(x, err);
     }

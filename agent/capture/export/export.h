@@ -15,14 +15,18 @@
  * is read incrementally all the same.  A differential export is of all disks since one reference point, or else
  * everything is exported and read.
  *
+ * The host may be another machine, which has no agent: only the folder is shared with it then, and paths of its own
+ * drives are read, if at all, by the shares that a host has for administrators (C$).
+ *
  * Each run has a folder of its own, <folder>/varve-<run>.  It is written down in <state_dir>/export/<run> before it
  * is made and goes when the run is over (adopt() with note NULL); what could not be removed then, or was left by an
  * agent that ended, goes before the next vm is frozen.
  */
 struct export_options {
     struct wmi_port *wmi; /* root\virtualization\v2; connected; borrowed */
+    const char *server;   /* the host, when that is another machine: the port's; NULL: this one */
     struct fs *fs;        /* of state_dir */
-    struct fs *host_fs;   /* of folder, and of the files of the vms */
+    struct fs *host_fs;   /* of folder, and of the files of the vms where they can be reached */
     const char *state_dir;
     const char *folder; /* as the host and we reach it, local or UNC; absolute */
     enum refpoint_consistency consistency;
@@ -44,6 +48,12 @@ VARVE_CHECK enum varve_err capture_export_open(struct capture **out,
 VARVE_CHECK enum varve_err capture_export_source(struct capture *c,
                                                  const struct capture_frozen *frozen, size_t disk,
                                                  struct source **out, struct varve_error *err);
+
+/* ---- export_where.c ---- */
+
+/* Of another host: that server can be one's name, and folder is one place for both.  VARVE_ERR_INVALID says what is wrong. */
+VARVE_CHECK enum varve_err export_check_server(const char *server, const char *folder,
+                                               struct varve_error *err);
 
 /* ---- export_probe.c ---- */
 

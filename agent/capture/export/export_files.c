@@ -85,6 +85,7 @@ look_at_disk(struct export *x, struct export_disk *d, const struct capture_froze
     struct varve_error why;
     struct source *source = NULL;
     struct image *img = NULL;
+    char *under = NULL;
     enum varve_err rc;
 
     if (d->path == NULL) {
@@ -100,12 +101,14 @@ look_at_disk(struct export *x, struct export_disk *d, const struct capture_froze
     }
     image_close(img);
     if (rc == VARVE_OK && d->fringe &&
-        source_export_open(&source, x->host_fs, d->path, frozen->path, &why) != VARVE_OK) {
+        (export_reach(x, frozen->path, &under, &why) != VARVE_OK ||
+         source_export_open(&source, x->host_fs, d->path, under, &why) != VARVE_OK)) {
         rc = varve_error_set(err, VARVE_ERR_STALE,
                              "the export holds parts of chunks, and the rest is out of reach: %s",
                              why.msg);
     }
     source_close(source);
+    free(under);
     return rc;
 }
 
@@ -127,6 +130,11 @@ export_find_disks(struct export *x, struct export_made *m, const struct capture_
     }
     m->count = frozen->disk_count;
     rc = export_tree_read(x->host_fs, m->folder, &t, err);
+    if (rc == VARVE_OK && t.count == 0) {
+        rc = varve_error_set(err, VARVE_ERR_PROTOCOL,
+                             "the host says that it is there, and nothing is seen here: is it one "
+                             "folder for both?");
+    }
     for (i = 0; rc == VARVE_OK && i < t.count; i++) {
         if (!t.items[i].is_dir && capture_is_image(t.items[i].path)) {
             rc = take_image(x, m, lengths, t.items[i].path, frozen, differential, err);
@@ -156,16 +164,20 @@ enum varve_err
 capture_export_source(struct capture *c, const struct capture_frozen *frozen, size_t disk,
                       struct source **out, struct varve_error *err)
 {
-    struct fs *fs = ((struct export *)c)->host_fs;
+    struct export *x = (struct export *)c;
     const struct export_disk *d = NULL;
+    char *under = NULL;
     enum varve_err rc = find_disk(c, frozen, disk, &d, err);
 
-    if (rc != VARVE_OK) {
-        return rc;
+    if (rc == VARVE_OK && d->fringe) {
+        rc = export_reach(x, frozen->disks[disk].path, &under, err);
     }
-    return d->differencing ? source_export_open(out, fs, d->path,
-                                                d->fringe ? frozen->disks[disk].path : NULL, err)
-                           : source_file_open(out, fs, d->path, false, err);
+    if (rc == VARVE_OK) {
+        rc = d->differencing ? source_export_open(out, x->host_fs, d->path, under, err)
+                             : source_file_open(out, x->host_fs, d->path, false, err);
+    }
+    free(under);
+    return rc;
 }
 
 enum varve_err

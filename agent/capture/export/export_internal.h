@@ -4,6 +4,7 @@
 
 #include "capture/export/export.h"
 #include "capture/refpoint/refpoint_internal.h"
+#include "vhdx/image.h"
 
 #define EXPORT_TREE_MAX 4096u /* files and folders of one export */
 #define EXPORT_PAGE     4096u /* extents of one answer to changes() */
@@ -30,6 +31,7 @@ struct export
     struct refpoint host; /* checkpoints, reference points, questions */
     struct fs *host_fs;
     char *folder;
+    char *server; /* NULL: this machine */
     uint32_t export_ms;
     struct mutex lock; /* made */
     struct export_made *made;
@@ -42,6 +44,16 @@ bool export_has_run(struct export *x, const struct guid *run);
 void export_put(struct export *x, struct export_made *m);
 void export_forget(struct export *x, const struct guid *run);
 void export_made_free(struct export_made *m); /* NULL is fine */
+
+/* ---- export_where.c ---- */
+VARVE_CHECK enum varve_err export_take_folder(struct export *x, const struct export_options *o,
+                                              struct varve_error *err);
+/* A file of the host, opened by the path that leads there from here. */
+VARVE_CHECK enum varve_err export_open_image(struct export *x, const char *path, struct image **out,
+                                             struct varve_error *err);
+/* That path, the caller's to free(); VARVE_ERR_NOT_FOUND: there is none. */
+VARVE_CHECK enum varve_err export_reach(const struct export *x, const char *path, char **out,
+                                        struct varve_error *err);
 
 /* ---- export_folder.c ---- */
 struct export_tree {

@@ -7,7 +7,6 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "capture/export/export_internal.h"
-#include "vhdx/image.h"
 
 #define MIB ((uint64_t)1024 * 1024)
 
@@ -95,7 +94,7 @@ room_of_disk(struct export *x, const struct capture_frozen_disk *d)
     unsigned chain;
     unsigned n;
 
-    if (image_open(&img, x->host_fs, d->path, 0, &err) != VARVE_OK) {
+    if (export_open_image(x, d->path, &img, &err) != VARVE_OK) {
         return d->size;
     }
     image_get_info(img, &info);
