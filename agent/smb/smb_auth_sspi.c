@@ -20,10 +20,31 @@ struct auth_sspi {
     bool has_ctx;
 };
 
+/* Those that an operator can do something about. */
+static const char *
+sspi_words(SECURITY_STATUS status)
+{
+    switch (status) {
+    case SEC_E_LOGON_DENIED:
+        return "the user name or the password is wrong";
+    case SEC_E_NO_CREDENTIALS:
+        return "there are no credentials to log on with";
+    case SEC_E_TARGET_UNKNOWN:
+        return "the domain does not know this server's name";
+    case SEC_E_NO_AUTHENTICATING_AUTHORITY:
+        return "no domain controller answers";
+    case SEC_E_TIME_SKEW:
+        return "the clocks of the two machines differ too much";
+    default:
+        return "Windows refused";
+    }
+}
+
 static enum varve_err
 sspi_error(struct varve_error *err, SECURITY_STATUS status, const char *what)
 {
-    (void)varve_error_set(err, VARVE_ERR_AUTH, "%s: Windows says 0x%08x", what, (unsigned)status);
+    (void)varve_error_set(err, VARVE_ERR_AUTH, "%s: %s (0x%08x)", what, sspi_words(status),
+                          (unsigned)status);
     err->source = VARVE_SRC_HRESULT;
     err->native = (int64_t)(uint32_t)status;
     return err->code;

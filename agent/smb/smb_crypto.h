@@ -14,7 +14,7 @@
  * VARVE_ERR_UNSUPPORTED.  smb_keys_test.c holds them to published vectors.
  *
  * Errors: VARVE_ERR_INTERNAL when the library refuses, VARVE_ERR_UNSUPPORTED when it has no such
- * algorithm (Wine's CNG).  Threads: any.
+ * algorithm (AES-CCM of Wine's CNG).  Threads: any.
  */
 #define SMB_KEY_SIZE  16u
 #define SMB_MAC_SIZE  16u

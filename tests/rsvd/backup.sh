@@ -80,7 +80,12 @@ fails '^ERROR not found: .*STATUS_OBJECT_NAME_NOT_FOUND' disk absent.vhds
 fails '^ERROR unsupported: .*no VHD set' full test.vhdx $first "$DIR/copy"
 testd_stop
 
-testd_start --image "$DIR/image" --size "$size" --dialect 302 --encrypt-share
+# 3.0.2 encrypts with AES-CCM alone, which Wine does not have.
+if [ -n "${RSVD_WINDOWS:-}" ]; then
+    testd_start --image "$DIR/image" --size "$size" --dialect 302
+else
+    testd_start --image "$DIR/image" --size "$size" --dialect 302 --encrypt-share
+fi
 flow --302
 testd_stop
 

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#ifndef STANDIN_PORT
+#define STANDIN_PORT "VARVE_STANDIN_PORT"
+#endif
 #define NO_ANSWER 0x800706BAu
 #define LINKS_MAX 32u
 
@@ -160,7 +163,7 @@ static struct link *
 open_link(void)
 {
     struct sockaddr_in addr = {.sin_family = AF_INET};
-    const char *port = getenv("VARVE_STANDIN_PORT");
+    const char *port = getenv(STANDIN_PORT);
     struct link *l = calloc(1, sizeof(*l));
     json_t *hello;
     json_t *reply;

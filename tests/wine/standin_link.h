@@ -10,8 +10,8 @@
 #include <oleauto.h>
 
 /*
- * What the stand-ins for WMI and virtdisk.dll share: the way to `hvsim ports`.  The environment's
- * VARVE_STANDIN_PORT says where on loopback it listens.
+ * What the stand-ins share: the way to `hvsim ports`.  The environment's VARVE_STANDIN_PORT says where on loopback it
+ * listens.  (The one for secur32.dll asks sspi_testd.py, by VARVE_SSPI_PORT.)
  *
  * Threads: all calls from many threads at once.
  */
