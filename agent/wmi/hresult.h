@@ -12,6 +12,8 @@
  * in err->native.
  */
 enum varve_err hresult_code(uint32_t number);
+/* What a ReturnValue means, as it is documented; "refused" for the others. */
+const char *hresult_name(uint32_t number);
 
 /* "<fmt>: <text> (0x80041002)"; text is the host's own and may be localized. */
 enum varve_err hresult_error(struct varve_error *err, uint32_t number, const char *text,

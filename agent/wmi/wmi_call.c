@@ -270,6 +270,14 @@ job_text(struct wmi *w, const char *job, const struct wmi_object *state, char *o
     wmi_result_release(&r);
 }
 
+static void
+set_end(const struct wmi_method *m, enum wmi_end end)
+{
+    if (m->end != NULL) {
+        *m->end = end;
+    }
+}
+
 static enum varve_err
 end_of_job(struct wmi *w, const struct wmi_method *m, const char *job, struct cancel *cancel,
            struct varve_error *err)
@@ -286,6 +294,7 @@ end_of_job(struct wmi *w, const struct wmi_method *m, const char *job, struct ca
     }
     job_state = wmi_integer_or(&state, "JobState", 0);
     if (job_state == JOB_COMPLETED || job_state == JOB_WITH_WARNINGS) {
+        set_end(m, WMI_END_JOB);
         wmi_object_release(&state);
         return VARVE_OK;
     }
@@ -300,6 +309,7 @@ end_of_job(struct wmi *w, const struct wmi_method *m, const char *job, struct ca
         return varve_error_set(err, VARVE_ERR_IO, "%s: not done within %" PRIu32 " s, stopped",
                                m->name, m->timeout_ms / 1000);
     }
+    set_end(m, WMI_END_JOB);
     return hresult_error(err, code != 0 ? (uint32_t)code : 32768u, text, "%s", m->name);
 }
 
@@ -336,6 +346,7 @@ wmi_call(struct wmi *w, const struct wmi_method *m, struct cancel *cancel,
     char *service = NULL;
     enum varve_err rc = wmi_service(w, m->service, &service, err);
 
+    set_end(m, WMI_END_UNKNOWN);
     if (rc != VARVE_OK) {
         return rc;
     }
@@ -351,7 +362,9 @@ wmi_call(struct wmi *w, const struct wmi_method *m, struct cancel *cancel,
             rc = take_result(w, m, job, result, err);
         }
     } else if (answer.return_value != RETURN_DONE) {
-        rc = hresult_error(err, (uint32_t)answer.return_value, "refused", "%s", m->name);
+        set_end(m, WMI_END_RETURNED);
+        rc = hresult_error(err, (uint32_t)answer.return_value,
+                           hresult_name((uint32_t)answer.return_value), "%s", m->name);
     } else if (m->result_class != NULL) {
         const char *path = m->out_ref != NULL ? wmi_text_or(&answer.out, m->out_ref, NULL) : NULL;
 

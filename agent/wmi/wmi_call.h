@@ -54,6 +54,13 @@ VARVE_CHECK enum varve_err wmi_embed(struct wmi *w, const char *class_name,
                                      const struct wmi_param *properties, size_t count, char **xml,
                                      struct varve_error *err);
 
+/* Who said how a call ended. */
+enum wmi_end {
+    WMI_END_UNKNOWN = 0, /* nobody: the way to the host, our own time limit, a cancel */
+    WMI_END_RETURNED,    /* the method, by its ReturnValue */
+    WMI_END_JOB          /* its job */
+};
+
 struct wmi_method {
     const char *service; /* class of the service */
     const char *name;
@@ -63,6 +70,7 @@ struct wmi_method {
     const char *result_class; /* of the result when it ends by a job; NULL: no result */
     const char *const *result_names;
     uint32_t timeout_ms; /* of the job */
+    enum wmi_end *end;   /* set by the call; NULL: nobody asks */
 };
 
 /*

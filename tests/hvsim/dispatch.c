@@ -32,16 +32,19 @@ failure(json_int_t id, const struct sim_error *err)
     return finish(o);
 }
 
-/* A job that was just made ends in exception later on. */
+/* A job that was just made meets what the fault says. */
 static void
-doom_job(struct sim_host *h, const json_t *reply, uint32_t hresult)
+doom_job(struct sim_host *h, const json_t *reply, const struct sim_fault *fault)
 {
     struct guid id = op_guid(reply, "job");
     struct sim_error ignored;
     struct sim_job *j = NULL;
 
     if (op_has(reply, "job") && find_job(h, &id, &j, &ignored) == SIM_OK) {
-        j->fail_with = hresult;
+        j->meets = fault->job_state;
+        if (j->meets == 0 || (j->meets >= SIM_JOB_TERMINATED && j->meets <= SIM_JOB_EXCEPTION)) {
+            j->fail_with = fault->hresult;
+        }
     }
 }
 
@@ -56,7 +59,7 @@ call(struct sim_host *h, const struct op *op, const json_t *request, json_t *rep
     }
     rc = op->handler(h, request, reply, err);
     if (rc == SIM_OK && fault != NULL && fault->phase == SIM_FAULT_JOB) {
-        doom_job(h, reply, fault->hresult);
+        doom_job(h, reply, fault);
     }
     if (rc == SIM_OK && fault != NULL && fault->phase == SIM_FAULT_AFTER) {
         rc = sim_fail(err, fault->hresult, "injected failure after %s", op->name);

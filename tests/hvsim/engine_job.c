@@ -6,6 +6,7 @@
 /*
  * new -> starting -> running -> completed | exception; terminated only before the work was done.
  * The work happens in one piece at the end of running, so a restart finds it done or not begun.
+ * An injected state: suspended on the way, done with warnings, or ended without the work.
  */
 
 struct sim_job *
@@ -26,7 +27,8 @@ bool
 job_finished(const struct sim_job *j)
 {
     return j->state == SIM_JOB_COMPLETED || j->state == SIM_JOB_TERMINATED ||
-           j->state == SIM_JOB_EXCEPTION || j->state == SIM_JOB_WARNINGS;
+           j->state == SIM_JOB_KILLED || j->state == SIM_JOB_EXCEPTION ||
+           j->state == SIM_JOB_WARNINGS;
 }
 
 static uint32_t
@@ -56,8 +58,9 @@ static void
 finish(struct sim_host *h, struct sim_job *j)
 {
     uint32_t rc = do_work(h, j, &j->error);
+    bool as_met = j->meets == SIM_JOB_WARNINGS ? rc == SIM_OK : j->meets >= SIM_JOB_TERMINATED;
 
-    j->state = rc == SIM_OK ? SIM_JOB_COMPLETED : SIM_JOB_EXCEPTION;
+    j->state = as_met ? j->meets : rc == SIM_OK ? SIM_JOB_COMPLETED : SIM_JOB_EXCEPTION;
     j->end_ms = sim_clock_ms();
     checkpoint_set_busy(h, j, false);
 }
@@ -79,6 +82,7 @@ jobs_step(struct sim_host *h, uint64_t *wait_ms)
             finish(h, j);
         } else {
             j->state = now < j->start_ms + quarter       ? SIM_JOB_NEW
+                       : j->meets == SIM_JOB_SUSPENDED   ? SIM_JOB_SUSPENDED
                        : now < j->start_ms + 2 * quarter ? SIM_JOB_STARTING
                                                          : SIM_JOB_RUNNING;
             *wait_ms = j->due_ms - now < *wait_ms ? j->due_ms - now : *wait_ms;

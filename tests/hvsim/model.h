@@ -167,8 +167,10 @@ enum sim_job_state {
     SIM_JOB_NEW = 2,
     SIM_JOB_STARTING = 3,
     SIM_JOB_RUNNING = 4,
+    SIM_JOB_SUSPENDED = 5,
     SIM_JOB_COMPLETED = 7,
     SIM_JOB_TERMINATED = 8,
+    SIM_JOB_KILLED = 9,
     SIM_JOB_EXCEPTION = 10,
     SIM_JOB_WARNINGS = 32768
 };
@@ -184,7 +186,8 @@ struct sim_job {
     uint64_t due_ms; /* when the work is done */
     uint64_t end_ms;
     struct sim_error error;
-    uint32_t fail_with; /* injected: ends in exception with this code */
+    uint32_t fail_with;       /* injected: ends in exception with this code */
+    enum sim_job_state meets; /* injected: 5 on its way, or ends as this; 0: nothing */
 
     /* parameters and results */
     enum sim_checkpoint_type type;
@@ -213,6 +216,7 @@ struct sim_fault {
     unsigned times;
     uint32_t hresult;
     enum sim_fault_phase phase;
+    enum sim_job_state job_state; /* of phase JOB; 0: 10 */
 };
 
 /* A requester of VSS and what it has done so far; engine_vss.c. */

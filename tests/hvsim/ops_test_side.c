@@ -61,6 +61,7 @@ op_fault_set(struct sim_host *h, const json_t *request, json_t *reply, struct si
     f.skip = (unsigned)nth - 1;
     f.times = (unsigned)times;
     f.hresult = (uint32_t)op_u64(request, "hresult", SIM_FAILED);
+    f.job_state = (enum sim_job_state)op_u64(request, "job_state", 0);
     return fault_set(h, &f, err);
 }
 
@@ -203,7 +204,7 @@ op_wait_idle(struct sim_host *h, const json_t *request, json_t *reply, struct si
 
 const struct op test_ops[] = {
     {"tracking.reset", "vm:g! disk:g! how:s", op_tracking},
-    {"fault.set", "fault_op:s! nth:i hresult:i times:i phase:s", op_fault_set},
+    {"fault.set", "fault_op:s! nth:i hresult:i times:i phase:s job_state:i", op_fault_set},
     {"fault.clear", "", op_fault_clear},
     {"host.restart", "power:b", op_restart},
     {"wait.idle", "vm:g timeout_ms:i", op_wait_idle},

@@ -34,7 +34,7 @@ struct port_script {
     unsigned times;
     char only[96]; /* count only calls that are logged as this; "": all */
     enum port_fault mode;
-    uint32_t number; /* HRESULT or Win32 code of the failure */
+    uint32_t number; /* HRESULT or Win32 code of the failure; below 65536 a method's ReturnValue */
     bool die;        /* the nth call is the caller's end: it and all later ones fail */
     bool *dead;      /* set by it; while it is set every call fails.  Not NULL */
     bool own_dead;

@@ -14,55 +14,10 @@
 
 static const struct wmi_fake_options plain = {0};
 
-struct moment {
-    struct guid run;
-    struct capture_frozen frozen;
-    struct notes notes;
-};
-
 static void
 open_lab(struct refpoint_lab *l, const struct wmi_fake_options *options)
 {
     refpoint_lab_open(l, options, REFPOINT_APPLICATION, fs_system(), NULL);
-}
-
-static enum varve_err
-begin(struct refpoint_lab *l, struct moment *m, uint8_t run, struct cancel *cancel,
-      struct varve_error *err)
-{
-    struct cancel none;
-    enum varve_err rc;
-
-    memset(m, 0, sizeof(*m));
-    m->run.bytes[0] = run;
-    cancel_init(&none);
-    rc = l->capture->ops->begin(l->capture, &l->vm, &m->run, cancel != NULL ? cancel : &none,
-                                &m->frozen, &m->notes, err);
-    cancel_destroy(&none);
-    return rc;
-}
-
-static enum varve_err
-keep(struct refpoint_lab *l, const struct moment *m, struct varve_error *err)
-{
-    const struct capture_marks none = {0};
-    struct capture_kept kept;
-    enum varve_err rc = l->capture->ops->keep(l->capture, &m->frozen, &none, NULL, &kept, err);
-
-    if (rc == VARVE_OK) {
-        capture_kept_release(&kept);
-    }
-    return rc;
-}
-
-static void
-end(struct refpoint_lab *l, struct moment *m)
-{
-    struct varve_error err;
-
-    assert_ok(l->capture->ops->abort(l->capture, &l->vm, m->frozen.checkpoint, NULL, &err), &err);
-    capture_frozen_release(&m->frozen);
-    refpoint_lab_settle(l);
 }
 
 static void
@@ -72,16 +27,6 @@ assert_as_before(struct refpoint_lab *l, size_t checkpoints, size_t points)
     assert_int_equal(refpoint_lab_checkpoints(l), checkpoints);
     assert_int_equal(refpoint_lab_points(l), points);
     assert_int_equal(vdisk_fake_open_count(l->vdisk), 0);
-}
-
-static void
-set_job_ms(struct refpoint_lab *l, uint64_t ms)
-{
-    struct sim_options o = l->host->options;
-    struct sim_error err;
-
-    o.job_ms = ms;
-    must_work(host_set_options(l->host, &o, &err));
 }
 
 static void
@@ -102,21 +47,21 @@ a_full_volume_is_named_and_leaves_nothing_behind(void **state)
     static const enum sim_fault_phase phases[] = {SIM_FAULT_CALL, SIM_FAULT_JOB};
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
     size_t i;
 
     (void)state;
     open_lab(&l, &plain);
     for (i = 0; i < 2; i++) {
         fail_next(&l, "checkpoint.create", phases[i]);
-        assert_err(begin(&l, &m, 1, NULL, &err), VARVE_ERR_NOSPACE, &err);
+        assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &err), VARVE_ERR_NOSPACE, &err);
         assert_int_equal(err.native, SIM_NO_SPACE);
         assert_as_before(&l, 0, 0);
-        assert_ok(begin(&l, &m, 2, NULL, &err), &err);
+        assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
         fail_next(&l, "refpoint.convert", phases[i]);
-        assert_err(keep(&l, &m, &err), VARVE_ERR_NOSPACE, &err);
+        assert_err(refpoint_lab_keep(&l, &m, NULL, &err), VARVE_ERR_NOSPACE, &err);
         assert_as_before(&l, 1, 0); /* as promised: the checkpoint is still there */
-        end(&l, &m);
+        refpoint_lab_end(&l, &m);
         assert_as_before(&l, 0, 0);
         assert_int_equal(refpoint_lab_files(&l), 2);
     }
@@ -130,19 +75,19 @@ a_job_that_takes_too_long_is_stopped(void **state)
 {
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     open_lab(&l, &plain);
-    set_job_ms(&l, 60000);
+    refpoint_lab_job_ms(&l, 60000);
     ((struct refpoint *)l.capture)->create_ms = 30;
-    assert_err(begin(&l, &m, 1, NULL, &err), VARVE_ERR_IO, &err);
+    assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &err), VARVE_ERR_IO, &err);
     assert_non_null(strstr(err.msg, "not done within"));
-    set_job_ms(&l, 1);
+    refpoint_lab_job_ms(&l, 1);
     assert_as_before(&l, 0, 0);
     ((struct refpoint *)l.capture)->create_ms = 5000;
-    assert_ok(begin(&l, &m, 2, NULL, &err), &err);
-    end(&l, &m);
+    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
+    refpoint_lab_end(&l, &m);
     refpoint_lab_close(&l);
 }
 
@@ -152,16 +97,16 @@ a_cancelled_run_stops_its_job(void **state)
     struct cancel cancel;
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     open_lab(&l, &plain);
-    set_job_ms(&l, 60000);
+    refpoint_lab_job_ms(&l, 60000);
     cancel_init(&cancel);
     cancel_set(&cancel);
-    assert_err(begin(&l, &m, 1, &cancel, &err), VARVE_ERR_CANCELLED, &err);
+    assert_err(refpoint_lab_begin(&l, &m, 1, &cancel, &err), VARVE_ERR_CANCELLED, &err);
     cancel_destroy(&cancel);
-    set_job_ms(&l, 1);
+    refpoint_lab_job_ms(&l, 1);
     assert_as_before(&l, 0, 0);
     refpoint_lab_close(&l);
 }
@@ -171,6 +116,7 @@ static void
 restart_in_a_job(void *arg)
 {
     struct refpoint_lab *l = arg;
+    struct sim_options o;
     struct sim_error err;
     bool done = false;
 
@@ -178,7 +124,9 @@ restart_in_a_job(void *arg)
         mutex_lock(&l->lock);
         if (l->host->job_count > 0 && !job_finished(&l->host->jobs[l->host->job_count - 1])) {
             must_work(host_restart(l->host, false, &err));
-            set_job_ms(l, 1);
+            o = l->host->options;
+            o.job_ms = 1;
+            must_work(host_set_options(l->host, &o, &err));
             done = true;
         }
         mutex_unlock(&l->lock);
@@ -192,22 +140,21 @@ a_vmms_that_starts_again_forgets_the_job_and_the_run_goes_on(void **state)
     struct thread restarter;
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     open_lab(&l, &plain);
-    set_job_ms(&l, 60000); /* nothing of it is done before the restart */
+    refpoint_lab_job_ms(&l, 60000); /* nothing of it is done before the restart */
     assert_ok(thread_start(&restarter, "vmms", restart_in_a_job, &l, &err), &err);
-    assert_ok(begin(&l, &m, 1, NULL, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     thread_join(&restarter);
     assert_as_before(&l, 1, 0);
 
-    set_job_ms(&l, 60000);
+    refpoint_lab_job_ms(&l, 60000);
     assert_ok(thread_start(&restarter, "vmms", restart_in_a_job, &l, &err), &err);
-    assert_ok(keep(&l, &m, &err), &err);
+    assert_ok(refpoint_lab_keep(&l, &m, NULL, &err), &err);
     thread_join(&restarter);
     assert_as_before(&l, 0, 1);
-    capture_frozen_release(&m.frozen);
     refpoint_lab_close(&l);
 }
 
@@ -231,7 +178,7 @@ a_fixed_disk_with_sectors_of_4_kib_is_read_and_tracked(void **state)
     struct refpoint_lab l;
     struct sim_error err;
     struct varve_error why;
-    struct moment m;
+    struct refpoint_moment m;
     uint8_t *buf = malloc(LAB_DISK_SIZE);
     uint8_t *want;
     uint64_t done;
@@ -241,13 +188,13 @@ a_fixed_disk_with_sectors_of_4_kib_is_read_and_tracked(void **state)
     assert_non_null(buf);
     open_lab(&l, &plain);
     must_work(disk_add(l.host, &l.vm, &spec, &l.disks[1], &err));
-    assert_ok(begin(&l, &m, 1, NULL, &why), &why);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &why), &why);
     assert_ok(l.capture->ops->keep(l.capture, &m.frozen, &none, NULL, &kept, &why), &why);
     capture_frozen_release(&m.frozen);
     refpoint_lab_settle(&l);
     must_work(guest_write(l.host, &l.vm, &l.disks[1], &e, 1, NULL, 99, &err));
     want = refpoint_lab_content(&l, 1);
-    assert_ok(begin(&l, &m, 2, NULL, &why), &why);
+    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &why), &why);
     assert_int_equal(m.frozen.disk_count, 3);
     while (!guid_equal(&m.frozen.disks[at].id, &l.disks[1])) {
         at++;
@@ -267,7 +214,7 @@ a_fixed_disk_with_sectors_of_4_kib_is_read_and_tracked(void **state)
     assert_memory_equal(buf, want + 1048577, 777);
     source_close(s);
     capture_kept_release(&kept);
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     refpoint_lab_close(&l);
     free(want);
     free(buf);
@@ -280,7 +227,7 @@ a_vhd_is_backed_up_without_tracking(void **state)
     struct capture_inventory inv;
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     open_lab(&l, &options);
@@ -289,10 +236,10 @@ a_vhd_is_backed_up_without_tracking(void **state)
     assert_string_equal(inv.vms[0].disks[0].format, "vhd");
     assert_false(inv.vms[0].disks[0].tracked);
     capture_inventory_release(&inv);
-    assert_ok(begin(&l, &m, 1, NULL, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(m.frozen.disk_count, 2);
     assert_false(m.frozen.disks[0].tracked);
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     refpoint_lab_close(&l);
 }
 
@@ -321,18 +268,17 @@ what_another_program_makes_during_our_run_is_never_touched(void **state)
 {
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     open_lab(&l, &plain);
     (void)refpoint_lab_foreign(&l, true);
-    assert_ok(begin(&l, &m, 1, NULL, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     (void)refpoint_lab_foreign(&l, false); /* theirs stands above ours */
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     assert_as_before(&l, 1, 1);
-    assert_ok(begin(&l, &m, 2, NULL, &err), &err);
-    assert_ok(keep(&l, &m, &err), &err);
-    capture_frozen_release(&m.frozen);
+    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
+    assert_ok(refpoint_lab_keep(&l, &m, NULL, &err), &err);
     assert_as_before(&l, 1, 2);
     refpoint_lab_close(&l);
 }

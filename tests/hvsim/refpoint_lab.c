@@ -90,6 +90,111 @@ refpoint_lab_close(struct refpoint_lab *l)
     mutex_destroy(&l->lock);
 }
 
+enum varve_err
+refpoint_lab_begin(struct refpoint_lab *l, struct refpoint_moment *m, uint8_t run,
+                   struct cancel *cancel, struct varve_error *err)
+{
+    struct cancel none;
+    enum varve_err rc;
+
+    memset(m, 0, sizeof(*m));
+    m->run.bytes[0] = run;
+    cancel_init(&none);
+    rc = l->capture->ops->begin(l->capture, &l->vm, &m->run, cancel != NULL ? cancel : &none,
+                                &m->frozen, &m->notes, err);
+    cancel_destroy(&none);
+    return rc;
+}
+
+void
+refpoint_lab_end(struct refpoint_lab *l, struct refpoint_moment *m)
+{
+    struct varve_error err;
+
+    assert_ok(l->capture->ops->abort(l->capture, &l->vm, m->frozen.checkpoint, NULL, &err), &err);
+    capture_frozen_release(&m->frozen);
+    refpoint_lab_settle(l);
+}
+
+enum varve_err
+refpoint_lab_keep(struct refpoint_lab *l, struct refpoint_moment *m, struct capture_kept *kept,
+                  struct varve_error *err)
+{
+    const struct capture_marks none = {0};
+    struct capture_kept made = {0};
+    enum varve_err rc = l->capture->ops->keep(l->capture, &m->frozen, &none, NULL, &made, err);
+
+    if (rc == VARVE_OK) {
+        capture_frozen_release(&m->frozen);
+        refpoint_lab_settle(l);
+    }
+    if (kept != NULL) {
+        *kept = made;
+    } else {
+        capture_kept_release(&made);
+    }
+    return rc;
+}
+
+void
+refpoint_lab_fail(struct refpoint_lab *l, const char *call, enum port_fault mode, uint32_t number,
+                  unsigned times)
+{
+    struct port_script *s = &l->script;
+
+    mutex_lock(&s->lock);
+    (void)snprintf(s->only, sizeof(s->only), "%s", call);
+    s->nth = 1;
+    s->times = times;
+    s->mode = mode;
+    s->number = number;
+    mutex_unlock(&s->lock);
+}
+
+void
+refpoint_lab_doom(struct refpoint_lab *l, const char *op, unsigned job_state, uint32_t hresult,
+                  unsigned times)
+{
+    struct sim_fault f = {.times = times,
+                          .hresult = hresult,
+                          .phase = SIM_FAULT_JOB,
+                          .job_state = (enum sim_job_state)job_state};
+    struct sim_error err;
+
+    (void)snprintf(f.op, sizeof(f.op), "%s", op);
+    mutex_lock(&l->lock);
+    fault_clear(l->host);
+    must_work(fault_set(l->host, &f, &err));
+    mutex_unlock(&l->lock);
+}
+
+size_t
+refpoint_lab_calls(struct refpoint_lab *l, const char *call)
+{
+    size_t n = 0;
+    size_t i;
+
+    mutex_lock(&l->script.lock);
+    for (i = 0; i < l->script.count; i++) {
+        n += strcmp(l->script.log[i], call) == 0 ? 1 : 0;
+    }
+    mutex_unlock(&l->script.lock);
+    return n;
+}
+
+void
+refpoint_lab_job_ms(struct refpoint_lab *l, uint64_t ms)
+{
+    struct sim_options o;
+    struct sim_error err;
+
+    mutex_lock(&l->lock);
+    o = l->host->options;
+    o.job_ms = ms;
+    must_work(host_set_options(l->host, &o, &err));
+    mutex_unlock(&l->lock);
+}
+
 void
 refpoint_lab_write(struct refpoint_lab *l, unsigned disk, uint64_t off)
 {

@@ -23,6 +23,13 @@ struct refpoint_lab {
     unsigned writes;
 };
 
+/* A moment of the vm, as a run has it. */
+struct refpoint_moment {
+    struct guid run;
+    struct capture_frozen frozen;
+    struct notes notes;
+};
+
 #define LAB_DISK_SIZE ((uint64_t)2 * 1024 * 1024)
 
 /* fs: of the agent's state, in state_dir; NULL: in the lab's own folder. */
@@ -30,6 +37,24 @@ void refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *op
                        enum refpoint_consistency consistency, struct fs *fs, const char *state_dir);
 /* Fails the test when a rule of an API was broken, or a handle left open. */
 void refpoint_lab_close(struct refpoint_lab *l);
+
+/* begin() with that number as the run's id; cancel may be NULL. */
+enum varve_err refpoint_lab_begin(struct refpoint_lab *l, struct refpoint_moment *m, uint8_t run,
+                                  struct cancel *cancel, struct varve_error *err);
+/* abort(), and until all is merged. */
+void refpoint_lab_end(struct refpoint_lab *l, struct refpoint_moment *m);
+/* keep() where nothing stood before; kept may be NULL.  After VARVE_OK m is released and all is merged. */
+enum varve_err refpoint_lab_keep(struct refpoint_lab *l, struct refpoint_moment *m,
+                                 struct capture_kept *kept, struct varve_error *err);
+/* The next calls that are logged as this fail so. */
+void refpoint_lab_fail(struct refpoint_lab *l, const char *call, enum port_fault mode,
+                       uint32_t number, unsigned times);
+/* The next jobs of the host's op meet job_state (of enum sim_job_state; 0: exception). */
+void refpoint_lab_doom(struct refpoint_lab *l, const char *op, unsigned job_state, uint32_t hresult,
+                       unsigned times);
+/* How often a call was logged as this. */
+size_t refpoint_lab_calls(struct refpoint_lab *l, const char *call);
+void refpoint_lab_job_ms(struct refpoint_lab *l, uint64_t ms);
 
 /* The guest writes 4 KiB of something new. */
 void refpoint_lab_write(struct refpoint_lab *l, unsigned disk, uint64_t off);

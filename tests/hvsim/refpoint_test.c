@@ -12,36 +12,6 @@
 
 static const struct wmi_fake_options plain = {0};
 
-struct moment {
-    struct guid run;
-    struct capture_frozen frozen;
-    struct notes notes;
-};
-
-static enum varve_err
-begin(struct refpoint_lab *l, struct moment *m, uint8_t run, struct varve_error *err)
-{
-    struct cancel cancel;
-    enum varve_err rc;
-
-    memset(m, 0, sizeof(*m));
-    m->run.bytes[0] = run;
-    cancel_init(&cancel);
-    rc = l->capture->ops->begin(l->capture, &l->vm, &m->run, &cancel, &m->frozen, &m->notes, err);
-    cancel_destroy(&cancel);
-    return rc;
-}
-
-static void
-end(struct refpoint_lab *l, struct moment *m)
-{
-    struct varve_error err;
-
-    assert_ok(l->capture->ops->abort(l->capture, &l->vm, m->frozen.checkpoint, NULL, &err), &err);
-    capture_frozen_release(&m->frozen);
-    refpoint_lab_settle(l);
-}
-
 static void
 lab_open_plain(struct refpoint_lab *l, const struct wmi_fake_options *options,
                enum refpoint_consistency consistency)
@@ -62,25 +32,25 @@ a_guest_that_cannot_gives_a_crash_consistent_point_or_none(void **state)
 {
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
-    assert_ok(begin(&l, &m, 1, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(m.frozen.consistency, CAPTURE_APPLICATION);
     assert_int_equal(m.notes.count, 0);
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     set_guest(&l, 0, -1);
-    assert_ok(begin(&l, &m, 2, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
     assert_int_equal(m.frozen.consistency, CAPTURE_CRASH);
     assert_int_equal(m.notes.count, 1);
     assert_non_null(strstr(m.notes.text[0], "does not answer")); /* the host's own words */
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     refpoint_lab_close(&l);
 
     lab_open_plain(&l, &plain, REFPOINT_APPLICATION_OR_FAIL);
     set_guest(&l, 0, -1);
-    assert_err(begin(&l, &m, 3, &err), VARVE_ERR_IO, &err);
+    assert_err(refpoint_lab_begin(&l, &m, 3, NULL, &err), VARVE_ERR_IO, &err);
     assert_int_equal(err.native, 32768);
     assert_int_equal(refpoint_lab_checkpoints(&l), 0);
     refpoint_lab_close(&l);
@@ -92,12 +62,12 @@ what_an_old_host_does_not_know_is_not_asked_for(void **state)
     const struct wmi_fake_options old = {.server_2016 = true};
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     lab_open_plain(&l, &old, REFPOINT_APPLICATION);
-    assert_ok(begin(&l, &m, 1, &err), &err);
-    end(&l, &m);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    refpoint_lab_end(&l, &m);
     refpoint_lab_close(&l); /* notes a GuestBackupType that was given */
 }
 
@@ -108,7 +78,7 @@ a_physical_disk_is_reported_and_the_others_are_backed_up(void **state)
     struct capture_inventory inv;
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     lab_open_plain(&l, &options, REFPOINT_APPLICATION);
@@ -121,9 +91,9 @@ a_physical_disk_is_reported_and_the_others_are_backed_up(void **state)
     assert_string_equal(inv.vms[0].disks[0].name, "web-1.vhdx");
     assert_int_equal(inv.vms[0].disks[2].problem_code, VARVE_ERR_UNSUPPORTED);
     capture_inventory_release(&inv);
-    assert_ok(begin(&l, &m, 1, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(m.frozen.disk_count, 2);
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     refpoint_lab_close(&l);
 }
 
@@ -132,7 +102,7 @@ checkpoints_of_others_are_never_touched(void **state)
 {
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
     char id[CAPTURE_ID_MAX];
     const struct guid run = {{9}};
 
@@ -140,8 +110,8 @@ checkpoints_of_others_are_never_touched(void **state)
     lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
     (void)refpoint_lab_foreign(&l, false);
     assert_err(l.capture->ops->find(l.capture, &l.vm, &run, id, &err), VARVE_ERR_NOT_FOUND, &err);
-    assert_ok(begin(&l, &m, 1, &err), &err);
-    end(&l, &m);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    refpoint_lab_end(&l, &m);
     assert_int_equal(refpoint_lab_checkpoints(&l), 1);
     refpoint_lab_close(&l);
 }
@@ -181,11 +151,11 @@ a_frozen_merge_is_switched_on_again(void **state)
     struct refpoint_lab l;
     struct varve_error err;
     struct notes notes = {0};
-    struct moment m;
+    struct refpoint_moment m;
 
     (void)state;
     lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
-    assert_ok(begin(&l, &m, 1, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     set_guest(&l, -1, 0);
     assert_ok(l.capture->ops->abort(l.capture, &l.vm, m.frozen.checkpoint, NULL, &err), &err);
     capture_frozen_release(&m.frozen);
@@ -203,7 +173,7 @@ each_way_to_lose_tracking_is_stale(void **state)
     struct refpoint_lab l;
     struct varve_error err;
     struct sim_error why;
-    struct moment m;
+    struct refpoint_moment m;
     int how;
 
     (void)state;
@@ -212,7 +182,7 @@ each_way_to_lose_tracking_is_stale(void **state)
         uint64_t done;
 
         lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
-        assert_ok(begin(&l, &m, 1, &err), &err);
+        assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
         assert_ok(l.capture->ops->keep(l.capture, &m.frozen, &none, NULL, &kept, &err), &err);
         capture_frozen_release(&m.frozen);
         refpoint_lab_settle(&l);
@@ -228,14 +198,14 @@ each_way_to_lose_tracking_is_stale(void **state)
         } else {
             assert_ok(l.capture->ops->drop(l.capture, &l.vm, kept.refpoint, NULL, &err), &err);
         }
-        assert_ok(begin(&l, &m, 2, &err), &err);
+        assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
         extent_list_init(&list, 100);
         assert_err(l.capture->ops->changes(l.capture, &m.frozen, 0, kept.change_ids[0], 0,
                                            m.frozen.disks[0].size, &list, &done, &err),
                    VARVE_ERR_STALE, &err);
         assert_int_equal(err.source, VARVE_SRC_HRESULT);
         extent_list_release(&list);
-        end(&l, &m);
+        refpoint_lab_end(&l, &m);
         capture_kept_release(&kept);
         refpoint_lab_close(&l);
     }
@@ -248,16 +218,16 @@ every_number_of_change_tracking_is_stale_and_no_other(void **state)
     struct capture_kept kept;
     struct refpoint_lab l;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
     uint32_t number;
 
     (void)state;
     lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
-    assert_ok(begin(&l, &m, 1, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_ok(l.capture->ops->keep(l.capture, &m.frozen, &none, NULL, &kept, &err), &err);
     capture_frozen_release(&m.frozen);
     refpoint_lab_settle(&l);
-    assert_ok(begin(&l, &m, 2, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
     for (number = 0xC03A001F; number <= 0xC03A0031; number++) {
         bool tracking = number >= 0xC03A0020 && number <= 0xC03A0030;
         struct extent_list list;
@@ -276,7 +246,7 @@ every_number_of_change_tracking_is_stale_and_no_other(void **state)
         assert_int_equal(err.native, number);
         extent_list_release(&list);
     }
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     capture_kept_release(&kept);
     refpoint_lab_close(&l);
 }
@@ -291,7 +261,7 @@ a_moved_vm_goes_on_with_its_chain_on_the_new_host(void **state)
     struct extent_list list;
     struct sim_error why;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
     uint64_t done;
     char *to;
 
@@ -299,7 +269,7 @@ a_moved_vm_goes_on_with_its_chain_on_the_new_host(void **state)
     lab_open_plain(&a, &plain, REFPOINT_APPLICATION);
     lab_open_plain(&b, &plain, REFPOINT_APPLICATION);
     assert_int_equal(vm_delete(b.host, &b.vm, &why), SIM_OK);
-    assert_ok(begin(&a, &m, 1, &err), &err);
+    assert_ok(refpoint_lab_begin(&a, &m, 1, NULL, &err), &err);
     assert_ok(a.capture->ops->keep(a.capture, &m.frozen, &none, NULL, &kept, &err), &err);
     capture_frozen_release(&m.frozen);
     refpoint_lab_settle(&a);
@@ -308,19 +278,19 @@ a_moved_vm_goes_on_with_its_chain_on_the_new_host(void **state)
     assert_int_equal(vm_move_in(b.host, to, &b.vm, &why), SIM_OK);
     free(to);
     /* An ordinary event for the old host: nothing to find, nothing left to destroy. */
-    assert_err(begin(&a, &m, 2, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(refpoint_lab_begin(&a, &m, 2, NULL, &err), VARVE_ERR_NOT_FOUND, &err);
     assert_err(a.capture->ops->marks(a.capture, &a.vm, &none, &err), VARVE_ERR_NOT_FOUND, &err);
     assert_ok(a.capture->ops->drop(a.capture, &a.vm, kept.refpoint, NULL, &err), &err);
     b.disks[0] = a.disks[0];
     refpoint_lab_write(&b, 0, 0);
-    assert_ok(begin(&b, &m, 2, &err), &err);
+    assert_ok(refpoint_lab_begin(&b, &m, 2, NULL, &err), &err);
     extent_list_init(&list, 100);
     assert_ok(b.capture->ops->changes(b.capture, &m.frozen, 0, kept.change_ids[0], 0, LAB_DISK_SIZE,
                                       &list, &done, &err),
               &err);
     assert_int_equal(extent_list_bytes(&list), 65536);
     extent_list_release(&list);
-    end(&b, &m);
+    refpoint_lab_end(&b, &m);
     assert_ok(b.capture->ops->drop(b.capture, &b.vm, kept.refpoint, NULL, &err), &err);
     assert_int_equal(refpoint_lab_points(&b), 0);
     capture_kept_release(&kept);
@@ -345,7 +315,7 @@ reads_of_any_alignment_give_the_bytes_of_the_disk(void **state)
     struct refpoint_lab l;
     struct source *s = NULL;
     struct varve_error err;
-    struct moment m;
+    struct refpoint_moment m;
     uint8_t *want;
     uint8_t *buf = malloc(LAB_DISK_SIZE + 64);
     size_t i;
@@ -357,7 +327,7 @@ reads_of_any_alignment_give_the_bytes_of_the_disk(void **state)
         refpoint_lab_write(&l, 0, i * 98304);
     }
     want = refpoint_lab_content(&l, 0);
-    assert_ok(begin(&l, &m, 1, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_ok(source_virtdisk_open(&s, l.vdisk, fs_system(), m.frozen.disks[0].path, &err), &err);
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         uint8_t *to = buf + cases[i].shift;
@@ -368,7 +338,7 @@ reads_of_any_alignment_give_the_bytes_of_the_disk(void **state)
     assert_true(vdisk_fake_in_flight_max(l.vdisk) > 1);
     source_close(s);
     assert_int_equal(vdisk_fake_open_count(l.vdisk), 0);
-    end(&l, &m);
+    refpoint_lab_end(&l, &m);
     refpoint_lab_close(&l);
     free(want);
     free(buf);

@@ -99,10 +99,11 @@ fake_get(struct wmi_port *p, const char *path, const char *const *names, struct 
     bool after;
 
     (void)names;
-    if (port_script_call(f->script, &after, "wmi get job")) {
+    if (port_script_call(f->script, &after,
+                         strstr(path, "Msvm_ConcreteJob") != NULL ? "wmi get job" : "wmi get")) {
         return injected(f, err);
     }
-    return wmi_fake_job(f, path, out, err);
+    return wmi_fake_at(f, path, out, err);
 }
 
 static enum varve_err
@@ -140,6 +141,11 @@ fake_exec(struct wmi_port *p, const char *path, const char *method, const struct
         if (after) {
             (void)(wmi_fake_method(f, path, method, params, count, out, &ignored) == VARVE_OK);
             wmi_result_release(out);
+        }
+        if (f->script->number < 65536) {
+            memset(out, 0, sizeof(*out));
+            out->return_value = f->script->number; /* the method's own verdict */
+            return VARVE_OK;
         }
         return injected(f, err);
     }

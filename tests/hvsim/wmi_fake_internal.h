@@ -25,6 +25,9 @@ enum varve_err wmi_fake_associated(struct wmi_fake *f, const char *path, const c
                                    struct varve_error *err);
 enum varve_err wmi_fake_job(struct wmi_fake *f, const char *path, struct wmi_object *out,
                             struct varve_error *err);
+/* An object by its path: a job, settings of a checkpoint, a reference point. */
+enum varve_err wmi_fake_at(struct wmi_fake *f, const char *path, struct wmi_object *out,
+                           struct varve_error *err);
 
 /* wmi_fake_methods.c */
 enum varve_err wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,

@@ -28,6 +28,52 @@ param(const struct call *c, const char *name)
     return NULL;
 }
 
+/* Waits for the job and answers in its place: 0 and what it made, or what went wrong. */
+static enum varve_err
+end_at_once(const struct call *c, const char *job)
+{
+    static const struct {
+        const char *key;
+        const char *class_name;
+        const char *parameter;
+    } results[] = {
+        {"checkpoint", "Msvm_VirtualSystemSettingData", "ResultingSnapshot"},
+        {"refpoint", "Msvm_VirtualSystemReferencePoint", "ResultingReferencePoint"},
+    };
+    enum varve_err rc = VARVE_OK;
+    json_int_t state = 0;
+    json_t *reply = NULL;
+
+    while (state < 7) {
+        uint32_t number = 0;
+        char said[160];
+
+        json_decref(reply);
+        reply =
+            port_script_ask(c->f->script, "job.get", json_pack("{s:s}", "job", job), &number, said);
+        if (reply == NULL) {
+            return wmi_fake_hresult(c->err, number, said);
+        }
+        state = json_integer_value(json_object_get(reply, "state"));
+    }
+    c->out->return_value =
+        state == 7 ? 0 : json_integer_value(json_object_get(reply, "error_code"));
+    for (size_t i = 0; rc == VARVE_OK && i < 2; i++) {
+        const char *id = wmi_fake_text(json_object_get(reply, "result"), results[i].key);
+
+        if (state == 7 && id[0] != '\0') {
+            char *path =
+                sim_printf("\\\\SIMHOST\\root\\virtualization\\v2:%s.InstanceID=\"Microsoft:%s\"",
+                           results[i].class_name, id);
+
+            rc = wmi_object_add_text(&c->out->out, results[i].parameter, WMI_REF, path, c->err);
+            free(path);
+        }
+    }
+    json_decref(reply);
+    return rc;
+}
+
 /* Asks the host; a number below 65536 is the ReturnValue.  With a job: 4096 and its path. */
 static enum varve_err
 forward(const struct call *c, const char *op, json_t *request)
@@ -47,7 +93,9 @@ forward(const struct call *c, const char *op, json_t *request)
         return VARVE_OK;
     }
     c->out->return_value = 0;
-    if (job[0] != '\0') {
+    if (job[0] != '\0' && c->f->options.at_once) {
+        rc = end_at_once(c, job);
+    } else if (job[0] != '\0') {
         c->out->return_value = 4096;
         path = sim_printf(
             "\\\\SIMHOST\\root\\virtualization\\v2:Msvm_ConcreteJob.InstanceID=\"%s\"", job);

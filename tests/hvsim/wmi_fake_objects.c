@@ -317,34 +317,66 @@ wmi_fake_job(struct wmi_fake *f, const char *path, struct wmi_object *out, struc
     return VARVE_OK;
 }
 
+/* The checkpoint or reference point, of whichever vm. */
+static enum varve_err
+add_moment(struct wmi_fake *f, const char *id, bool points, struct wmi_objects *list,
+           struct varve_error *err)
+{
+    json_t *vms = ask(f, "vm.list", NULL, NULL, err);
+    json_t *vm;
+    size_t i;
+    enum varve_err rc = vms != NULL ? VARVE_OK : err->code;
+
+    json_array_foreach(json_object_get(vms, "vms"), i, vm)
+    {
+        if (rc == VARVE_OK && id[0] != '\0') {
+            rc = add_moments(f, wmi_fake_text(vm, "id"), id, points, list, err);
+        }
+    }
+    json_decref(vms);
+    return rc;
+}
+
 static enum varve_err
 add_affected(struct wmi_fake *f, const char *path, bool points, struct wmi_objects *list,
              struct varve_error *err)
 {
     char id[WMI_FAKE_ID];
     json_t *job;
-    json_t *vms;
-    json_t *vm;
-    size_t i;
-    const char *made;
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc;
 
     wmi_fake_guid(path, id);
     job = ask(f, "job.get", "job", id, err);
-    vms = job != NULL ? ask(f, "vm.list", NULL, NULL, err) : NULL;
-    if (vms == NULL) {
-        json_decref(job);
+    if (job == NULL) {
         return err->code;
     }
-    made = wmi_fake_text(json_object_get(job, "result"), points ? "refpoint" : "checkpoint");
-    json_array_foreach(json_object_get(vms, "vms"), i, vm)
-    {
-        if (rc == VARVE_OK && made[0] != '\0') {
-            rc = add_moments(f, wmi_fake_text(vm, "id"), made, points, list, err);
-        }
-    }
+    rc = add_moment(
+        f, wmi_fake_text(json_object_get(job, "result"), points ? "refpoint" : "checkpoint"),
+        points, list, err);
     json_decref(job);
-    json_decref(vms);
+    return rc;
+}
+
+enum varve_err
+wmi_fake_at(struct wmi_fake *f, const char *path, struct wmi_object *out, struct varve_error *err)
+{
+    struct wmi_objects list = {0};
+    char id[WMI_FAKE_ID];
+    enum varve_err rc;
+
+    if (strstr(path, "Msvm_ConcreteJob") != NULL) {
+        return wmi_fake_job(f, path, out, err);
+    }
+    wmi_fake_guid(path, id);
+    rc = add_moment(f, id, strstr(path, "ReferencePoint") != NULL, &list, err);
+    if (rc == VARVE_OK && list.count != 1) {
+        rc = wmi_fake_hresult(err, SIM_NOT_FOUND, "no such object");
+    }
+    if (rc == VARVE_OK) {
+        *out = list.items[0];
+        memset(&list.items[0], 0, sizeof(list.items[0]));
+    }
+    wmi_objects_release(&list);
     return rc;
 }
 

@@ -12,6 +12,10 @@
 /* Clocks of agent and host are the same; a datetime may be cut to seconds. */
 #define TIME_SLACK_US INT64_C(5000000)
 
+#define VM_RUNNING 2 /* Msvm_ComputerSystem.EnabledState */
+
+#define PAUSE_GROWS 16u /* times the first pause */
+
 static const char *const result_names[] = {"InstanceID", "ElementName", NULL};
 
 /* ---- finding ---- */
@@ -105,12 +109,20 @@ refpoint_find(struct capture *c, const struct guid *vm, const struct guid *run,
 
 /* ---- making ---- */
 
+struct attempt {
+    bool application;
+    bool ready;       /* it was begun */
+    bool running;     /* only then a guest took part */
+    enum wmi_end end; /* who said how CreateSnapshot ended */
+    char id[CAPTURE_ID_MAX];
+};
+
 static enum varve_err
-create(struct refpoint *r, const char *vm_path, bool application, struct cancel *cancel,
+create(struct refpoint *r, const char *vm_path, struct attempt *a, struct cancel *cancel,
        struct wmi_object *made, struct varve_error *err)
 {
     const struct wmi_param settings[] = {
-        {.name = "ConsistencyLevel", .type = WMI_UINT8, .integer = application ? 1 : 2},
+        {.name = "ConsistencyLevel", .type = WMI_UINT8, .integer = a->application ? 1 : 2},
         {.name = "IgnoreNonSnapshottableDisks", .type = WMI_BOOL, .integer = 1},
         /* Copy, not full: the guest's own log backups go on as they were. */
         {.name = "GuestBackupType", .type = WMI_UINT8, .integer = 2},
@@ -127,7 +139,8 @@ create(struct refpoint *r, const char *vm_path, bool application, struct cancel 
                                  .out_ref = "ResultingSnapshot",
                                  .result_class = "Msvm_VirtualSystemSettingData",
                                  .result_names = result_names,
-                                 .timeout_ms = r->create_ms};
+                                 .timeout_ms = r->create_ms,
+                                 .end = &a->end};
     char *xml = NULL;
     enum varve_err rc = wmi_embed(&r->wmi, "Msvm_VirtualSystemSnapshotSettingData", settings,
                                   r->has_guest_backup_type ? 3 : 2, &xml, err);
@@ -249,37 +262,39 @@ note_before(struct refpoint *r, const char *vm_path, const struct guid *run,
     return rc;
 }
 
-/* One try; *id is the new checkpoint, which has its name. */
+/* One try; a->id is the new checkpoint, which has its name. */
 static enum varve_err
-freeze_once(struct refpoint *r, const struct guid *vm, const struct guid *run, bool application,
-            struct cancel *cancel, char id[CAPTURE_ID_MAX], struct varve_error *err)
+freeze_once(struct refpoint *r, const struct guid *vm, const struct guid *run, struct attempt *a,
+            struct cancel *cancel, struct varve_error *err)
 {
     struct wmi_object machine = {0};
     struct wmi_object made = {0};
     struct varve_error why;
     enum varve_err rc = refpoint_vm(r, vm, &machine, err);
 
-    if (rc == VARVE_OK && (refpoint_vm_busy(&machine) || refpoint_vm_merging(&machine))) {
-        rc = varve_error_set(err, VARVE_ERR_BUSY,
-                             "the vm is merging, migrating, or at work on a "
-                             "checkpoint");
+    a->end = WMI_END_UNKNOWN;
+    a->ready = false;
+    if (rc == VARVE_OK) {
+        rc = refpoint_vm_ready(&machine, err);
+        a->ready = rc == VARVE_OK;
+        a->running = wmi_integer_or(&machine, "EnabledState", 0) == VM_RUNNING;
     }
     if (rc == VARVE_OK) {
         rc = note_before(r, machine.path, run, err);
     }
     if (rc == VARVE_OK) {
-        rc = create(r, machine.path, application, cancel, &made, err);
+        rc = create(r, machine.path, a, cancel, &made, err);
         if (rc == VARVE_OK) {
-            rc = take_id(&made, id, err);
+            rc = take_id(&made, a->id, err);
         } else if (wmi_unanswered(rc, err) &&
-                   refpoint_find(&r->base, vm, run, id, &why) == VARVE_OK) {
+                   refpoint_find(&r->base, vm, run, a->id, &why) == VARVE_OK) {
             rc = VARVE_OK;
         }
     }
     if (rc == VARVE_OK) {
-        rc = tag_once(r, id, run, err);
+        rc = tag_once(r, a->id, run, err);
         if (wmi_unanswered(rc, err)) {
-            rc = tag_once(r, id, run, err); /* the same name twice does no harm */
+            rc = tag_once(r, a->id, run, err); /* the same name twice does no harm */
         }
     }
     wmi_object_release(&machine);
@@ -287,17 +302,64 @@ freeze_once(struct refpoint *r, const struct guid *vm, const struct guid *run, b
     return rc;
 }
 
+/* Worth another try after a while: what the vm is at, a state or a time-out that the host named, VMMS that was away. */
 static bool
-is_passing(enum varve_err rc)
+is_passing(enum varve_err rc, const struct attempt *a)
 {
-    return rc == VARVE_ERR_BUSY || rc == VARVE_ERR_CLOSED;
+    return rc == VARVE_ERR_BUSY || rc == VARVE_ERR_CLOSED ||
+           (rc == VARVE_ERR_TIMEOUT && a->end == WMI_END_RETURNED) ||
+           (!a->ready && (rc == VARVE_ERR_NOSPACE || rc == VARVE_ERR_IO));
 }
 
-/* The host's own verdict (a ReturnValue or a job's ErrorCode), not one of the way to it. */
+/*
+ * The host's own verdict (a ReturnValue, a job's ErrorCode) and none of the reasons that would be the same without
+ * the guest: no room, no right, a wrong parameter, a vm at work.
+ */
 static bool
-guest_failed(enum varve_err rc, const struct varve_error *err)
+guest_failed(enum varve_err rc, const struct attempt *a)
 {
-    return rc == VARVE_ERR_IO && err->source == VARVE_SRC_HRESULT && err->native < 65536;
+    return (a->end != WMI_END_UNKNOWN && (rc == VARVE_ERR_IO || rc == VARVE_ERR_UNSUPPORTED)) ||
+           (a->end == WMI_END_JOB && rc == VARVE_ERR_TIMEOUT);
+}
+
+/* Until it is made, or an error that does not pass; why (code VARVE_OK: unused) is what the guest could not. */
+static enum varve_err
+freeze(struct refpoint *r, const struct guid *vm, const struct guid *run, struct attempt *a,
+       struct cancel *cancel, struct notes *notes, struct varve_error *why, struct varve_error *err)
+{
+    uint64_t deadline = time_mono_ns() + (uint64_t)r->busy_ms * 1000000u;
+    uint32_t pause_ms = r->pause_ms;
+    bool repaired = false;
+
+    for (;;) {
+        enum varve_err rc = freeze_once(r, vm, run, a, cancel, err);
+
+        if (rc == VARVE_OK) {
+            return rc;
+        }
+        if (a->ready) {
+            undo(r, vm, run);
+        }
+        if (rc == VARVE_ERR_CANCELLED || rc == VARVE_ERR_NOT_FOUND) {
+            return rc;
+        }
+        if (a->application && r->consistency == REFPOINT_APPLICATION && guest_failed(rc, a)) {
+            *why = *err; /* the guest could not: without it, then */
+            a->application = false;
+            continue;
+        }
+        if (!is_passing(rc, a) || time_mono_ns() > deadline) {
+            return rc;
+        }
+        if (a->ready && !repaired) {
+            refpoint_enable_merging(r, vm, notes); /* files that wait for their merge are in use */
+            repaired = true;
+        }
+        if (cancel_wait(cancel, pause_ms)) {
+            return varve_error_set(err, VARVE_ERR_CANCELLED, "cancelled");
+        }
+        pause_ms = pause_ms < r->pause_ms * PAUSE_GROWS ? pause_ms * 2 : pause_ms;
+    }
 }
 
 enum varve_err
@@ -306,41 +368,21 @@ refpoint_begin(struct capture *c, const struct guid *vm, const struct guid *run,
                struct varve_error *err)
 {
     struct refpoint *r = (struct refpoint *)c;
-    uint64_t deadline = time_mono_ns() + (uint64_t)r->busy_ms * 1000000u;
-    bool application = r->consistency != REFPOINT_CRASH;
-    char id[CAPTURE_ID_MAX];
+    struct attempt a = {.application = r->consistency != REFPOINT_CRASH};
     struct varve_error why = {0};
-    enum varve_err rc;
+    enum varve_err rc = freeze(r, vm, run, &a, cancel, notes, &why, err);
 
-    for (;;) {
-        rc = freeze_once(r, vm, run, application, cancel, id, err);
-        if (rc == VARVE_OK || rc == VARVE_ERR_CANCELLED || rc == VARVE_ERR_NOT_FOUND) {
-            break;
-        }
-        undo(r, vm, run);
-        if (application && r->consistency == REFPOINT_APPLICATION && guest_failed(rc, err)) {
-            why = *err; /* the guest could not: without it, then */
-            application = false;
-            continue;
-        }
-        if (!is_passing(rc) || time_mono_ns() > deadline) {
-            break;
-        }
-        if (cancel_wait(cancel, r->pause_ms)) {
-            rc = varve_error_set(err, VARVE_ERR_CANCELLED, "cancelled");
-            break;
-        }
+    if (rc != VARVE_OK) {
+        return rc;
     }
-    if (rc == VARVE_OK) {
-        rc = refpoint_attach(c, vm, id, out, err);
-    }
+    rc = refpoint_attach(c, vm, a.id, out, err);
     if (rc != VARVE_OK) {
         undo(r, vm, run);
         return rc;
     }
     refpoint_note_remove(r, run);
-    if (out->consistency != CAPTURE_OFFLINE) {
-        out->consistency = application ? CAPTURE_APPLICATION : CAPTURE_CRASH;
+    if (a.application && a.running) {
+        out->consistency = CAPTURE_APPLICATION;
     }
     if (why.code != VARVE_OK) {
         notes_add(notes,

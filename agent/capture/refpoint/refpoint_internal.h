@@ -30,6 +30,10 @@ VARVE_CHECK enum varve_err refpoint_vm(struct refpoint *r, const struct guid *vm
                                        struct wmi_object *out, struct varve_error *err);
 bool refpoint_vm_busy(const struct wmi_object *vm);    /* at work on checkpoints, or migrating */
 bool refpoint_vm_merging(const struct wmi_object *vm); /* disks */
+/* VARVE_OK: a checkpoint can be begun.  VARVE_ERR_UNSUPPORTED: of this vm never (a replica); all else passes,
+ * or is for people to see to: what it is at, no room, its files out of reach. */
+VARVE_CHECK enum varve_err refpoint_vm_ready(const struct wmi_object *vm, struct varve_error *err);
+bool refpoint_vm_is_replica(const struct wmi_object *vm);
 /* Waits until no call on checkpoints is under way: only then it is known what an unanswered one did. */
 VARVE_CHECK enum varve_err refpoint_wait_quiet(struct refpoint *r, const struct guid *vm,
                                                struct wmi_object *out, struct varve_error *err);

@@ -10,6 +10,9 @@
 
 #define DESTROY_TRIES 3u /* when the host itself says that it failed */
 
+#define ACCOUNT_RESTRICTION    0x8007052F
+#define LOGON_TYPE_NOT_GRANTED 0x80070569
+
 static const char *const point_names[] = {"InstanceID", "VirtualDiskIdentifiers",
                                           "ResilientChangeTrackingIdentifiers", NULL};
 
@@ -38,6 +41,18 @@ point_by_id(struct refpoint *r, const struct guid *vm, const char *id, struct wm
     }
     wmi_object_release(&machine);
     return rc;
+}
+
+/* What the numbers alone would not tell people. */
+static void
+explain(struct varve_error *err)
+{
+    if (err->source == VARVE_SRC_HRESULT &&
+        (err->native == ACCOUNT_RESTRICTION || err->native == LOGON_TYPE_NOT_GRANTED)) {
+        (void)varve_error_prefix(
+            err, "'NT VIRTUAL MACHINE\\Virtual Machines' has lost the right to log on as a "
+                 "service (by a policy; gpupdate /force helps for a time)");
+    }
 }
 
 /* "Microsoft:<vm or checkpoint>\<device>\<controller>\<location>\D": the place is what follows. */
@@ -126,11 +141,13 @@ refpoint_find_kept(struct capture *c, const struct guid *vm, const char *checkpo
                                         found);
 }
 
+/* The checkpoint is looked up each time: after a restart of VMMS its path may be another. */
 static enum varve_err
-convert(struct refpoint *r, const struct capture_frozen *frozen, const char *path,
-        const struct capture_marks *before, struct wmi_object *point, struct varve_error *err)
+convert(struct refpoint *r, const struct capture_frozen *frozen, const struct capture_marks *before,
+        struct wmi_object *point, struct varve_error *err)
 {
-    const struct wmi_param params[] = {{.name = "AffectedSnapshot", .type = WMI_REF, .text = path}};
+    struct wmi_param params[] = {{.name = "AffectedSnapshot", .type = WMI_REF}};
+    struct wmi_object cp = {0};
     const struct wmi_method m = {.service = "Msvm_VirtualSystemSnapshotService",
                                  .name = "ConvertToReferencePoint",
                                  .params = params,
@@ -141,8 +158,14 @@ convert(struct refpoint *r, const struct capture_frozen *frozen, const char *pat
                                  .timeout_ms = r->convert_ms};
     char id[CAPTURE_ID_MAX];
     struct varve_error why;
-    enum varve_err rc = wmi_call(&r->wmi, &m, NULL, point, err);
+    enum varve_err rc = refpoint_checkpoint(r, &frozen->vm, frozen->checkpoint, &cp, err);
 
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    params[0].text = cp.path;
+    rc = wmi_call(&r->wmi, &m, NULL, point, err);
+    wmi_object_release(&cp);
     /* What the host did although it said otherwise counts. */
     if (rc != VARVE_OK && refpoint_find_kept(&r->base, &frozen->vm, frozen->checkpoint, before, id,
                                              &why) == VARVE_OK) {
@@ -172,10 +195,13 @@ refpoint_keep(struct capture *c, const struct capture_frozen *frozen,
         rc = kept.change_ids != NULL ? VARVE_OK : varve_error_nomem(err);
     }
     if (rc == VARVE_OK) {
-        rc = convert(r, frozen, cp.path, before, &point, err);
+        rc = convert(r, frozen, before, &point, err);
         if (wmi_unanswered(rc, err)) {
             /* It was away, and has been looked at since: it did not do it. */
-            rc = convert(r, frozen, cp.path, before, &point, err);
+            rc = convert(r, frozen, before, &point, err);
+        }
+        if (rc != VARVE_OK) {
+            explain(err);
         }
     }
     if (rc == VARVE_OK) {

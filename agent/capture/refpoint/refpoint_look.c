@@ -7,11 +7,24 @@
 #include "base/time.h"
 #include "capture/refpoint/refpoint_internal.h"
 
-/* Msvm_ComputerSystem.OperationalStatus[1] */
+/* Msvm_ComputerSystem.OperationalStatus[0] */
+#define STATUS_OK         2
+#define STATUS_DEGRADED   3 /* its configuration cannot be reached */
+#define STATUS_LOW        5 /* on room */
+#define STATUS_IN_SERVICE 11
+
+/* .OperationalStatus[1] */
 #define STATUS_CREATING  32768
+#define STATUS_APPLYING  32769
 #define STATUS_DELETING  32770
 #define STATUS_MERGING   32772
+#define STATUS_EXPORTING 32773
 #define STATUS_MIGRATING 32774
+
+/* .HealthState; .ReplicationMode */
+#define HEALTH_CRITICAL  25
+#define REPLICA          2
+#define REPLICA_EXTENDED 4
 
 #define RESOURCE_DISK 31 /* Logical Disk */
 
@@ -41,7 +54,12 @@ enum varve_err
 refpoint_vm(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
             struct varve_error *err)
 {
-    static const char *const names[] = {"Name", "ElementName", "EnabledState", "OperationalStatus",
+    static const char *const names[] = {"Name",
+                                        "ElementName",
+                                        "EnabledState",
+                                        "OperationalStatus",
+                                        "HealthState",
+                                        "ReplicationMode",
                                         NULL};
     struct wmi_objects found = {0};
     char id[GUID_TEXT_SIZE];
@@ -81,6 +99,57 @@ bool
 refpoint_vm_merging(const struct wmi_object *vm)
 {
     return vm_status_is(vm, STATUS_MERGING, STATUS_MERGING);
+}
+
+bool
+refpoint_vm_is_replica(const struct wmi_object *vm)
+{
+    int64_t mode = wmi_integer_or(vm, "ReplicationMode", 0);
+
+    return mode == REPLICA || mode == REPLICA_EXTENDED;
+}
+
+enum varve_err
+refpoint_vm_ready(const struct wmi_object *vm, struct varve_error *err)
+{
+    static const struct {
+        int64_t status;
+        const char *what;
+    } work[] = {
+        {STATUS_CREATING, "a checkpoint of it is being made"},
+        {STATUS_APPLYING, "a checkpoint is being applied to it"},
+        {STATUS_DELETING, "a checkpoint of it is being deleted"},
+        {STATUS_MERGING, "its disks are being merged"},
+        {STATUS_EXPORTING, "it is being exported"},
+        {STATUS_MIGRATING, "it is migrating"},
+    };
+    int64_t first = wmi_integer_at(vm, "OperationalStatus", 0, STATUS_OK);
+    size_t i;
+
+    if (refpoint_vm_is_replica(vm)) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "the vm is a replica: back it up where it runs");
+    }
+    for (i = 0; i < sizeof(work) / sizeof(work[0]); i++) {
+        if (vm_status_is(vm, work[i].status, work[i].status)) {
+            return varve_error_set(err, VARVE_ERR_BUSY, "the vm is at work: %s", work[i].what);
+        }
+    }
+    if (first == STATUS_LOW || wmi_integer_or(vm, "HealthState", 0) == HEALTH_CRITICAL) {
+        return varve_error_set(err, VARVE_ERR_NOSPACE,
+                               "the host says that the vm's volume has no room");
+    }
+    if (first == STATUS_DEGRADED) {
+        return varve_error_set(err, VARVE_ERR_IO,
+                               "the host says that the vm's files cannot be reached");
+    }
+    if (first == STATUS_IN_SERVICE) {
+        return varve_error_set(err, VARVE_ERR_BUSY, "the vm is at work: in service");
+    }
+    return first == STATUS_OK
+               ? VARVE_OK
+               : varve_error_set(err, VARVE_ERR_BUSY, "the host says that the vm is not well (%d)",
+                                 (int)first);
 }
 
 enum varve_err
