@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/print.h"
+#include "cli/listing.h"
 #include "cli/session.h"
 
 static enum varve_err
@@ -89,7 +89,22 @@ add_host_row(struct print_table *t, const Varve__V1__HostInfo *h)
     print_table_cell(t, h->tenant);
 }
 
-/* A list comes in one reply or in several; each line of JSON is printed as it comes. */
+static enum varve_err
+take_hosts(struct listing *l, const Varve__V1__Envelope *head, struct varve_error *err)
+{
+    const Varve__V1__HostListReply *reply = head->host_list_reply;
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && i < reply->n_hosts; i++) {
+        if (l->cli->json) {
+            rc = print_json_line(l->cli->env->out, json_host(reply->hosts[i]), err);
+        } else {
+            add_host_row(l->table, reply->hosts[i]);
+        }
+    }
+    return rc;
+}
+
 enum varve_err
 cmd_host_list(struct cli *cli, struct varve_error *err)
 {
@@ -97,44 +112,48 @@ cmd_host_list(struct cli *cli, struct varve_error *err)
                                           "LAST SEEN", "SOFTWARE", "PROVIDER", "TENANT"};
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__HostList list = VARVE__V1__HOST_LIST__INIT;
-    struct print_table *table = NULL;
-    struct session *s = NULL;
-    uint64_t id = 0;
-    bool more = true;
-    enum varve_err rc;
 
-    rc = cli_session(cli, &s, err);
+    request.body_case = VARVE__V1__ENVELOPE__BODY_HOST_LIST;
+    request.host_list = &list;
+    return listing_run(cli, &request, VARVE__V1__ENVELOPE__BODY_HOST_LIST_REPLY, headers,
+                       sizeof(headers) / sizeof(headers[0]), take_hosts, NULL, err);
+}
+
+/* Sends a change of one host; for people the reply is told by say(). */
+static enum varve_err
+change_host(struct cli *cli, Varve__V1__Envelope *request, Varve__V1__Envelope__BodyCase reply,
+            void (*say)(FILE *out, const Varve__V1__HostInfo *h), struct varve_error *err)
+{
+    const Varve__V1__HostInfo *h;
+    struct session *s = NULL;
+    struct envelope_in in;
+    enum varve_err rc = cli_session(cli, &s, err);
+
+    if (rc == VARVE_OK) {
+        rc = session_call(s, request, reply, &in, err);
+    }
     if (rc != VARVE_OK) {
         return rc;
     }
-    request.body_case = VARVE__V1__ENVELOPE__BODY_HOST_LIST;
-    request.host_list = &list;
-    rc = session_send(s, &request, &id, err);
-    table = print_table_new(headers, sizeof(headers) / sizeof(headers[0]));
-    while (rc == VARVE_OK && more) {
-        struct envelope_in in;
-
-        rc = session_next(s, id, VARVE__V1__ENVELOPE__BODY_HOST_LIST_REPLY, &in, err);
-        if (rc != VARVE_OK) {
-            break;
-        }
-        more = in.head->more;
-        for (size_t i = 0; rc == VARVE_OK && i < in.head->host_list_reply->n_hosts; i++) {
-            const Varve__V1__HostInfo *h = in.head->host_list_reply->hosts[i];
-
-            if (cli->json) {
-                rc = print_json_line(cli->env->out, json_host(h), err);
-            } else {
-                add_host_row(table, h);
-            }
-        }
-        envelope_release(&in);
+    h = reply == VARVE__V1__ENVELOPE__BODY_HOST_MOVE_REPLY ? in.head->host_move_reply->host
+                                                           : in.head->host_revoke_reply->host;
+    if (h == NULL) {
+        rc = varve_error_set(err, VARVE_ERR_PROTOCOL, "the collector did not say which host");
+    } else if (cli->json) {
+        rc = print_json_line(cli->env->out, json_host(h), err);
+    } else if (!cli->quiet) {
+        say(cli->env->out, h);
     }
-    if (rc == VARVE_OK && !cli->json) {
-        rc = print_table_print(table, cli->env->out, err);
-    }
-    print_table_free(table);
+    envelope_release(&in);
     return rc;
+}
+
+static void
+say_revoked(FILE *out, const Varve__V1__HostInfo *h)
+{
+    (void)fputs("host '", out);
+    print_text(out, h->name);
+    (void)fputs("' is refused from now on\n", out);
 }
 
 enum varve_err
@@ -142,32 +161,33 @@ cmd_host_revoke(struct cli *cli, struct varve_error *err)
 {
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__HostRevoke revoke = VARVE__V1__HOST_REVOKE__INIT;
-    const Varve__V1__HostInfo *h;
-    struct session *s = NULL;
-    struct envelope_in in;
-    enum varve_err rc;
 
-    rc = cli_session(cli, &s, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
     revoke.host = cli->args[0];
     request.body_case = VARVE__V1__ENVELOPE__BODY_HOST_REVOKE;
     request.host_revoke = &revoke;
-    rc = session_call(s, &request, VARVE__V1__ENVELOPE__BODY_HOST_REVOKE_REPLY, &in, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    h = in.head->host_revoke_reply->host;
-    if (h == NULL) {
-        rc = varve_error_set(err, VARVE_ERR_PROTOCOL, "the collector did not say which host");
-    } else if (cli->json) {
-        rc = print_json_line(cli->env->out, json_host(h), err);
-    } else if (!cli->quiet) {
-        (void)fputs("host '", cli->env->out);
-        print_text(cli->env->out, h->name);
-        (void)fputs("' is refused from now on\n", cli->env->out);
-    }
-    envelope_release(&in);
-    return rc;
+    return change_host(cli, &request, VARVE__V1__ENVELOPE__BODY_HOST_REVOKE_REPLY, say_revoked,
+                       err);
+}
+
+static void
+say_moved(FILE *out, const Varve__V1__HostInfo *h)
+{
+    (void)fputs("host '", out);
+    print_text(out, h->name);
+    (void)fputs("' is of tenant '", out);
+    print_text(out, h->tenant);
+    (void)fputs("': its vms begin again with full backups\n", out);
+}
+
+enum varve_err
+cmd_host_move(struct cli *cli, struct varve_error *err)
+{
+    Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__HostMove m = VARVE__V1__HOST_MOVE__INIT;
+
+    m.host = cli->args[0];
+    m.tenant = cli->args[1];
+    request.body_case = VARVE__V1__ENVELOPE__BODY_HOST_MOVE;
+    request.host_move = &m;
+    return change_host(cli, &request, VARVE__V1__ENVELOPE__BODY_HOST_MOVE_REPLY, say_moved, err);
 }

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/print.h"
+#include "cli/listing.h"
 #include "cli/session.h"
 
 struct sums {
@@ -63,6 +63,22 @@ add_row(const struct cli *cli, struct print_table *t, const Varve__V1__PointInfo
     size_cell(cli, t, s.fresh);
 }
 
+static enum varve_err
+take_points(struct listing *l, const Varve__V1__Envelope *head, struct varve_error *err)
+{
+    const Varve__V1__PointListReply *reply = head->point_list_reply;
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && i < reply->n_points; i++) {
+        if (l->cli->json) {
+            rc = print_json_line(l->cli->env->out, json_point(reply->points[i]), err);
+        } else {
+            add_row(l->cli, l->table, reply->points[i]);
+        }
+    }
+    return rc;
+}
+
 enum varve_err
 cmd_point_list(struct cli *cli, struct varve_error *err)
 {
@@ -71,47 +87,14 @@ cmd_point_list(struct cli *cli, struct varve_error *err)
                                           ">READ",      ">SENT", ">NEW"};
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__PointList point_list = VARVE__V1__POINT_LIST__INIT;
-    struct print_table *table = NULL;
-    struct session *s = NULL;
-    uint64_t id = 0;
-    bool more = true;
-    enum varve_err rc;
 
-    rc = cli_session(cli, &s, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
     if (cli->arg_count > 0) {
         point_list.vm = cli->args[0];
     }
     request.body_case = VARVE__V1__ENVELOPE__BODY_POINT_LIST;
     request.point_list = &point_list;
-    rc = session_send(s, &request, &id, err);
-    table = print_table_new(headers, sizeof(headers) / sizeof(headers[0]));
-    while (rc == VARVE_OK && more) {
-        struct envelope_in in;
-
-        rc = session_next(s, id, VARVE__V1__ENVELOPE__BODY_POINT_LIST_REPLY, &in, err);
-        if (rc != VARVE_OK) {
-            break;
-        }
-        more = in.head->more;
-        for (size_t i = 0; rc == VARVE_OK && i < in.head->point_list_reply->n_points; i++) {
-            const Varve__V1__PointInfo *p = in.head->point_list_reply->points[i];
-
-            if (cli->json) {
-                rc = print_json_line(cli->env->out, json_point(p), err);
-            } else {
-                add_row(cli, table, p);
-            }
-        }
-        envelope_release(&in);
-    }
-    if (rc == VARVE_OK && !cli->json) {
-        rc = print_table_print(table, cli->env->out, err);
-    }
-    print_table_free(table);
-    return rc;
+    return listing_run(cli, &request, VARVE__V1__ENVELOPE__BODY_POINT_LIST_REPLY, headers,
+                       sizeof(headers) / sizeof(headers[0]), take_points, NULL, err);
 }
 
 static void

@@ -4,8 +4,7 @@
 #include <string.h>
 
 #include "cli/cli.h"
-#include "cli/print.h"
-#include "cli/session.h"
+#include "cli/listing.h"
 
 static void
 add_row(const struct cli *cli, struct print_table *t, const Varve__V1__VmInfo *v)
@@ -90,7 +89,33 @@ show_vm(struct cli *cli, const Varve__V1__VmInfo *v, struct varve_error *err)
     return rc;
 }
 
-/* vm "": all as a table; else each that matches, in full. */
+struct asked {
+    const char *vm; /* "": all as a table; else each that matches, in full */
+    size_t shown;
+};
+
+static enum varve_err
+take_vms(struct listing *l, const Varve__V1__Envelope *head, struct varve_error *err)
+{
+    const Varve__V1__VmListReply *reply = head->vm_list_reply;
+    struct asked *a = l->arg;
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && i < reply->n_vms; i++) {
+        const Varve__V1__VmInfo *v = reply->vms[i];
+
+        if (l->cli->json) {
+            rc = print_json_line(l->cli->env->out, json_vm(v), err);
+        } else if (v->vm != NULL && a->vm[0] != '\0') {
+            rc = show_vm(l->cli, v, err);
+        } else if (v->vm != NULL) {
+            add_row(l->cli, l->table, v);
+        }
+        a->shown++;
+    }
+    return rc;
+}
+
 static enum varve_err
 list(struct cli *cli, char *vm, struct varve_error *err)
 {
@@ -98,51 +123,19 @@ list(struct cli *cli, char *vm, struct varve_error *err)
                                           ">DISKS", ">SIZE", ">POINTS", "LATEST"};
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__VmList vm_list = VARVE__V1__VM_LIST__INIT;
-    struct print_table *table = NULL;
-    struct session *s = NULL;
-    uint64_t id = 0;
-    size_t shown = 0;
-    bool more = true;
+    struct asked asked = {.vm = vm};
     enum varve_err rc;
 
-    rc = cli_session(cli, &s, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
     vm_list.vm = vm;
     request.body_case = VARVE__V1__ENVELOPE__BODY_VM_LIST;
     request.vm_list = &vm_list;
-    rc = session_send(s, &request, &id, err);
-    table = print_table_new(headers, sizeof(headers) / sizeof(headers[0]));
-    while (rc == VARVE_OK && more) {
-        struct envelope_in in;
-
-        rc = session_next(s, id, VARVE__V1__ENVELOPE__BODY_VM_LIST_REPLY, &in, err);
-        if (rc != VARVE_OK) {
-            break;
-        }
-        more = in.head->more;
-        for (size_t i = 0; rc == VARVE_OK && i < in.head->vm_list_reply->n_vms; i++) {
-            const Varve__V1__VmInfo *v = in.head->vm_list_reply->vms[i];
-
-            if (cli->json) {
-                rc = print_json_line(cli->env->out, json_vm(v), err);
-            } else if (v->vm != NULL && vm[0] != '\0') {
-                rc = show_vm(cli, v, err);
-            } else if (v->vm != NULL) {
-                add_row(cli, table, v);
-            }
-            shown++;
-        }
-        envelope_release(&in);
-    }
-    if (rc == VARVE_OK && shown == 0 && vm[0] != '\0') {
+    rc = listing_run(cli, &request, VARVE__V1__ENVELOPE__BODY_VM_LIST_REPLY,
+                     vm[0] == '\0' ? headers : NULL, sizeof(headers) / sizeof(headers[0]), take_vms,
+                     &asked, err);
+    if (rc == VARVE_OK && asked.shown == 0 && vm[0] != '\0') {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND,
                              "there is no vm '%.64s': see 'varve vm list'", vm);
-    } else if (rc == VARVE_OK && !cli->json && vm[0] == '\0') {
-        rc = print_table_print(table, cli->env->out, err);
     }
-    print_table_free(table);
     return rc;
 }
 

@@ -43,20 +43,6 @@ state_quota_put(struct state *st, const struct quota *quota, struct varve_error 
     return rc;
 }
 
-/* Room for one more of size bytes behind count; NULL: no memory. */
-static void *
-next_row(void **list, size_t count, size_t size)
-{
-    void *grown = realloc(*list, (count + 1) * size);
-
-    if (grown == NULL) {
-        return NULL;
-    }
-    *list = grown;
-    memset((uint8_t *)grown + count * size, 0, size);
-    return (uint8_t *)grown + count * size;
-}
-
 static uint64_t
 column_u64(sqlite3_stmt *q, int i)
 {
@@ -65,38 +51,39 @@ column_u64(sqlite3_stmt *q, int i)
     return v < 0 ? 0 : (uint64_t)v;
 }
 
-enum varve_err
-state_quota_list(struct state *st, struct quota **out, size_t *count, struct varve_error *err)
+typedef enum varve_err (*read_row)(struct state *st, sqlite3_stmt *q, void *row,
+                                   struct varve_error *err);
+
+/* Everything that `sql` gives, size bytes a row; the caller frees. */
+static enum varve_err
+list_rows(struct state *st, const char *sql, read_row read, size_t size, void **out, size_t *count,
+          struct varve_error *err)
 {
     sqlite3_stmt *q = NULL;
-    void *list = NULL;
+    uint8_t *list = NULL;
     size_t n = 0;
     bool row = false;
     enum varve_err rc;
 
     mutex_lock(&st->lock);
-    rc = state_prepare(st, &q, "SELECT scope, id, logical, stored, daily, vms, runs FROM quotas",
-                       err);
-    while (rc == VARVE_OK) {
-        struct quota *at;
-
+    rc = state_prepare(st, &q, sql, err);
+    if (rc == VARVE_OK) {
         rc = state_step(st, q, &row, err);
-        if (rc != VARVE_OK || !row) {
-            break;
-        }
-        at = next_row(&list, n, sizeof(*at));
-        if (at == NULL) {
+    }
+    while (rc == VARVE_OK && row) {
+        uint8_t *grown = realloc(list, (n + 1) * size);
+
+        if (grown == NULL) {
             rc = varve_error_nomem(err);
             break;
         }
-        at->scope = (enum quota_scope)sqlite3_column_int(q, 0);
-        rc = state_column_bytes(st, q, 1, at->id.bytes, sizeof(at->id.bytes), err);
-        at->logical = column_u64(q, 2);
-        at->stored = column_u64(q, 3);
-        at->daily = column_u64(q, 4);
-        at->vms = column_u64(q, 5);
-        at->runs = column_u64(q, 6);
+        list = grown;
+        memset(list + n * size, 0, size);
+        rc = read(st, q, list + n * size, err);
         n++;
+        if (rc == VARVE_OK) {
+            rc = state_step(st, q, &row, err);
+        }
     }
     (void)sqlite3_finalize(q);
     mutex_unlock(&st->lock);
@@ -107,6 +94,34 @@ state_quota_list(struct state *st, struct quota **out, size_t *count, struct var
     *out = list;
     *count = n;
     return VARVE_OK;
+}
+
+static enum varve_err
+read_quota(struct state *st, sqlite3_stmt *q, void *row, struct varve_error *err)
+{
+    struct quota *at = row;
+
+    at->scope = (enum quota_scope)sqlite3_column_int(q, 0);
+    at->logical = column_u64(q, 2);
+    at->stored = column_u64(q, 3);
+    at->daily = column_u64(q, 4);
+    at->vms = column_u64(q, 5);
+    at->runs = column_u64(q, 6);
+    return state_column_bytes(st, q, 1, at->id.bytes, sizeof(at->id.bytes), err);
+}
+
+enum varve_err
+state_quota_list(struct state *st, struct quota **out, size_t *count, struct varve_error *err)
+{
+    void *list = NULL;
+    enum varve_err rc =
+        list_rows(st, "SELECT scope, id, logical, stored, daily, vms, runs FROM quotas", read_quota,
+                  sizeof(**out), &list, count, err);
+
+    if (rc == VARVE_OK) {
+        *out = list;
+    }
+    return rc;
 }
 
 enum varve_err
@@ -133,46 +148,31 @@ state_usage_put(struct state *st, const struct quota_usage *u, struct varve_erro
     return rc;
 }
 
+static enum varve_err
+read_usage(struct state *st, sqlite3_stmt *q, void *row, struct varve_error *err)
+{
+    struct quota_usage *at = row;
+    enum varve_err rc = state_column_bytes(st, q, 0, at->host.bytes, sizeof(at->host.bytes), err);
+
+    if (rc == VARVE_OK) {
+        rc = state_column_bytes(st, q, 1, at->tenant.bytes, sizeof(at->tenant.bytes), err);
+    }
+    at->day = sqlite3_column_int64(q, 2);
+    at->taken = column_u64(q, 3);
+    return rc;
+}
+
 enum varve_err
 state_usage_list(struct state *st, struct quota_usage **out, size_t *count, struct varve_error *err)
 {
-    sqlite3_stmt *q = NULL;
     void *list = NULL;
-    size_t n = 0;
-    bool row = false;
-    enum varve_err rc;
+    enum varve_err rc = list_rows(st, "SELECT host, tenant, day, taken FROM usage", read_usage,
+                                  sizeof(**out), &list, count, err);
 
-    mutex_lock(&st->lock);
-    rc = state_prepare(st, &q, "SELECT host, tenant, day, taken FROM usage", err);
-    while (rc == VARVE_OK) {
-        struct quota_usage *at;
-
-        rc = state_step(st, q, &row, err);
-        if (rc != VARVE_OK || !row) {
-            break;
-        }
-        at = next_row(&list, n, sizeof(*at));
-        if (at == NULL) {
-            rc = varve_error_nomem(err);
-            break;
-        }
-        rc = state_column_bytes(st, q, 0, at->host.bytes, sizeof(at->host.bytes), err);
-        if (rc == VARVE_OK) {
-            rc = state_column_bytes(st, q, 1, at->tenant.bytes, sizeof(at->tenant.bytes), err);
-        }
-        at->day = sqlite3_column_int64(q, 2);
-        at->taken = column_u64(q, 3);
-        n++;
+    if (rc == VARVE_OK) {
+        *out = list;
     }
-    (void)sqlite3_finalize(q);
-    mutex_unlock(&st->lock);
-    if (rc != VARVE_OK) {
-        free(list);
-        return rc;
-    }
-    *out = list;
-    *count = n;
-    return VARVE_OK;
+    return rc;
 }
 
 enum varve_err
@@ -196,40 +196,24 @@ state_vm_usage_put(struct state *st, const struct vm_usage *u, struct varve_erro
     return rc;
 }
 
+static enum varve_err
+read_vm_usage(struct state *st, sqlite3_stmt *q, void *row, struct varve_error *err)
+{
+    struct vm_usage *at = row;
+
+    at->sent = column_u64(q, 1);
+    return state_column_bytes(st, q, 0, at->vm.bytes, sizeof(at->vm.bytes), err);
+}
+
 enum varve_err
 state_vm_usage_list(struct state *st, struct vm_usage **out, size_t *count, struct varve_error *err)
 {
-    sqlite3_stmt *q = NULL;
     void *list = NULL;
-    size_t n = 0;
-    bool row = false;
-    enum varve_err rc;
+    enum varve_err rc = list_rows(st, "SELECT vm, sent FROM vm_usage", read_vm_usage, sizeof(**out),
+                                  &list, count, err);
 
-    mutex_lock(&st->lock);
-    rc = state_prepare(st, &q, "SELECT vm, sent FROM vm_usage", err);
-    while (rc == VARVE_OK) {
-        struct vm_usage *at;
-
-        rc = state_step(st, q, &row, err);
-        if (rc != VARVE_OK || !row) {
-            break;
-        }
-        at = next_row(&list, n, sizeof(*at));
-        if (at == NULL) {
-            rc = varve_error_nomem(err);
-            break;
-        }
-        rc = state_column_bytes(st, q, 0, at->vm.bytes, sizeof(at->vm.bytes), err);
-        at->sent = column_u64(q, 1);
-        n++;
+    if (rc == VARVE_OK) {
+        *out = list;
     }
-    (void)sqlite3_finalize(q);
-    mutex_unlock(&st->lock);
-    if (rc != VARVE_OK) {
-        free(list);
-        return rc;
-    }
-    *out = list;
-    *count = n;
-    return VARVE_OK;
+    return rc;
 }
