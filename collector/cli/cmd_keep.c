@@ -611,16 +611,17 @@ cmd_store_check_counts(struct cli *cli, struct varve_error *err)
     r = in.head->store_check_counts_reply;
     if (cli->json) {
         rc = print_json_line(cli->env->out,
-                             json_pack("{s:o,s:o,s:o,s:o}", "points", json_bytes(r->points),
+                             json_pack("{s:o,s:o,s:o,s:o,s:b}", "points", json_bytes(r->points),
                                        "names", json_bytes(r->names), "missing",
-                                       json_bytes(r->missing), "extra", json_bytes(r->extra)),
+                                       json_bytes(r->missing), "extra", json_bytes(r->extra),
+                                       "at_least", r->at_least),
                              err);
     }
     if (rc == VARVE_OK && r->missing + r->extra > 0) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
-                             "%" PRIu64 " counts are too low, %" PRIu64 " too high: stop the "
+                             "%s%" PRIu64 " counts are too low, %" PRIu64 " too high: stop the "
                              "collector, remove the folder 'index' of its state, start it again",
-                             r->missing, r->extra);
+                             r->at_least ? "at least " : "", r->missing, r->extra);
     } else if (rc == VARVE_OK && !cli->json && !cli->quiet) {
         (void)fprintf(cli->env->out,
                       "the counts of %" PRIu64 " names in %" PRIu64 " points are right\n", r->names,

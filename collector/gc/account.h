@@ -66,13 +66,20 @@ struct account_check {
     uint64_t names;   /* reachable */
     uint64_t missing; /* counted too low: what would be lost */
     uint64_t extra;   /* counted too high: space that would not come back */
+    bool at_least;    /* so many are wrong that they were not counted to the end */
+};
+/* Asked now and then, on the calling thread; false from go_on ends the check with VARVE_ERR_CANCELLED. */
+struct account_watch {
+    bool (*go_on)(void *arg);
+    void *arg;
 };
 /*
- * Walks every point and compares.  Reads every node once; needs some 40 bytes of memory for each
- * reachable name.  Nothing may be published or removed meanwhile.
+ * Walks every point and compares.  Reads every node once, and once more when something is wrong.  Memory: 30 MiB, and 40 when
+ * something is wrong, whatever the size of the store; nodes by the million go to a scratch file in the index's folder (gc/node_set.h).
+ * No reference may be counted meanwhile; points may be published.  watch may be NULL.
  */
 VARVE_CHECK enum varve_err account_check(struct chunk_store *cs, struct point *const *points,
-                                         size_t count, struct account_check *out,
-                                         struct varve_error *err);
+                                         size_t count, const struct account_watch *watch,
+                                         struct account_check *out, struct varve_error *err);
 
 #endif

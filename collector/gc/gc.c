@@ -429,7 +429,8 @@ gc_collect(struct gc *gc, const struct gc_options *options, struct gc_result *ou
 }
 
 enum varve_err
-gc_check(struct gc *gc, struct account_check *out, struct varve_error *err)
+gc_check(struct gc *gc, const struct account_watch *watch, struct account_check *out,
+         struct varve_error *err)
 {
     struct collect_cost cost = {0};
     struct point **points = NULL;
@@ -443,7 +444,7 @@ gc_check(struct gc *gc, struct account_check *out, struct varve_error *err)
         rc = catalog_list_all(gc->catalog, &points, &count, &unreadable, err);
     }
     if (rc == VARVE_OK) {
-        rc = account_check(gc->cs, points, count, out, err);
+        rc = account_check(gc->cs, points, count, watch, out, err);
         catalog_list_free(points, count);
     }
     mutex_unlock(&gc->turn);

@@ -90,8 +90,9 @@ VARVE_CHECK enum varve_err gc_delete_point(struct gc *gc, const struct point *p,
                                            int64_t until_us, const char *who, const char *why,
                                            struct varve_error *err);
 
-/* Counts everything, then the full mark of account_check(). */
-VARVE_CHECK enum varve_err gc_check(struct gc *gc, struct account_check *out,
-                                    struct varve_error *err);
+/* Counts everything, then the full mark of account_check().  Backups and restores go on; collections, and what is
+ * published meanwhile until it is counted, wait.  watch may be NULL. */
+VARVE_CHECK enum varve_err gc_check(struct gc *gc, const struct account_watch *watch,
+                                    struct account_check *out, struct varve_error *err);
 
 #endif

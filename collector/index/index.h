@@ -129,7 +129,7 @@ struct index_ops {
     enum varve_err (*ref_get)(struct index *ix, enum chunk_kind kind,
                               const struct record_name *names, size_t count, uint32_t *out,
                               struct varve_error *err);
-    /* Every count that is not 0; key as counted under.  cb does not call the index. */
+    /* Every count that is not 0, in many short transactions; key as counted under.  cb does not call the index. */
     enum varve_err (*ref_scan)(struct index *ix, enum chunk_kind kind,
                                bool (*cb)(void *arg, const uint8_t *key, size_t key_len,
                                           uint32_t count),

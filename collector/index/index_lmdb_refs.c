@@ -370,16 +370,39 @@ lmdb_ref_get(struct index *ix, enum chunk_kind kind, const struct record_name *n
     return lmdb_run_read(lmdb_of(ix), ref_txn, &a, err);
 }
 
+/* Rows a transaction: a long one keeps the file from using its free pages again, and the map from growing. */
+#define SCAN_SLICE 16384u
+
 struct scan_args {
     enum chunk_kind kind;
     bool (*ref_cb)(void *arg, const uint8_t *key, size_t key_len, uint32_t count);
     const void *prefix;
     size_t prefix_len;
     bool backwards;
+    uint8_t last[RECORD_NAME_SIZE]; /* the key that the slice before ended with; 0 bytes: none */
+    size_t last_len;
+    bool more;
     bool (*row_cb)(void *arg, const void *key, size_t key_len, const void *value, size_t value_len);
     bool (*pack_cb)(void *arg, const struct index_pack *pack);
     void *arg;
 };
+
+/* The first row behind the slice before. */
+static int
+ref_slice_start(MDB_cursor *cur, const struct scan_args *a, MDB_val *key, MDB_val *v)
+{
+    int r;
+
+    if (a->last_len == 0) {
+        return mdb_cursor_get(cur, key, v, MDB_FIRST);
+    }
+    *key = (MDB_val){.mv_size = a->last_len, .mv_data = (void *)(uintptr_t)a->last};
+    r = mdb_cursor_get(cur, key, v, MDB_SET_RANGE);
+    if (r == 0 && key->mv_size == a->last_len && memcmp(key->mv_data, a->last, a->last_len) == 0) {
+        r = mdb_cursor_get(cur, key, v, MDB_NEXT);
+    }
+    return r;
+}
 
 static int
 ref_scan_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
@@ -393,13 +416,22 @@ ref_scan_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     if (r != 0) {
         return r;
     }
-    while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
+    a->more = false;
+    r = ref_slice_start(cur, a, &key, &v);
+    for (unsigned i = 0; r == 0; i++) {
         uint32_t count = 0;
 
         r = count_decode(&key, &v, &count);
         if (r != 0 || !a->ref_cb(a->arg, key.mv_data, key.mv_size, count)) {
             break;
         }
+        if (i == SCAN_SLICE) {
+            a->more = true;
+            a->last_len = key.mv_size < sizeof(a->last) ? key.mv_size : sizeof(a->last);
+            memcpy(a->last, key.mv_data, a->last_len);
+            break;
+        }
+        r = mdb_cursor_get(cur, &key, &v, MDB_NEXT);
     }
     mdb_cursor_close(cur);
     return r == MDB_NOTFOUND ? 0 : r;
@@ -410,9 +442,13 @@ lmdb_ref_scan(struct index *ix, enum chunk_kind kind,
               bool (*cb)(void *arg, const uint8_t *key, size_t key_len, uint32_t count), void *arg,
               struct varve_error *err)
 {
-    struct scan_args a = {.kind = kind, .ref_cb = cb, .arg = arg};
+    struct scan_args a = {.kind = kind, .ref_cb = cb, .arg = arg, .more = true};
+    enum varve_err rc = VARVE_OK;
 
-    return lmdb_run_read(lmdb_of(ix), ref_scan_txn, &a, err);
+    while (rc == VARVE_OK && a.more) {
+        rc = lmdb_run_read(lmdb_of(ix), ref_scan_txn, &a, err);
+    }
+    return rc;
 }
 
 /* The first row to give: the first that is not before the prefix, or the last that begins with it. */

@@ -508,14 +508,21 @@ store_collect(const struct collector *c, void *slot, const Varve__V1__Envelope *
     return rc == VARVE_OK ? send_result(sink, &result, false, err) : rc;
 }
 
+static bool
+somebody_waits(void *arg)
+{
+    return !op_gone(arg);
+}
+
 static enum varve_err
 check_counts(const struct collector *c, void *slot, const Varve__V1__Envelope *head,
              struct op_sink *sink, struct varve_error *err)
 {
     Varve__V1__Envelope reply = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__StoreCheckCountsReply body = VARVE__V1__STORE_CHECK_COUNTS_REPLY__INIT;
+    const struct account_watch watch = {.go_on = somebody_waits, .arg = sink};
     struct account_check check;
-    enum varve_err rc = gc_check(keeper_gc(c->keeper), &check, err);
+    enum varve_err rc = gc_check(keeper_gc(c->keeper), &watch, &check, err);
 
     (void)slot;
     (void)head;
@@ -526,6 +533,7 @@ check_counts(const struct collector *c, void *slot, const Varve__V1__Envelope *h
     body.names = check.names;
     body.missing = check.missing;
     body.extra = check.extra;
+    body.at_least = check.at_least;
     reply.body_case = VARVE__V1__ENVELOPE__BODY_STORE_CHECK_COUNTS_REPLY;
     reply.store_check_counts_reply = &body;
     return op_reply(sink, &reply, NULL, 0, false, err);

@@ -112,6 +112,12 @@ chunk_store_index(struct chunk_store *cs)
     return cs->index;
 }
 
+const char *
+chunk_store_scratch(const struct chunk_store *cs)
+{
+    return cs->scratch;
+}
+
 void
 chunk_store_doubt_index(struct chunk_store *cs)
 {

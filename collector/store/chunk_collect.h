@@ -57,6 +57,10 @@ struct index *chunk_store_index(struct chunk_store *cs);
 void chunk_store_name(const struct chunk_domain *d, const struct chunk_id *id,
                       struct record_name *out);
 
+/* Where a file may be made that is not needed after this process; NULL: the index is in memory.  One user at a time.  What a
+ * crash leaves of it is removed at the next open. */
+const char *chunk_store_scratch(const struct chunk_store *cs);
+
 /* The index does not agree with itself, with the points or with the packs: it is built anew at the next open.
  * Nothing is removed on its word until then. */
 void chunk_store_doubt_index(struct chunk_store *cs);

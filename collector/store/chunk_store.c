@@ -33,17 +33,25 @@ start_threads(struct chunk_store *cs, unsigned count, struct varve_error *err)
     return VARVE_OK;
 }
 
-/* Where what is known of damage and doubt is written down, beside the index. */
+/* What stands beside the index: what is known of damage and doubt, and scratch. */
 static enum varve_err
-set_quarantine_paths(struct chunk_store *cs, const char *path, struct varve_error *err)
+set_paths(struct chunk_store *cs, const char *path, struct varve_error *err)
 {
+    struct varve_error ignored;
+
     cs->quarantine.path = malloc(strlen(path) + sizeof("/quarantine"));
     cs->quarantine.doubt = malloc(strlen(path) + sizeof("/doubt"));
-    if (cs->quarantine.path == NULL || cs->quarantine.doubt == NULL) {
+    cs->scratch = malloc(strlen(path) + sizeof("/scratch"));
+    if (cs->quarantine.path == NULL || cs->quarantine.doubt == NULL || cs->scratch == NULL) {
         return varve_error_nomem(err);
     }
     sprintf(cs->quarantine.path, "%s/quarantine", path);
     sprintf(cs->quarantine.doubt, "%s/doubt", path);
+    sprintf(cs->scratch, "%s/scratch", path);
+    if (fs_remove(fs_system(), cs->scratch, &ignored) == VARVE_OK) {
+        log_info("store", "removed what a check left when the process ended path='%s'",
+                 cs->scratch);
+    }
     return VARVE_OK;
 }
 
@@ -69,7 +77,7 @@ open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
     } else {
         rc = index_doubt_settle(path, err);
         if (rc == VARVE_OK) {
-            rc = set_quarantine_paths(cs, path, err);
+            rc = set_paths(cs, path, err);
         }
         if (rc == VARVE_OK) {
             rc = index_lmdb_open(&cs->index, path, &options, &fresh, err);
@@ -98,6 +106,7 @@ release(struct chunk_store *cs)
     free(cs->births);
     index_close(cs->index);
     quarantine_release(cs);
+    free(cs->scratch);
     mutex_destroy(&cs->quarantine.lock);
     open_packs_release(cs);
     worker_free_all(cs);

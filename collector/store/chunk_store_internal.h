@@ -101,6 +101,7 @@ struct pack_birth {
 struct chunk_store {
     struct store *store;
     struct index *index;
+    char *scratch; /* NULL: the index is in memory */
     struct store_config config;
     bool key_made;
     void (*progress)(void *arg, size_t packs, size_t total); /* of completing the index */

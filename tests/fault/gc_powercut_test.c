@@ -114,7 +114,7 @@ static enum varve_err
 check_counts(struct lab *l, struct varve_error *err)
 {
     struct account_check counts;
-    enum varve_err rc = gc_check(l->gc, &counts, err);
+    enum varve_err rc = gc_check(l->gc, NULL, &counts, err);
 
     if (rc == VARVE_OK && (counts.missing > 0 || counts.extra > 0)) {
         rc = varve_error_set(err, VARVE_ERR_INTERNAL, "%llu counts too low, %llu too high",

@@ -144,7 +144,7 @@ check(struct fixture *f)
     struct varve_error err;
     size_t count = 0;
 
-    assert_ok(gc_check(f->l.gc, &counts, &err), &err);
+    assert_ok(gc_check(f->l.gc, NULL, &counts, &err), &err);
     assert_int_equal(counts.missing, 0);
     assert_int_equal(counts.extra, 0);
     assert_ok(catalog_list(f->l.catalog, NULL, &list, &count, &err), &err);
@@ -152,6 +152,125 @@ check(struct fixture *f)
         assert_ok(lab_verify(&f->l, list[i], &err), &err);
     }
     catalog_list_free(list, count);
+}
+
+/* ---- counts that are wrong ---- */
+
+#define PICKED 4u
+
+struct picked {
+    struct index_delta deltas[PICKED + 1];
+    size_t count;
+};
+
+static bool
+pick_chunk(void *arg, const uint8_t *key, size_t key_len, uint32_t count)
+{
+    struct picked *p = arg;
+    struct index_delta *d = &p->deltas[p->count];
+
+    if (count == 1) {
+        memcpy(d->name.bytes, key, key_len);
+        d->kind = CHUNK_DATA;
+        p->count++;
+    }
+    return p->count < PICKED;
+}
+
+static bool
+pick_node(void *arg, const uint8_t *key, size_t key_len, uint32_t count)
+{
+    struct picked *p = arg;
+    struct index_delta *d = &p->deltas[p->count++];
+
+    (void)count;
+    memcpy(d->name.bytes, key, key_len);
+    d->kind = CHUNK_NODE;
+    return false;
+}
+
+static void
+shift(struct fixture *f, const struct index_delta *deltas, size_t count, int delta)
+{
+    struct index_delta copy[PICKED + 1];
+    struct index_change change = {.deltas = copy, .delta_count = count};
+    struct varve_error err;
+
+    for (size_t i = 0; i < count; i++) {
+        copy[i] = deltas[i];
+        copy[i].delta = (int8_t)delta;
+    }
+    assert_ok(index_apply(chunk_store_index(f->l.cs), &change, &err), &err);
+}
+
+static void
+counts_that_are_wrong_are_told_one_by_one(void **state)
+{
+    struct index_delta unknown = {.kind = CHUNK_DATA};
+    struct fixture *f = *state;
+    struct index *ix;
+    struct account_check right;
+    struct account_check counts;
+    struct picked p = {.count = 0};
+    struct varve_error err;
+
+    for (unsigned number = 1; number <= 3; number++) {
+        assert_ok(lab_backup(&f->l, 0, number, &err), &err);
+        assert_ok(lab_backup(&f->l, 1, number, &err), &err);
+    }
+    assert_ok(gc_check(f->l.gc, NULL, &right, &err), &err);
+    assert_int_equal(right.missing + right.extra, 0);
+    assert_int_equal(right.points, 6);
+    ix = chunk_store_index(f->l.cs);
+    assert_ok(index_ref_scan(ix, CHUNK_DATA, pick_chunk, &p, &err), &err);
+    assert_int_equal(p.count, PICKED);
+    assert_ok(index_ref_scan(ix, CHUNK_NODE, pick_node, &p, &err), &err);
+    assert_int_equal(p.count, PICKED + 1);
+
+    shift(f, p.deltas, 1, -1); /* the only reference: the row goes */
+    assert_ok(gc_check(f->l.gc, NULL, &counts, &err), &err);
+    assert_int_equal(counts.missing, 1);
+    assert_int_equal(counts.extra, 0);
+    assert_int_equal(counts.names, right.names);
+    shift(f, p.deltas + 1, PICKED, 1); /* three chunks and a node */
+    assert_ok(gc_check(f->l.gc, NULL, &counts, &err), &err);
+    assert_int_equal(counts.missing, 1);
+    assert_int_equal(counts.extra, PICKED);
+    unknown.name.bytes[3] = 9;
+    shift(f, &unknown, 1, 1);
+    assert_ok(gc_check(f->l.gc, NULL, &counts, &err), &err);
+    assert_int_equal(counts.missing, 1);
+    assert_int_equal(counts.extra, PICKED + 1);
+    assert_int_equal(counts.names, right.names);
+    assert_false(counts.at_least);
+
+    shift(f, p.deltas, 1, 1);
+    shift(f, p.deltas + 1, PICKED, -1);
+    shift(f, &unknown, 1, -1);
+    assert_ok(gc_check(f->l.gc, NULL, &counts, &err), &err);
+    assert_int_equal(counts.missing + counts.extra, 0);
+}
+
+static bool
+never(void *arg)
+{
+    (void)arg;
+    return false;
+}
+
+static void
+a_check_that_nobody_waits_for_ends(void **state)
+{
+    const struct account_watch watch = {.go_on = never};
+    struct fixture *f = *state;
+    struct account_check counts;
+    struct varve_error err;
+
+    for (unsigned number = 1; number <= 12; number++) {
+        assert_ok(lab_backup(&f->l, 0, number, &err), &err);
+    }
+    assert_err(gc_check(f->l.gc, &watch, &counts, &err), VARVE_ERR_CANCELLED, &err);
+    check(f);
 }
 
 static uint64_t
@@ -562,6 +681,9 @@ main(void)
         LMDB(counts_stay_exact_in_any_order),
         LMDB(restores_go_on_while_what_they_read_is_moved),
         MEM(nothing_is_removed_while_a_manifest_cannot_be_read),
+        MEM(counts_that_are_wrong_are_told_one_by_one),
+        LMDB(counts_that_are_wrong_are_told_one_by_one),
+        LMDB(a_check_that_nobody_waits_for_ends),
         cmocka_unit_test(deleting_a_point_costs_the_same_beside_ten_times_as_much),
     };
     struct varve_error err;

@@ -152,7 +152,7 @@ check(struct scene *s)
         assert_ok(lab_check(&s->l, &s->book, &points, &err), &err);
         assert_ok(lab_check_goes_on(&s->l, &s->book, &err), &err);
         assert_ok(collect(s, &err), &err);
-        assert_ok(gc_check(s->l.gc, &counts, &err), &err);
+        assert_ok(gc_check(s->l.gc, NULL, &counts, &err), &err);
         assert_int_equal(counts.missing, 0);
         assert_int_equal(counts.extra, 0);
         assert_ok(lab_check(&s->l, &s->book, &points, &err), &err);

@@ -77,7 +77,7 @@ another_point_of_the_same_number_is_counted(void **state)
     assert_ok(fs_mkdir(mem_fs(mem), "/data", &err), &err);
     open_lab(&l, mem, index);
     assert_ok(lab_backup(&l, 0, 1, &err), &err);
-    assert_ok(gc_check(l.gc, &check, &err), &err);
+    assert_ok(gc_check(l.gc, NULL, &check, &err), &err);
     lab_close(&l);
     copy_index(index, old);
     open_lab(&l, mem, index);
@@ -92,7 +92,7 @@ another_point_of_the_same_number_is_counted(void **state)
 
     copy_index(old, index);
     open_lab(&l, mem, index);
-    assert_ok(gc_check(l.gc, &check, &err), &err);
+    assert_ok(gc_check(l.gc, NULL, &check, &err), &err);
     assert_int_equal(check.missing, 0);
     assert_ok(gc_collect(l.gc, &options, &r, &err), &err);
     catalog_latest(l.catalog, &vm, &p);
@@ -124,7 +124,7 @@ a_number_that_is_still_counted_is_not_given_again(void **state)
     assert_ok(fs_mkdir(mem_fs(mem), "/data", &err), &err);
     open_lab(&l, mem, index);
     assert_ok(lab_backup(&l, 0, 1, &err), &err);
-    assert_ok(gc_check(l.gc, &check, &err), &err);
+    assert_ok(gc_check(l.gc, NULL, &check, &err), &err);
     lab_close(&l);
     copy_index(index, old);
     open_lab(&l, mem, index);
@@ -137,7 +137,7 @@ a_number_that_is_still_counted_is_not_given_again(void **state)
     catalog_latest(l.catalog, &vm, &p);
     assert_true(p->seq > 1);
     assert_ok(gc_collect(l.gc, &options, &r, &err), &err);
-    assert_ok(gc_check(l.gc, &check, &err), &err);
+    assert_ok(gc_check(l.gc, NULL, &check, &err), &err);
     assert_int_equal(check.missing, 0);
     assert_ok(lab_verify(&l, p, &err), &err);
     point_unref(p);

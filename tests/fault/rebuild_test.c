@@ -110,7 +110,7 @@ check(struct scene *s)
     assert_true(points >= RUNS * LAB_VMS);
     assert_ok(chunk_store_count_damaged(s->l.cs, &damaged, &err), &err);
     assert_int_equal(damaged, 0);
-    assert_ok(gc_check(s->l.gc, &counts, &err), &err);
+    assert_ok(gc_check(s->l.gc, NULL, &counts, &err), &err);
     assert_int_equal(counts.missing, 0);
     assert_int_equal(counts.extra, 0);
     collect(s);

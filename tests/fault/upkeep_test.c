@@ -41,7 +41,7 @@ check_store(struct lab *l, struct lab_book *book, struct varve_error *err)
         rc = err->code;
     }
     if (rc == VARVE_OK) {
-        rc = gc_check(l->gc, &counts, err);
+        rc = gc_check(l->gc, NULL, &counts, err);
     }
     if (rc == VARVE_OK && (counts.missing > 0 || counts.extra > 0)) {
         rc = varve_error_set(err, VARVE_ERR_INTERNAL, "counts are wrong after a collection");

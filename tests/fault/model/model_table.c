@@ -154,7 +154,7 @@ full_mark(struct model *m)
     if (m->rotten) {
         return; /* what cannot be read cannot be counted */
     }
-    if (gc_check(m->l.gc, &check, &err) != VARVE_OK) {
+    if (gc_check(m->l.gc, NULL, &check, &err) != VARVE_OK) {
         violation(m, "full mark: %s", err.msg);
     } else if (check.missing != 0 || (check.extra != 0 && !m->stale)) {
         violation(m, "counts: %" PRIu64 " too low, %" PRIu64 " too high", check.missing,
