@@ -6,64 +6,15 @@
 
 #include "base/endian.h"
 #include "hash/crc32c.h"
-#include "vhdx/chain_gen.h"
 #include "vhdx/check_agree.h"
+#include "vhdx/two_files.h"
 #include "vhdx/vhd_gen.h"
 #include "vhdx/vhdx_edit.h"
 
-/*
- * What image_check() calls clean, repairable and broken.  "d/0.vhdx" is a dynamic disk, "d/1.avhdx"
- * its child; their blocks are of 2 MiB.
- */
-#define MIB   (UINT64_C(1024) * 1024)
-#define BASE  "d/0.vhdx"
-#define CHILD "d/1.avhdx"
-#define SET   "d/set.vhds"
+/* What image_check() calls clean, repairable and broken. */
+#define SET "d/set.vhds"
 
 static struct varve_error err;
-
-struct lab {
-    struct mem_fs *m;
-    struct chain_gen g;
-};
-
-static int
-set_up(void **state)
-{
-    static const struct chain_shape shape = {
-        .virtual_size = 6 * MIB,
-        .block_size = {2 << 20, 2 << 20},
-        .logical_sector = 512,
-        .levels = 2,
-        .extents = 20,
-    };
-    struct lab *l = calloc(1, sizeof(*l));
-
-    if (l == NULL) {
-        return -1;
-    }
-    l->m = mem_fs_new();
-    if (l->m == NULL || chain_gen_init(&l->g, &shape, 5, &err) != VARVE_OK ||
-        chain_gen_next(&l->g, mem_fs_fs(l->m), "d", &err) != VARVE_OK ||
-        chain_gen_next(&l->g, mem_fs_fs(l->m), "d", &err) != VARVE_OK) {
-        mem_fs_free(l->m);
-        free(l);
-        return -1;
-    }
-    *state = l;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    struct lab *l = *state;
-
-    chain_gen_release(&l->g);
-    mem_fs_free(l->m);
-    free(l);
-    return 0;
-}
 
 struct found {
     const char *path;
@@ -105,7 +56,7 @@ expect(struct mem_fs *m, const char *path, enum image_verdict verdict, struct fo
 static void
 a_chain_as_we_write_it_is_clean_without_a_note(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct image_check_result r;
 
     assert_ok(image_check(&r, mem_fs_fs(l->m), CHILD, 0, NULL, NULL, &err), &err);
@@ -120,7 +71,7 @@ a_chain_as_we_write_it_is_clean_without_a_note(void **state)
 static void
 one_bad_header_or_table_of_two_can_be_repaired(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     edit_flip(l->m, BASE, EDIT_HEADER2 + 9, 1);
     expect(l->m, BASE, IMAGE_REPAIRABLE,
@@ -142,7 +93,7 @@ one_bad_header_or_table_of_two_can_be_repaired(void **state)
 static void
 every_bad_entry_of_a_block_table_is_told(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint64_t first = edit_get_le64(l->m, BASE, EDIT_BAT);
 
     edit_le64(l->m, BASE, EDIT_BAT + 8, first);
@@ -170,7 +121,7 @@ count_all(void *arg, const struct image_finding *f)
 static void
 a_thousand_bad_entries_are_a_hundred_findings_and_one(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct image_check_result r;
     unsigned n[2] = {0, 0};
     unsigned i;
@@ -191,7 +142,7 @@ a_log_to_be_replayed_can_be_repaired_and_a_lost_one_not(void **state)
 {
     static struct edit_entry e;
     static uint8_t page[4096];
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     mem_fs_get(l->m, BASE, page, sizeof(page), EDIT_BAT);
     e.guid = edit_log_guid;
@@ -213,7 +164,7 @@ a_log_to_be_replayed_can_be_repaired_and_a_lost_one_not(void **state)
 static void
 what_writers_do_and_readers_live_with_is_only_noted(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint64_t size = mem_fs_size(l->m, BASE);
 
     edit_le64(l->m, BASE, EDIT_HEADER2 + 8, 1);
@@ -230,7 +181,7 @@ what_writers_do_and_readers_live_with_is_only_noted(void **state)
 static void
 linkage_is_judged_too(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     edit_copy(l->m, BASE, "d/renamed.vhdx");
     edit_headers_le64(l->m, BASE, 32, 1);
@@ -259,7 +210,7 @@ vhd_has(void *arg, uint64_t sector)
 static void
 a_vhd_is_judged_by_footers_header_and_table(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct vhd_gen g = {.virtual_size = 300 * 1024, .block_size = 65536, .has_sector = vhd_has};
     uint8_t place[8];
     uint64_t table;
@@ -319,7 +270,7 @@ make_set(struct mem_fs *m, const char *name)
 static void
 a_vhd_set_gives_the_disk_it_names(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct image *img = NULL;
     struct image_info info;
 
@@ -354,7 +305,7 @@ a_vhd_set_whose_disk_cannot_be_had_says_which(void **state)
         {"", VARVE_ERR_UNSUPPORTED, "no name of a VHDX"},
         {"C:\\cluster\\1.avhdx", VARVE_OK, ""}, /* only the name counts */
     };
-    struct lab *l = *state;
+    struct two_files *l = *state;
     size_t i;
 
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -467,7 +418,7 @@ static const struct fs_ops failing_ops = {
 static void
 what_the_machine_does_wrong_is_no_verdict(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct failing f = {.fs = {&failing_ops}, .inner = mem_fs_fs(l->m)};
     unsigned n;
 
@@ -496,7 +447,8 @@ what_the_machine_does_wrong_is_no_verdict(void **state)
 int
 main(void)
 {
-#define CHECK_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define CHECK_TEST(f)                                                                              \
+    cmocka_unit_test_setup_teardown(f, two_files_of_extents, two_files_of_extents_end)
     const struct CMUnitTest tests[] = {
         CHECK_TEST(a_chain_as_we_write_it_is_clean_without_a_note),
         CHECK_TEST(one_bad_header_or_table_of_two_can_be_repaired),

@@ -6,20 +6,17 @@
 #include <string.h>
 
 #include "base/endian.h"
-#include "vhdx/chain_gen.h"
 #include "vhdx/check_agree.h"
 #include "vhdx/image.h"
+#include "vhdx/two_files.h"
 #include "vhdx/vhdx_edit.h"
 #include "vhdx/vhdx_format.h"
 
 /*
  * Broken files: each change must give the code and the words that are said here, or leave the disk
- * readable.  "d/0.vhdx" is a dynamic disk, "d/1.avhdx" its child, both of 6 MiB in 2 MiB blocks.
+ * readable.
  */
-#define MIB   (UINT64_C(1024) * 1024)
-#define BASE  "d/0.vhdx"
-#define CHILD "d/1.avhdx"
-#define SIZE  (6 * MIB)
+#define SIZE (6 * MIB)
 
 /* Items behind EDIT_ITEMS, and their entries in the table. */
 #define ITEM_BLOCK    (EDIT_ITEMS + 0)
@@ -32,49 +29,6 @@
 #define REGION(n)     (16 + 32 * (uint64_t)(n))
 
 static struct varve_error err;
-
-struct lab {
-    struct mem_fs *m;
-    struct chain_gen g;
-};
-
-static int
-set_up(void **state)
-{
-    static const struct chain_shape shape = {
-        .virtual_size = SIZE,
-        .block_size = {2 << 20, 2 << 20},
-        .logical_sector = 512,
-        .levels = 2,
-        .extents = 20,
-    };
-    struct lab *l = calloc(1, sizeof(*l));
-
-    if (l == NULL) {
-        return -1;
-    }
-    l->m = mem_fs_new();
-    if (l->m == NULL || chain_gen_init(&l->g, &shape, 5, &err) != VARVE_OK ||
-        chain_gen_next(&l->g, mem_fs_fs(l->m), "d", &err) != VARVE_OK ||
-        chain_gen_next(&l->g, mem_fs_fs(l->m), "d", &err) != VARVE_OK) {
-        mem_fs_free(l->m);
-        free(l);
-        return -1;
-    }
-    *state = l;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    struct lab *l = *state;
-
-    chain_gen_release(&l->g);
-    mem_fs_free(l->m);
-    free(l);
-    return 0;
-}
 
 static enum varve_err
 open_and_close(struct mem_fs *m, const char *path, unsigned flags)
@@ -112,7 +66,7 @@ apply(struct mem_fs *m, const char *path, uint64_t off, uint64_t width, uint64_t
 
 /* Headers and region tables stand twice: both are changed. */
 static void
-check_changes(struct lab *l, const struct change *changes, size_t count, uint64_t twin)
+check_changes(struct two_files *l, const struct change *changes, size_t count, uint64_t twin)
 {
     size_t i;
 
@@ -159,7 +113,7 @@ headers_that_cannot_be_are_refused(void **state)
 static void
 one_good_header_is_enough(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     edit_flip(l->m, BASE, EDIT_HEADER1 + 20, 0);
     assert_ok(open_and_close(l->m, CHILD, 0), &err);
@@ -173,7 +127,7 @@ one_good_header_is_enough(void **state)
 static void
 of_two_headers_of_one_number_the_first_counts(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct image *img = NULL;
     struct image_info info;
 
@@ -215,7 +169,7 @@ region_tables_that_cannot_be_are_refused(void **state)
 static void
 a_region_that_stands_twice_is_refused(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint8_t entry[32];
     unsigned i;
 
@@ -233,7 +187,7 @@ a_region_that_stands_twice_is_refused(void **state)
 static void
 a_region_nobody_must_know_is_left_alone_and_its_place_too(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint64_t free_place = mem_fs_size(l->m, BASE);
     uint64_t payload = edit_get_le64(l->m, BASE, EDIT_BAT) & VHDX_BAT_OFFSET_MASK;
     unsigned i;
@@ -297,7 +251,7 @@ metadata_that_cannot_be_is_refused(void **state)
 static void
 a_half_made_file_is_refused(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint8_t id[16];
 
     guid_to_mixed(&vhdx_guid_incomplete, id);
@@ -310,7 +264,7 @@ a_half_made_file_is_refused(void **state)
 static void
 an_item_that_stands_twice_is_refused(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint8_t entry[32];
 
     mem_fs_get(l->m, BASE, entry, sizeof(entry), ENTRY(1));
@@ -322,7 +276,7 @@ an_item_that_stands_twice_is_refused(void **state)
 static void
 items_nobody_must_know_are_left_alone(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     /* One of the system that is not required, one of a user that is: ours to ignore both. */
     edit_le32(l->m, BASE, ENTRY(5), 1234);
@@ -384,7 +338,7 @@ locators_that_cannot_be_are_refused(void **state)
 static void
 a_child_whose_parent_is_gone_says_what_it_looked_for(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     edit_copy(l->m, CHILD, "e/1.avhdx");
     edit_headers_le64(l->m, BASE, 32, 1); /* another data write id */
@@ -396,7 +350,7 @@ a_child_whose_parent_is_gone_says_what_it_looked_for(void **state)
 static void
 a_chain_that_comes_back_to_itself_is_refused(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint8_t id[16];
 
     /* The child becomes the parent that it names: by id and, in another folder, by name. */
@@ -411,7 +365,7 @@ a_chain_that_comes_back_to_itself_is_refused(void **state)
 static void
 a_parent_of_another_size_is_refused(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     edit_le64(l->m, BASE, ITEM_SIZE, SIZE - 512);
     expect_refusal(l->m, CHILD, VARVE_ERR_CORRUPT, "was resized");
@@ -420,7 +374,7 @@ a_parent_of_another_size_is_refused(void **state)
 static void
 a_parent_of_another_sector_size_is_refused(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
 
     edit_le32(l->m, BASE, ITEM_LOGICAL, 4096);
     expect_refusal(l->m, CHILD, VARVE_ERR_CORRUPT, "sectors of 512");
@@ -429,7 +383,7 @@ a_parent_of_another_sector_size_is_refused(void **state)
 static void
 the_second_linkage_is_as_good_as_the_first_unless_it_is_zero(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint8_t text[76];
     uint32_t at;
     uint8_t entry[12];
@@ -463,7 +417,7 @@ copy_between(struct mem_fs *to, const char *to_path, struct mem_fs *from, const 
 static void
 a_renamed_parent_is_found_by_its_id(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct mem_fs *m = mem_fs_new();
 
     assert_non_null(m);
@@ -475,7 +429,7 @@ a_renamed_parent_is_found_by_its_id(void **state)
 
 /* Either refused, or every byte of the disk is right. */
 static void
-check_truncated(struct lab *l, uint64_t size)
+check_truncated(struct two_files *l, uint64_t size)
 {
     static uint8_t got[SIZE];
     static uint8_t want[SIZE];
@@ -497,7 +451,7 @@ check_truncated(struct lab *l, uint64_t size)
 static void
 a_file_cut_anywhere_is_refused_or_reads_right(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint64_t whole = mem_fs_size(l->m, CHILD);
     uint64_t size;
 
@@ -543,7 +497,7 @@ any_flipped_bit_gives_an_error_or_bytes(void **state)
         {EDIT_BAT, 40},
         {EDIT_BAT + 2048 * 8, 8},
     };
-    struct lab *l = *state;
+    struct two_files *l = *state;
     unsigned mode;
     size_t i;
 
@@ -582,7 +536,7 @@ any_flipped_bit_gives_an_error_or_bytes(void **state)
 static void
 what_is_no_disk_is_named_so(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     uint8_t page[1024] = {1, 2, 3};
 
     edit_put(l->m, "d/x.vhdx", 0, page, sizeof(page));
@@ -602,7 +556,7 @@ what_is_no_disk_is_named_so(void **state)
 static void
 a_guest_cannot_make_a_vhdx_of_its_raw_disk(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct image *img = NULL;
     struct image_info info;
     char start[8];
@@ -620,7 +574,7 @@ a_guest_cannot_make_a_vhdx_of_its_raw_disk(void **state)
 static void
 reads_past_the_end_are_invalid(void **state)
 {
-    struct lab *l = *state;
+    struct two_files *l = *state;
     struct image *img = NULL;
     uint8_t byte;
     uint64_t len;
@@ -638,7 +592,8 @@ reads_past_the_end_are_invalid(void **state)
 int
 main(void)
 {
-#define HOSTILE_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define HOSTILE_TEST(f)                                                                            \
+    cmocka_unit_test_setup_teardown(f, two_files_of_extents, two_files_of_extents_end)
     const struct CMUnitTest tests[] = {
         HOSTILE_TEST(headers_that_cannot_be_are_refused),
         HOSTILE_TEST(one_good_header_is_enough),

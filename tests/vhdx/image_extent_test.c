@@ -5,80 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vhdx/chain_gen.h"
 #include "vhdx/image.h"
+#include "vhdx/two_files.h"
 #include "vhdx/vhd_gen.h"
 #include "vhdx/vhdx_edit.h"
 
-/*
- * What the iterator says of every state a block can be in.  "d/0.vhdx" holds 8 blocks of 1 MiB, every one
- * full of data, at 4 to 12 MiB of the file; "d/1.avhdx" is its child and has written the second half of
- * every block.
- */
-#define MIB    (UINT64_C(1024) * 1024)
-#define BASE   "d/0.vhdx"
-#define CHILD  "d/1.avhdx"
-#define BLOCKS 8u
+/* What the iterator says of every state a block can be in. */
 
 static struct varve_error err;
-
-static void
-bytes(void *arg, void *buf, size_t len, uint64_t off)
-{
-    (void)off;
-    memset(buf, *(int *)arg, len);
-}
-
-static void
-write_disk(struct mem_fs *m, const char *path, int level)
-{
-    struct vhdx_params params;
-    struct vhdx_plan *p = NULL;
-    int fill = level + 1;
-    unsigned i;
-
-    memset(&params, 0, sizeof(params));
-    params.virtual_size = BLOCKS * MIB;
-    params.block_size = 1 << 20;
-    params.logical_sector = 512;
-    params.physical_sector = 4096;
-    params.data_write_guid.bytes[0] = (uint8_t)(level + 1);
-    if (level > 0) {
-        params.parent.present = true;
-        params.parent.linkage.bytes[0] = (uint8_t)level;
-        params.parent.relative_path = ".\\0.vhdx";
-    }
-    assert_ok(vhdx_plan_new(&p, &params, &err), &err);
-    for (i = 0; i < BLOCKS; i++) {
-        assert_ok(
-            vhdx_plan_add(p, i * MIB + (level > 0 ? MIB / 2 : 0), level > 0 ? MIB / 2 : MIB, &err),
-            &err);
-    }
-    assert_ok(vhdx_plan_seal(p, &err), &err);
-    assert_ok(chain_write_plan(p, mem_fs_fs(m), path, bytes, &fill, &err), &err);
-    vhdx_plan_free(p);
-}
-
-static int
-set_up(void **state)
-{
-    struct mem_fs *m = mem_fs_new();
-
-    if (m == NULL) {
-        return -1;
-    }
-    write_disk(m, BASE, 0);
-    write_disk(m, CHILD, 1);
-    *state = m;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    mem_fs_free(*state);
-    return 0;
-}
 
 static void
 expect(struct image *img, const struct image_extent *want, size_t count)
@@ -309,7 +243,8 @@ an_extent_past_the_end_is_invalid(void **state)
 int
 main(void)
 {
-#define EXTENT_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define EXTENT_TEST(f)                                                                             \
+    cmocka_unit_test_setup_teardown(f, two_files_of_blocks, two_files_of_blocks_end)
     const struct CMUnitTest tests[] = {
         EXTENT_TEST(every_state_of_a_block_has_its_kind),
         EXTENT_TEST(a_child_hides_its_parent_or_asks_it),

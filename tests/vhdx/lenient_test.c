@@ -5,81 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "vhdx/chain_gen.h"
 #include "vhdx/check_agree.h"
 #include "vhdx/image.h"
+#include "vhdx/two_files.h"
 #include "vhdx/vhdx_edit.h"
 
 /*
  * What files of Windows, Disk2vhd, QEMU and others have that ours have not, and that must read right.
- * "d/0.vhdx" holds 8 blocks of 1 MiB full of 1, at 4 to 12 MiB of the file; "d/1.avhdx" is its child and
- * has 2 in the second half of every block: its bitmap block stands at 4 MiB, its blocks from 5 MiB on.
  */
-#define MIB    (UINT64_C(1024) * 1024)
-#define BASE   "d/0.vhdx"
-#define CHILD  "d/1.avhdx"
-#define BLOCKS 8u
 #define REGION 16 /* the first entry of a region table; 32 bytes each */
 
 static struct varve_error err;
-
-static void
-bytes(void *arg, void *buf, size_t len, uint64_t off)
-{
-    (void)off;
-    memset(buf, *(int *)arg, len);
-}
-
-static void
-write_disk(struct mem_fs *m, const char *path, int level)
-{
-    struct vhdx_params params;
-    struct vhdx_plan *p = NULL;
-    int fill = level + 1;
-    unsigned i;
-
-    memset(&params, 0, sizeof(params));
-    params.virtual_size = BLOCKS * MIB;
-    params.block_size = 1 << 20;
-    params.logical_sector = 512;
-    params.physical_sector = 4096;
-    params.data_write_guid.bytes[0] = (uint8_t)(level + 1);
-    if (level > 0) {
-        params.parent.present = true;
-        params.parent.linkage.bytes[0] = (uint8_t)level;
-        params.parent.relative_path = ".\\0.vhdx";
-    }
-    assert_ok(vhdx_plan_new(&p, &params, &err), &err);
-    for (i = 0; i < BLOCKS; i++) {
-        assert_ok(
-            vhdx_plan_add(p, i * MIB + (level > 0 ? MIB / 2 : 0), level > 0 ? MIB / 2 : MIB, &err),
-            &err);
-    }
-    assert_ok(vhdx_plan_seal(p, &err), &err);
-    assert_ok(chain_write_plan(p, mem_fs_fs(m), path, bytes, &fill, &err), &err);
-    vhdx_plan_free(p);
-}
-
-static int
-set_up(void **state)
-{
-    struct mem_fs *m = mem_fs_new();
-
-    if (m == NULL) {
-        return -1;
-    }
-    write_disk(m, BASE, 0);
-    write_disk(m, CHILD, 1);
-    *state = m;
-    return 0;
-}
-
-static int
-tear_down(void **state)
-{
-    mem_fs_free(*state);
-    return 0;
-}
 
 static uint8_t
 byte_at(struct image *img, uint64_t off)
@@ -341,7 +277,8 @@ logs_of_a_chain_have_one_limit_together(void **state)
 int
 main(void)
 {
-#define LENIENT_TEST(f) cmocka_unit_test_setup_teardown(f, set_up, tear_down)
+#define LENIENT_TEST(f)                                                                            \
+    cmocka_unit_test_setup_teardown(f, two_files_of_blocks, two_files_of_blocks_end)
     const struct CMUnitTest tests[] = {
         LENIENT_TEST(sectors_that_are_not_the_childs_may_hold_anything),
         LENIENT_TEST(every_state_in_a_child_reads_as_the_specification_says),
