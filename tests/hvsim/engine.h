@@ -74,6 +74,9 @@ VARVE_CHECK uint32_t vm_delete(struct sim_host *h, const struct guid *id, struct
 /* -1 and NULL leave things as they are. */
 VARVE_CHECK uint32_t vm_set(struct sim_host *h, const struct guid *id, const char *name, int state,
                             int integration, int merge_enabled, struct sim_error *err);
+/* Until the next call; checkpoints of such a vm are refused as its state demands. */
+VARVE_CHECK uint32_t vm_say(struct sim_host *h, const struct guid *id, const struct sim_says *says,
+                            struct sim_error *err);
 /* failover: the vm is taken from the host as it is, in the middle of whatever goes on. */
 VARVE_CHECK uint32_t vm_move_out(struct sim_host *h, const struct guid *id, const char *to,
                                  bool failover, struct sim_error *err);

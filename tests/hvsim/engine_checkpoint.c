@@ -30,6 +30,24 @@ merge_is_stuck(const struct sim_vm *vm)
     return vm->merge_count != 0 && !vm_merging(vm);
 }
 
+/* What the vm is said to be refuses a checkpoint. */
+static uint32_t
+check_says(const struct sim_vm *vm, struct sim_error *err)
+{
+    if (vm->says.work != 0 || vm->says.replication == 2 || vm->says.replication == 4) {
+        return sim_fail(err, SIM_INVALID_STATE, "vm '%s' cannot have a checkpoint now", vm->name);
+    }
+    if (vm->says.health == 25 || vm->says.status == 5) {
+        return sim_fail(err, SIM_NO_SPACE, "the volume of vm '%s' is full", vm->name);
+    }
+    if (vm->says.status == 11) {
+        return sim_fail(err, SIM_IN_USE, "vm '%s' is in service", vm->name);
+    }
+    return vm->says.status == 3
+               ? sim_fail(err, SIM_FAILED, "the files of vm '%s' cannot be reached", vm->name)
+               : SIM_OK;
+}
+
 uint32_t
 checkpoint_create(struct sim_host *h, const struct guid *vm_id, enum sim_checkpoint_type type,
                   enum sim_consistency consistency, const char *name, struct guid *job,
@@ -45,6 +63,10 @@ checkpoint_create(struct sim_host *h, const struct guid *vm_id, enum sim_checkpo
     if (strlen(name) > NAME_MAX_BYTES) {
         return sim_fail(err, SIM_INVALID, "a checkpoint's name has at most %u bytes",
                         NAME_MAX_BYTES);
+    }
+    rc = check_says(vm, err);
+    if (rc != SIM_OK) {
+        return rc;
     }
     if (vm_is_busy(h, vm)) {
         return sim_fail(err, SIM_INVALID_STATE, "a job works on vm '%s'", vm->name);
@@ -211,7 +233,9 @@ check_can_freeze(const struct sim_vm *vm, struct sim_job *j, struct sim_error *e
                         "a disk file of vm '%s' waits for its merge and is in use", vm->name);
     }
     j->application = j->want_application;
-    if (j->want_application && vm->state == SIM_VM_RUNNING && !vm->integration) {
+    /* Nobody answers in a guest that is paused or saved either; one that is off has nothing to say. */
+    if (j->want_application && vm->state != SIM_VM_OFF &&
+        (!vm->integration || vm->state != SIM_VM_RUNNING)) {
         if (!j->fall_back) {
             return sim_fail(err, SIM_FAILED,
                             "the backup service of the guest in vm '%s' does not answer", vm->name);

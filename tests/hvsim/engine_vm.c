@@ -166,6 +166,19 @@ vm_set(struct sim_host *h, const struct guid *id, const char *name, int state, i
     return vm_save(vm, err);
 }
 
+uint32_t
+vm_say(struct sim_host *h, const struct guid *id, const struct sim_says *says,
+       struct sim_error *err)
+{
+    struct sim_vm *vm = NULL;
+    uint32_t rc = find_vm(h, id, &vm, err);
+
+    if (rc == SIM_OK) {
+        vm->says = *says;
+    }
+    return rc;
+}
+
 /* 6.2 and later keep reference points (facts of several vendors); 5.0 (2012 R2) does not. */
 bool
 vm_supports_refpoints(const struct sim_vm *vm)

@@ -124,6 +124,14 @@ struct sim_merge {
     bool blocked;        /* not state: somebody holds a file open */
 };
 
+/* What the host says of a vm instead of what the simulator would; 0: nothing. */
+struct sim_says {
+    unsigned status;      /* OperationalStatus[0]: 3 degraded, 5 low on room, 11 in service */
+    unsigned work;        /* OperationalStatus[1]: 32773 exporting, 32774 migrating, ... */
+    unsigned health;      /* HealthState: 25 critical */
+    unsigned replication; /* ReplicationMode: 2 replica, 4 extended replica */
+};
+
 enum sim_vm_state { SIM_VM_RUNNING = 2, SIM_VM_OFF = 3, SIM_VM_SAVED = 6, SIM_VM_PAUSED = 9 };
 
 struct sim_vm {
@@ -148,6 +156,7 @@ struct sim_vm {
     struct sim_merge *merges; /* the first is worked on */
     size_t merge_count;
 
+    struct sim_says says;     /* not state */
     uint64_t merge_retry_ms;  /* not state: not before this time */
     size_t merge_turn;        /* not state: which blocked one is tried next */
     uint64_t merge_budget_ms; /* not state: when the next slice may run */

@@ -88,8 +88,11 @@ describe_vm(const struct sim_host *h, struct sim_vm *vm)
     reply_text(o, "state", vm_state_name(vm->state));
     reply_u64(o, "enabled_state", (uint64_t)vm->state);
     reply_text(o, "config_version", vm->config_version);
-    add_status(numbers, words, 2, "ok");
-    if (vm_has_job(h, vm, SIM_JOB_CREATE)) {
+    add_status(numbers, words, vm->says.status != 0 ? vm->says.status : 2,
+               vm->says.status != 0 ? "said" : "ok");
+    if (vm->says.work != 0) {
+        add_status(numbers, words, vm->says.work, "said");
+    } else if (vm_has_job(h, vm, SIM_JOB_CREATE)) {
         add_status(numbers, words, 32768, "creating snapshot");
     } else if (vm_has_job(h, vm, SIM_JOB_APPLY)) {
         add_status(numbers, words, 32769, "applying snapshot");
@@ -100,6 +103,8 @@ describe_vm(const struct sim_host *h, struct sim_vm *vm)
     }
     (void)json_object_set_new(o, "operational_status", numbers);
     (void)json_object_set_new(o, "status", words);
+    reply_u64(o, "health_state", vm->says.health != 0 ? vm->says.health : 5);
+    reply_u64(o, "replication_mode", vm->says.replication);
     reply_bool(o, "merge_enabled", vm->merge_enabled);
     reply_bool(capabilities, "reference_points", vm_supports_refpoints(vm));
     reply_bool(capabilities, "application_consistency", vm->integration);
@@ -285,6 +290,21 @@ op_vm_set(struct sim_host *h, const json_t *request, json_t *reply, struct sim_e
 }
 
 static uint32_t
+op_vm_say(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    const struct sim_says says = {
+        .status = (unsigned)op_u64(request, "status", 0),
+        .work = (unsigned)op_u64(request, "work", 0),
+        .health = (unsigned)op_u64(request, "health", 0),
+        .replication = (unsigned)op_u64(request, "replication", 0),
+    };
+    struct guid id = op_guid(request, "vm");
+
+    (void)reply;
+    return vm_say(h, &id, &says, err);
+}
+
+static uint32_t
 op_vm_delete(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
 {
     struct guid id = op_guid(request, "vm");
@@ -323,6 +343,7 @@ const struct op vm_ops[] = {
     {"vm.create", "name:s! generation:i config_version:s state:s integration:b truth:b disks:a",
      op_vm_create},
     {"vm.set", "vm:g! name:s state:s integration:b merge_enabled:b", op_vm_set},
+    {"vm.say", "vm:g! status:i work:i health:i replication:i", op_vm_say},
     {"vm.delete", "vm:g!", op_vm_delete},
     {"vm.move_out", "vm:g! to:s! failover:b", op_move_out},
     {"vm.move_in", "from:s!", op_move_in},

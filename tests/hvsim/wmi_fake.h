@@ -14,6 +14,7 @@ struct wmi_fake_options {
     bool server_2012;  /* no reference points */
     bool vhd;          /* every disk is said to be a VHD */
     bool shared;       /* every disk is said to be shared by a guest cluster */
+    bool easy_guests;  /* application consistency never fails, paused or not */
     bool at_once;      /* methods answer when their work is done: ReturnValue 0, not a job */
 };
 

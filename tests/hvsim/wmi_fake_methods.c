@@ -165,6 +165,7 @@ create_snapshot(const struct call *c)
         wmi_object_release(&settings);
         return VARVE_OK;
     }
+    application = application && !c->f->options.easy_guests;
     wmi_object_release(&settings);
     wmi_fake_guid(vm->text, id);
     /* Hyper-V chooses the name; ours comes afterwards. */

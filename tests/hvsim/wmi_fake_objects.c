@@ -139,6 +139,8 @@ add_vm(const json_t *vm, struct wmi_objects *list)
     text(&o, "Caption", "Virtual Machine");
     number(&o, "EnabledState", json_integer_value(json_object_get(vm, "enabled_state")));
     must(wmi_object_add_integers(&o, "OperationalStatus", WMI_UINT16, status, n, &err));
+    number(&o, "HealthState", json_integer_value(json_object_get(vm, "health_state")));
+    number(&o, "ReplicationMode", json_integer_value(json_object_get(vm, "replication_mode")));
     take(list, &o);
 }
 

@@ -185,9 +185,11 @@ list_vm(struct refpoint *r, const char *service, const struct wmi_object *machin
     keeps = refpoint_version_keeps(wmi_text_or(&settings, "Version", ""));
     vm->name = refpoint_copy(wmi_text_or(machine, "ElementName", ""));
     vm->reason = refpoint_copy(
-        keeps ? "recovery checkpoint and reference point, changes by RCT"
-              : "recovery checkpoint; this vm's configuration version has no reference points: "
-                "every run reads all of it");
+        refpoint_vm_is_replica(machine)
+            ? "a replica has no checkpoints of its own: it is backed up where it runs"
+        : keeps ? "recovery checkpoint and reference point, changes by RCT"
+                : "recovery checkpoint; this vm's configuration version has no reference points: "
+                  "every run reads all of it");
     (void)snprintf(vm->state, sizeof(vm->state), "%s",
                    state_name(wmi_integer_or(machine, "EnabledState", 0)));
     vm->generation =
@@ -225,7 +227,8 @@ forget_last(struct capture_inventory *inv)
 enum varve_err
 refpoint_list(struct capture *c, struct capture_inventory *out, struct varve_error *err)
 {
-    static const char *const names[] = {"Name", "ElementName", "EnabledState", NULL};
+    static const char *const names[] = {"Name", "ElementName", "EnabledState", "ReplicationMode",
+                                        NULL};
     struct refpoint *r = (struct refpoint *)c;
     struct wmi_objects machines = {0};
     struct capture_inventory inv;
