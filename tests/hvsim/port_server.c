@@ -105,6 +105,7 @@ report(struct port_call *c)
     }
     mutex_unlock(&s->script.lock);
     mutex_lock(&s->lock);
+    (void)json_object_set_new(out, "server", json_string(s->asked != NULL ? s->asked : ""));
     (void)json_object_set_new(
         out, "open", json_integer((json_int_t)s->handle_count + (json_int_t)s->session_count));
     (void)json_object_set_new(out, "left_open", json_integer((json_int_t)s->left_open));
@@ -161,6 +162,9 @@ carry_out(struct port_call *c, struct varve_error *err)
         port_server_forget(c->server, 0);
         mutex_unlock(&c->server->lock);
         return json_object();
+    }
+    if (strcmp(op, "port.host") == 0) {
+        return port_server_wmi_host(c);
     }
     if (strcmp(op, "port.fault") == 0) {
         return set_fault(c);
@@ -325,6 +329,7 @@ port_server_run(const char *host_socket, const char *socket_path, struct varve_e
     (void)signal(SIGPIPE, SIG_IGN);
     mutex_init(&s->lock);
     s->host_socket = host_socket;
+    s->drive = 'Z';
     port_script_init(&s->script, &link);
     s->wmi = wmi_fake_new(&s->script, &wmi_options);
     s->vdisk = vdisk_fake_new(&s->script, &vdisk_options);

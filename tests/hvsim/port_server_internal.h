@@ -35,6 +35,12 @@ struct port_server {
     const char *host_socket;
     unsigned tcp_port;
     struct mutex lock; /* all below */
+    /* port.host: what this host is called by others, whether the program runs on it, its drive, and where shares are */
+    char *name;
+    bool elsewhere;
+    char drive;
+    char *shares;
+    char *asked; /* the server of the last wmi.connect */
     struct sim_client *idle[PORT_LINKS];
     size_t idle_count;
     struct port_handle *handles;
@@ -67,6 +73,8 @@ json_t *port_server_vss(struct port_call *c, const char *op, struct varve_error 
 /* The program is gone (0: all are): what it had open is closed, as a system does.  With the lock held. */
 void port_server_forget(struct port_server *s, int64_t pid);
 void port_server_forget_sessions(struct port_server *s, int64_t pid);
+
+json_t *port_server_wmi_host(struct port_call *c); /* port.host */
 
 /* "Z:\a\b" and "/a/b"; the caller frees. */
 char *port_server_to_linux(const char *path);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #include "hvsim/port_server_internal.h"
 #include "hvsim/port_wire.h"
@@ -37,6 +38,11 @@ static const struct {
     {"Msvm_VirtualSystemManagementService",
      "ModifyDiskMergeSettings",
      {{"SettingData", WMI_STRING}}},
+    {"Msvm_VirtualSystemManagementService",
+     "ExportSystemDefinition",
+     {{"ComputerSystem", WMI_REF},
+      {"ExportDirectory", WMI_STRING},
+      {"ExportSettingData", WMI_STRING}}},
     {"Msvm_ImageManagementService", "GetVirtualHardDiskSettingData", {{"Path", WMI_STRING}}},
     {"Msvm_ConcreteJob",
      "RequestStateChange",
@@ -51,7 +57,7 @@ port_server_to_linux(const char *path)
     char *p;
 
     path = strncmp(path, "\\\\?\\", 4) == 0 ? path + 4 : path;
-    path = strncmp(path, "Z:", 2) == 0 ? path + 2 : path;
+    path = path[0] != '\0' && path[1] == ':' ? path + 2 : path;
     out = sim_strdup(path);
     for (p = out; *p != '\0'; p++) {
         *p = *p == '\\' ? '/' : *p;
@@ -79,9 +85,64 @@ text_of(const struct port_call *c, const char *key)
     return v != NULL ? v : "";
 }
 
-/* Paths of the host's files are shown as this Windows sees them: on drive Z:. */
+/* "\\SERVER\SHARE\a" is of a share, all else of a drive. */
+static char *
+path_given(struct port_server *s, const char *path)
+{
+    bool share = strncmp(path, "\\\\", 2) == 0 && path[2] != '?' && s->shares != NULL;
+    char *local = port_server_to_linux(share ? path + 1 : path);
+    char *out = share ? sim_printf("%s%s", s->shares, local) : local;
+
+    if (share) {
+        free(local);
+    }
+    return out;
+}
+
+json_t *
+port_server_wmi_host(struct port_call *c)
+{
+    struct port_server *s = c->server;
+    const char *drive = text_of(c, "drive");
+
+    mutex_lock(&s->lock);
+    free(s->name);
+    free(s->shares);
+    s->name = sim_strdup(text_of(c, "name"));
+    s->shares = text_of(c, "shares")[0] != '\0' ? sim_strdup(text_of(c, "shares")) : NULL;
+    s->elsewhere = json_is_true(json_object_get(c->request, "elsewhere"));
+    s->drive = drive[0] != '\0' ? drive[0] : 'Z';
+    mutex_unlock(&s->lock);
+    return json_object();
+}
+
+static json_t *
+connect_host(struct port_call *c, struct varve_error *err)
+{
+    struct port_server *s = c->server;
+    struct wmi_port *wmi = s->wmi;
+    const char *asked = text_of(c, "server");
+    bool reached;
+
+    mutex_lock(&s->lock);
+    free(s->asked);
+    s->asked = sim_strdup(asked);
+    reached = asked[0] == '\0' || (s->name != NULL && strcasecmp(s->name, asked) == 0);
+    mutex_unlock(&s->lock);
+    if (!reached) {
+        (void)hresult_error(err, 0x800706BAu, "no such machine", "'%.40s'", asked);
+        return NULL;
+    }
+    if (asked[0] == '\0' && s->elsewhere) {
+        (void)hresult_error(err, 0x8004100Eu, "no Hyper-V here", "WMI");
+        return NULL;
+    }
+    return wmi->ops->connect(wmi, err) == VARVE_OK ? json_object() : NULL;
+}
+
+/* Paths of the host's files are shown as its Windows sees them: on a drive. */
 static void
-show_paths(struct wmi_object *o)
+show_paths(const struct port_server *s, struct wmi_object *o)
 {
     static const char *const paths[] = {"HostResource", "ConfigurationDataRoot"};
 
@@ -93,6 +154,7 @@ show_paths(struct wmi_object *o)
             if (strcmp(o->properties[i].name, paths[k]) == 0 && *text != NULL && **text == '/') {
                 char *shown = port_server_to_windows(*text);
 
+                shown[0] = s->drive;
                 free(*text);
                 *text = shown;
             }
@@ -101,11 +163,11 @@ show_paths(struct wmi_object *o)
 }
 
 static json_t *
-object_out(struct wmi_object *o, const char *key)
+object_out(const struct port_server *s, struct wmi_object *o, const char *key)
 {
     json_t *j;
 
-    show_paths(o);
+    show_paths(s, o);
     j = json_pack("{s:o}", key, port_wire_object(o));
     wmi_object_release(o);
     return j;
@@ -123,7 +185,7 @@ query(struct port_call *c, struct varve_error *err)
     }
     list = json_array();
     for (size_t i = 0; i < found.count; i++) {
-        show_paths(&found.items[i]);
+        show_paths(c->server, &found.items[i]);
         (void)json_array_append_new(list, port_wire_object(&found.items[i]));
     }
     wmi_objects_release(&found);
@@ -141,8 +203,11 @@ exec(struct port_call *c, struct varve_error *err)
     enum varve_err rc = port_wire_params_read(json_object_get(c->request, "params"), params, err);
 
     for (size_t i = 0; rc == VARVE_OK && i < params->count; i++) {
-        if (strcmp(params->items[i].name, "Path") == 0 && path == NULL) {
-            path = port_server_to_linux(params->items[i].text);
+        bool is_path = strcmp(params->items[i].name, "Path") == 0 ||
+                       strcmp(params->items[i].name, "ExportDirectory") == 0;
+
+        if (is_path && path == NULL && params->items[i].text != NULL) {
+            path = path_given(c->server, params->items[i].text);
             params->items[i].text = path;
         }
     }
@@ -200,14 +265,14 @@ port_server_wmi(struct port_call *c, const char *op, struct varve_error *err)
     struct wmi_object o;
 
     if (strcmp(op, "wmi.connect") == 0) {
-        return wmi->ops->connect(wmi, err) == VARVE_OK ? json_object() : NULL;
+        return connect_host(c, err);
     }
     if (strcmp(op, "wmi.query") == 0) {
         return query(c, err);
     }
     if (strcmp(op, "wmi.get") == 0) {
         return wmi->ops->get(wmi, text_of(c, "path"), NULL, &o, err) == VARVE_OK
-                   ? object_out(&o, "object")
+                   ? object_out(c->server, &o, "object")
                    : NULL;
     }
     if (strcmp(op, "wmi.class") == 0) {

@@ -36,7 +36,7 @@ other=$(lab_ctl winhost checkpoint.list "{\"vm\":\"$(lab_vm_id winhost web)\"}" 
 lab_ctl winhost refpoint.convert "{\"checkpoint\":\"$other\"}" >/dev/null
 lab_ctl winhost wait.idle '{"timeout_ms":20000}' >/dev/null
 other=$(lab_ctl winhost refpoint.list "{\"vm\":\"$(lab_vm_id winhost web)\"}" | jq -r '.refpoints[0].id')
-hyperv_clean_beside() { hyperv_clean winhost web "$1" "$other"; }
+hyperv_clean_beside() { hyperv_clean winhost web 1 "$other"; }
 
 # ---- one call fails ----
 
@@ -57,29 +57,10 @@ faults=(
     '2147749889 before wmi exec ConvertToReferencePoint'
 )
 "$BIN/varve" backup run web --quiet
-good=0 failed=0
-for fault in "${faults[@]}"; do
-    read -r number mode call <<<"$fault"
-    hyperv_write winhost web 4
-    points=$(points_json web | wc -l)
-    hyperv_ports winhost port.fault "{\"nth\":1,\"number\":$number,\"mode\":\"$mode\",\"call\":\"$call\"}" >/dev/null
-    code=0
-    "$BIN/varve" backup run web --quiet 2>"$LAB/said" || code=$?
-    hyperv_ports winhost port.report | jq -e '.fault_pending == 0' >/dev/null || lab_die "$fault: the run has no such call"
-    if [ "$code" -eq 0 ]; then
-        good=$((good + 1))
-        [ "$(points_json web | wc -l)" -eq $((points + 1)) ] || lab_die "$fault: a run that went well gave no point"
-    else
-        failed=$((failed + 1))
-        [ -s "$LAB/said" ] || lab_die "$fault: failed without a word"
-        [ "$(points_json web | wc -l)" -eq "$points" ] || lab_die "$fault: a run that failed gave a point"
-    fi
-    hyperv_clean_beside 1
-    echo "$fault: exit code $code $(tail -n 1 "$LAB/said")"
-done
+hyperv_faults web hyperv_clean_beside "${faults[@]}"
 hyperv_write winhost web 4
 "$BIN/varve" backup run web --quiet
-hyperv_clean_beside 1
+hyperv_clean_beside
 [ $((good + failed)) -eq ${#faults[@]} ] && [ "$good" -ge 6 ] && [ "$failed" -ge 3 ] ||
     lab_die "$good runs were good and $failed failed: that is not what the faults were chosen for"
 for point in $(points_json web | jq -r .id); do points_check_raw winhost "$point"; done

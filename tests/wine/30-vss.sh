@@ -64,15 +64,11 @@ vss_check() {
     rm -rf "$out"
 }
 
-# Bytes that came in on the agent's connection.
-received() { ss -Htin state established "sport = :$port" | grep -o 'bytes_received:[0-9]*' | cut -d: -f2 | sort -n | tail -1; }
-port=$(sed -n 's/^listen = .*://p' "$LAB/collector.conf")
-
 hyperv_ports winhost port.report '{"clear":true}' >/dev/null
 for round in full second unchanged; do
-    before=$(received)
+    before=$(hyperv_received)
     "$BIN/varve" backup run "${vms[@]}" --quiet
-    sent=$(($(received) - before))
+    sent=$(($(hyperv_received) - before))
     echo "round $round: $sent bytes sent"
     for vm in "${vms[@]}"; do
         vss_check "$vm"

@@ -6,6 +6,7 @@
 #   hyperv_agent_install EXE STANDINS   a copy of the agent with stand-ins for WMI and virtdisk.dll in its reach
 #   hyperv_host_new NAME                a simulated host, and its ports (hvsim ports)
 #   hyperv_agent_start NAME [LINE...]   enrols and starts the agent; lines are added to its configuration
+#   hyperv_share SHARE DIR              DIR is \\$share_server\SHARE under Wine and for host winhost; until hyperv_unshare
 #   hyperv_ports NAME OP [JSON]         one call to the ports: port.report, port.fault
 
 hyperv_agent_install() {
@@ -31,6 +32,15 @@ hyperv_ports() {
     shift
     "$HVSIM" ctl "$LAB/hosts/$host.ports" "$@"
 }
+
+# Wine looks for \\SERVER\SHARE in a folder of its prefix: the server's name is of this test alone.
+share_server=lab$$
+hyperv_share() {
+    mkdir -p "$2" "$WINEPREFIX/dosdevices/unc/$share_server"
+    ln -sfn "$2" "$WINEPREFIX/dosdevices/unc/$share_server/$1"
+    hyperv_ports winhost port.host "{\"shares\":\"$WINEPREFIX/dosdevices/unc\"}" >/dev/null
+}
+hyperv_unshare() { rm -rf "$WINEPREFIX/dosdevices/unc/$share_server"; }
 
 hyperv_agent_start() {
     local name=$1
@@ -61,6 +71,13 @@ hyperv_write() {
     done < <(lab_ctl "$1" vm.list | jq -r --arg id "$vm" '.vms[] | select(.id == $id) | .disks[] | "\(.id) \(.size)"')
 }
 
+# hyperv_received: bytes that came in on the agent's connection
+hyperv_received() {
+    local port
+    port=$(sed -n 's/^listen = .*://p' "$LAB/collector.conf")
+    ss -Htin state established "sport = :$port" | grep -o 'bytes_received:[0-9]*' | cut -d: -f2 | sort -n | tail -1
+}
+
 # hyperv_no_breach HOST: no rule of an API was broken, no handle is open or was left open by a program that ended
 hyperv_no_breach() {
     hyperv_ports "$1" port.report | jq -e '.violation == "" and .open == 0 and .left_open == 0' >/dev/null ||
@@ -75,7 +92,7 @@ hyperv_calls() {
     printf '%s\n' "$@" >"$LAB/calls.want"
     awk 'NR == FNR { want[++n] = $0; next }
         k < n && $0 == want[k + 1] { k++; next }
-        /^wmi exec / && !/GetVirtualHardDiskSettingData/ { print "not expected: " $0; bad = 1 }
+        /^wmi exec / && !/GetVirtualHardDiskSettingData|GetVirtualDiskChanges/ { print "not expected: " $0; bad = 1 }
         END { if (k < n) { print "not called: " want[k + 1]; bad = 1 } exit bad }' "$LAB/calls.want" "$LAB/calls" || {
         cat "$LAB/calls" >&2
         lab_die "the calls of a run are not those of the documentation"
@@ -103,4 +120,31 @@ hyperv_clean() {
         lab_die "vm $2 has the reference points $refs"
     lab_ctl "$1" vm.list | jq -e --arg id "$id" '.vms[] | select(.id == $id) | all(.disks[]; .type != "differencing")' >/dev/null ||
         lab_die "vm $2: a chain is not merged"
+}
+
+# hyperv_faults VM CLEAN FAULT...: a run of the vm for each "NUMBER before|after CALL", after some writes: that call fails once. A run that
+# goes well gives a point, one that fails says something and gives none; the function CLEAN is called after each. Counts in good and failed.
+hyperv_faults() {
+    local vm=$1 clean=$2 fault number mode call points code
+    shift 2
+    good=0 failed=0
+    for fault; do
+        read -r number mode call <<<"$fault"
+        hyperv_write winhost "$vm" 4
+        points=$(points_json "$vm" | wc -l)
+        hyperv_ports winhost port.fault "{\"nth\":1,\"number\":$number,\"mode\":\"$mode\",\"call\":\"$call\"}" >/dev/null
+        code=0
+        "$BIN/varve" backup run "$vm" --quiet 2>"$LAB/said" || code=$?
+        hyperv_ports winhost port.report | jq -e '.fault_pending == 0' >/dev/null || lab_die "$fault: the run has no such call"
+        if [ "$code" -eq 0 ]; then
+            good=$((good + 1))
+            [ "$(points_json "$vm" | wc -l)" -eq $((points + 1)) ] || lab_die "$fault: a run that went well gave no point"
+        else
+            failed=$((failed + 1))
+            [ -s "$LAB/said" ] || lab_die "$fault: failed without a word"
+            [ "$(points_json "$vm" | wc -l)" -eq "$points" ] || lab_die "$fault: a run that failed gave a point"
+        fi
+        "$clean"
+        echo "$fault: exit code $code $(tail -n 1 "$LAB/said")"
+    done
 }

@@ -49,6 +49,9 @@ release(struct standin_com *self)
         wmi_object_release(&self->object);
         json_decref(self->json);
         json_decref(self->types);
+        if (self->whose != NULL) {
+            (void)release(self->whose);
+        }
         free(self->name);
         free(self);
     }
@@ -71,6 +74,8 @@ iid_of(enum standin_kind kind)
         return &IID_IWbemCallResult;
     case STANDIN_WRITER:
         return &IID_IWbemObjectTextSrc;
+    case STANDIN_SECURITY:
+        return &IID_IClientSecurity;
     default:
         return &IID_IWbemClassObject;
     }
@@ -80,8 +85,19 @@ static HRESULT STDMETHODCALLTYPE
 query_interface(struct standin_com *self, REFIID riid, void **out)
 {
     *out = NULL;
+    if (self->remote && IsEqualIID(riid, &IID_IClientSecurity)) {
+        struct standin_com *c = standin_new(STANDIN_SECURITY, NULL, NULL);
+
+        if (c == NULL) {
+            return E_OUTOFMEMORY;
+        }
+        (void)add_ref(self);
+        c->whose = self;
+        *out = c;
+        return S_OK;
+    }
     if (!IsEqualIID(riid, &IID_IUnknown) && !IsEqualIID(riid, iid_of(self->kind))) {
-        return E_NOINTERFACE; /* IClientSecurity too: nothing here is a proxy */
+        return E_NOINTERFACE; /* IClientSecurity too: what is of this machine is no proxy */
     }
     (void)add_ref(self);
     *out = self;
@@ -115,6 +131,8 @@ table_of(enum standin_kind kind)
         return result_table;
     case STANDIN_WRITER:
         return standin_writer_table();
+    case STANDIN_SECURITY:
+        return standin_security_table();
     default:
         return standin_object_table();
     }
@@ -158,6 +176,9 @@ list_next(struct standin_com *self, LONG timeout, ULONG count, IWbemClassObject 
     ULONG n = 0;
 
     (void)timeout;
+    if (!standin_may_call(self)) {
+        return E_ACCESSDENIED;
+    }
     while (n < count && self->at < json_array_size(self->json)) {
         struct standin_com *c = standin_object(json_array_get(self->json, self->at++));
 
@@ -176,6 +197,9 @@ static HRESULT STDMETHODCALLTYPE
 result_object(struct standin_com *self, LONG timeout, IWbemClassObject **out)
 {
     (void)timeout;
+    if (!standin_may_call(self)) {
+        return E_ACCESSDENIED;
+    }
     if (self->name != NULL) {
         *out = (IWbemClassObject *)(void *)standin_new(STANDIN_CLASS, self->name, NULL);
     } else {
@@ -192,11 +216,15 @@ services_query(struct standin_com *self, BSTR language, BSTR query, LONG flags, 
 {
     char *wql = standin_utf8(query);
     uint32_t number = 0;
+    struct standin_com *list;
     json_t *reply;
 
-    (void)self;
     (void)ctx;
     *out = NULL;
+    if (!standin_may_call(self)) {
+        free(wql);
+        return E_ACCESSDENIED;
+    }
     if (wcscmp(language, L"WQL") != 0 ||
         flags != (WBEM_FLAG_FORWARD_ONLY | WBEM_FLAG_RETURN_IMMEDIATELY)) {
         free(wql);
@@ -207,21 +235,33 @@ services_query(struct standin_com *self, BSTR language, BSTR query, LONG flags, 
     if (reply == NULL) {
         return standin_hresult(number);
     }
-    *out = (IEnumWbemClassObject *)(void *)standin_new(
-        STANDIN_LIST, NULL, json_incref(json_object_get(reply, "objects")));
+    list = standin_new(STANDIN_LIST, NULL, json_incref(json_object_get(reply, "objects")));
     json_decref(reply);
+    if (list == NULL) {
+        return E_OUTOFMEMORY;
+    }
+    list->remote = self->remote;
+    *out = (IEnumWbemClassObject *)(void *)list;
     return WBEM_S_NO_ERROR;
 }
 
 /* Both calls below are made to answer later, through an IWbemCallResult, as a system does. */
 static HRESULT
-answer_later(const char *name, json_t *json, LONG flags, IWbemCallResult **call)
+answer_later(const struct standin_com *services, const char *name, json_t *json, LONG flags,
+             IWbemCallResult **call)
 {
+    struct standin_com *c;
+
     if (flags != WBEM_FLAG_RETURN_IMMEDIATELY || call == NULL || *call != NULL) {
         json_decref(json);
         return (HRESULT)WBEM_E_INVALID_PARAMETER;
     }
-    *call = (IWbemCallResult *)(void *)standin_new(STANDIN_RESULT, name, json);
+    c = standin_new(STANDIN_RESULT, name, json);
+    if (c == NULL) {
+        return E_OUTOFMEMORY;
+    }
+    c->remote = services->remote;
+    *call = (IWbemCallResult *)(void *)c;
     return WBEM_S_NO_ERROR;
 }
 
@@ -235,9 +275,12 @@ services_get(struct standin_com *self, BSTR wide, LONG flags, IWbemContext *ctx,
     json_t *reply;
     HRESULT hr;
 
-    (void)self;
     (void)ctx;
     (void)object;
+    if (!standin_may_call(self)) {
+        free(path);
+        return E_ACCESSDENIED;
+    }
     reply = standin_ask(json_pack("{s:s,s:s}", "op", is_class ? "wmi.class" : "wmi.get",
                                   is_class ? "class" : "path", path),
                         NULL, 0, &number);
@@ -246,7 +289,7 @@ services_get(struct standin_com *self, BSTR wide, LONG flags, IWbemContext *ctx,
     } else if (is_class && !json_is_true(json_object_get(reply, "has"))) {
         hr = (HRESULT)WBEM_E_NOT_FOUND;
     } else {
-        hr = answer_later(is_class ? path : NULL,
+        hr = answer_later(self, is_class ? path : NULL,
                           is_class ? NULL : json_incref(json_object_get(reply, "object")), flags,
                           call);
     }
@@ -268,9 +311,13 @@ services_exec(struct standin_com *self, BSTR wide_path, BSTR wide_method, LONG f
     json_t *given;
     HRESULT hr;
 
-    (void)self;
     (void)ctx;
     (void)out;
+    if (!standin_may_call(self)) {
+        free(path);
+        free(method);
+        return E_ACCESSDENIED;
+    }
     reply = standin_ask(
         json_pack("{s:s,s:s,s:s,s:o}", "op", "wmi.exec", "path", path, "method", method, "params",
                   arguments != NULL ? json_deep_copy(arguments->json) : json_array()),
@@ -284,7 +331,7 @@ services_exec(struct standin_com *self, BSTR wide_path, BSTR wide_method, LONG f
     (void)json_array_append_new(json_object_get(given, "properties"),
                                 json_pack("{s:s,s:i,s:O}", "name", "ReturnValue", "type",
                                           WMI_UINT32, "v", json_object_get(reply, "return_value")));
-    hr = answer_later(NULL, json_incref(given), flags, call);
+    hr = answer_later(self, NULL, json_incref(given), flags, call);
     json_decref(reply);
     return hr;
 }
@@ -296,27 +343,37 @@ locator_connect(struct standin_com *self, const BSTR where, const BSTR user, con
                 const BSTR locale, LONG flags, const BSTR authority, IWbemContext *ctx,
                 IWbemServices **out)
 {
+    const wchar_t *rest = where;
+    char *server = standin_server(where, &rest);
+    struct standin_com *services;
     uint32_t number = 0;
     json_t *reply;
 
     (void)self;
-    (void)user;
-    (void)password;
     (void)locale;
     (void)flags;
     (void)authority;
     (void)ctx;
     *out = NULL;
-    if (_wcsicmp(where, L"ROOT\\virtualization\\v2") != 0) {
+    if (user != NULL || password != NULL ||
+        _wcsicmp(rest, L"ROOT\\virtualization\\v2") != 0) { /* as the process's own account */
+        free(server);
         return (HRESULT)WBEM_E_INVALID_NAMESPACE;
     }
-    reply = standin_ask(json_pack("{s:s}", "op", "wmi.connect"), NULL, 0, &number);
+    reply = standin_ask(
+        json_pack("{s:s,s:s}", "op", "wmi.connect", "server", server != NULL ? server : ""), NULL,
+        0, &number);
+    services = reply != NULL ? standin_new(STANDIN_SERVICES, NULL, NULL) : NULL;
+    if (services != NULL) {
+        services->remote = server != NULL;
+    }
+    free(server);
     if (reply == NULL) {
         return standin_hresult(number);
     }
     json_decref(reply);
-    *out = (IWbemServices *)(void *)standin_new(STANDIN_SERVICES, NULL, NULL);
-    return WBEM_S_NO_ERROR;
+    *out = (IWbemServices *)(void *)services;
+    return services != NULL ? WBEM_S_NO_ERROR : E_OUTOFMEMORY;
 }
 
 static HRESULT STDMETHODCALLTYPE
@@ -379,6 +436,7 @@ make_tables(void)
     result_table[STANDIN_AT(IWbemCallResultVtbl, GetResultObject)] = (standin_slot)result_object;
     (void)standin_object_table();
     (void)standin_writer_table();
+    (void)standin_security_table();
 }
 
 BOOL WINAPI

@@ -31,7 +31,8 @@ enum standin_kind {
     STANDIN_CLASS,     /* the same: a class, by name */
     STANDIN_SIGNATURE, /* the same: [in] parameters of a method: json */
     STANDIN_ARGUMENTS, /* the same: an instance of one of the two above; json holds what was put */
-    STANDIN_WRITER     /* IWbemObjectTextSrc */
+    STANDIN_WRITER,    /* IWbemObjectTextSrc */
+    STANDIN_SECURITY   /* IClientSecurity of `whose`, which is of another machine */
 };
 
 struct standin_com {
@@ -45,6 +46,9 @@ struct standin_com {
     json_t *types;            /* ARGUMENTS: the signature, or NULL for those of a class */
     size_t at;                /* LIST, OBJECT: how far an enumeration is */
     struct wmi_object object; /* OBJECT */
+    bool remote;              /* SERVICES, LIST, RESULT: of another machine */
+    bool sealed;              /* and may be called */
+    struct standin_com *whose;
 };
 
 /* name is copied, json is taken; NULL: no memory. */
@@ -56,6 +60,12 @@ HRESULT standin_hresult(uint32_t number);
 /* standin_wmi_object.c */
 const standin_slot *standin_object_table(void);
 const standin_slot *standin_writer_table(void);
+
+/* standin_wmi_remote.c: what a proxy of another machine asks for before it is called, and IWbemLocator's way there */
+const standin_slot *standin_security_table(void);
+bool standin_may_call(const struct standin_com *c);
+/* "\\SERVER\root..." is split: the server, to be freed, and *rest; NULL: "root..." is of this machine. */
+char *standin_server(const wchar_t *where, const wchar_t **rest);
 
 /* What every table begins with. */
 void standin_table(standin_slot *table, size_t count);
