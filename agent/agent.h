@@ -17,7 +17,8 @@ enum agent_capture {
     AGENT_CAPTURE_HYPERV,
     AGENT_CAPTURE_SIM,
     AGENT_CAPTURE_VSS,
-    AGENT_CAPTURE_EXPORT
+    AGENT_CAPTURE_EXPORT,
+    AGENT_CAPTURE_AUTO
 };
 
 enum agent_saved_state { AGENT_SAVED_STATE_ALLOW = 0, AGENT_SAVED_STATE_REFUSE };
@@ -28,7 +29,8 @@ struct agent_conf {
     char *sim_socket;
     char *folder;
     char *export_folder;
-    char *hyperv_host;    /* NULL: this machine */
+    char *hyperv_host; /* NULL: this machine */
+    char *methods;
     unsigned consistency; /* enum refpoint_consistency */
     unsigned saved_state; /* enum agent_saved_state */
     int64_t hash_threads;
@@ -46,19 +48,19 @@ VARVE_CHECK enum varve_err agent_conf_check(const struct agent_conf *conf, struc
 /* agent_host.c: the way to the virtual machines that the configuration names. */
 struct agent_host {
     struct capture *capture;
-    struct wmi_port *wmi;     /* with capture = hyperv, vss and export */
-    struct vdisk_port *vdisk; /* with capture = hyperv; NULL: vdisk_why */
+    struct wmi_port *wmi;     /* of a Hyper-V host, whatever the method */
+    struct vdisk_port *vdisk; /* the same; NULL: vdisk_why */
     struct varve_error vdisk_why;
-    struct vss_port *vss; /* with capture = vss */
+    struct vss_port *vss; /* NULL: vss_why */
+    struct varve_error vss_why;
 };
 
-/* The ports of capture = hyperv, not connected; of the system: agent_ports_*.c. */
-VARVE_CHECK enum varve_err agent_ports_open(struct agent_host *h, struct varve_error *err);
-/* That of capture = export; server NULL: of this machine. */
-VARVE_CHECK enum varve_err agent_wmi_port_open(struct agent_host *h, const char *server,
-                                               struct varve_error *err);
-/* Those of capture = vss. */
-VARVE_CHECK enum varve_err agent_vss_ports_open(struct agent_host *h, struct varve_error *err);
+/* The ways to Hyper-V, not connected: agent_ports_*.c.  Without WMI there is none; of another server (NULL: this
+ * machine) that is all. */
+VARVE_CHECK enum varve_err agent_ports_open(struct agent_host *h, const char *server,
+                                            struct varve_error *err);
+/* The word for "virtual machines of this Hyper-V host, in one way or the other". */
+bool agent_conf_is_hyperv(const struct agent_conf *conf);
 /* Opens the capture; the ports too, unless they are open. */
 VARVE_CHECK enum varve_err agent_host_open(struct agent_host *h, const struct agent_conf *conf,
                                            const struct identity *key, struct varve_error *err);

@@ -6,7 +6,7 @@
 #include "job/runner.h"
 #include "pump/pump.h"
 
-static const char *const captures[] = {"folder", "hyperv", "sim", "vss", "export", NULL};
+static const char *const captures[] = {"folder", "hyperv", "sim", "vss", "export", "auto", NULL};
 static const char *const consistencies[] = {"application", "crash", "application-or-fail", NULL};
 static const char *const saved_states[] = {"allow", "refuse", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
@@ -24,18 +24,25 @@ static const struct conf_option options[] = {
      .initial = AGENT_CAPTURE,
      .at = offsetof(struct agent_conf, capture),
      .help = "How virtual machines are found and frozen. folder: disk images at rest in a folder. "
-             "hyperv: the virtual machines of this Hyper-V host; only on Windows, and the default "
-             "there. sim: a simulated Hyper-V host. vss: those of this Hyper-V host by its VSS "
-             "writer, for Server 2012 R2 and machines without reference points; only on Windows. "
-             "export: those of this Hyper-V host, which writes them into export-folder for the "
-             "time of a run; only on Windows."},
+             "sim: a simulated Hyper-V host. The others are the virtual machines of this Hyper-V "
+             "host, only on Windows. auto: each as it and the host allow, and the default there. "
+             "hyperv: all by recovery checkpoints and reference points. vss: all by the host's VSS "
+             "writer, as for Server 2012 R2. export: the host writes all into export-folder for "
+             "the time of a run."},
+    {.name = "methods",
+     .type = CONF_STRING,
+     .value = "LIST",
+     .at = offsetof(struct agent_conf, methods),
+     .help = "Virtual machines of this Hyper-V host that are frozen in another way than 'capture' "
+             "says: 'MACHINE: METHOD', divided by commas. A machine is its name or id; a method is "
+             "refpoint, export, vss or auto. An order for a run or of a policy goes before."},
     {.name = "consistency",
      .type = CONF_ENUM,
      .choices = consistencies,
      .initial = "application",
      .at = offsetof(struct agent_conf, consistency),
-     .help = "What a virtual machine is asked for before it is frozen, with capture = hyperv and "
-             "capture = export. "
+     .help = "What a virtual machine is asked for before it is frozen by methods refpoint and "
+             "export. "
              "application: its programs are asked to put their data in order, and when they "
              "cannot, it is frozen as it is and the point says so. crash: it is not asked. "
              "application-or-fail: when they cannot, the run fails."},
@@ -44,7 +51,7 @@ static const struct conf_option options[] = {
      .choices = saved_states,
      .initial = "allow",
      .at = offsetof(struct agent_conf, saved_state),
-     .help = "With capture = vss: whether the VSS writer may save a running virtual machine for a "
+     .help = "With method vss: whether the VSS writer may save a running virtual machine for a "
              "moment when its guest cannot be asked. allow: it may, and the point says so. "
              "refuse: the run fails and the machine is not paused."},
     {.name = "folder",
@@ -59,7 +66,7 @@ static const struct conf_option options[] = {
      .value = "FOLDER",
      .at = offsetof(struct agent_conf, export_folder),
      .help =
-         "Where the host writes exported virtual machines, for capture = export: a local folder "
+         "Where the host writes exported virtual machines, for method export: a local folder "
          "or a UNC path that the host's computer account may write to, with room for the "
          "largest virtual machine times max-runs. What is written there goes when the run ends."},
     {.name = "hyperv-host",
@@ -131,6 +138,11 @@ agent_conf_check(const struct agent_conf *conf, struct varve_error *err)
         return varve_error_set(err, VARVE_ERR_INVALID,
                                "capture = export needs to know where to: set 'export-folder'");
     }
+    if (conf->methods != NULL && !agent_conf_is_hyperv(conf)) {
+        return varve_error_set(
+            err, VARVE_ERR_INVALID,
+            "'methods' is for the machines of a Hyper-V host: set capture = auto");
+    }
     if (conf->hyperv_host != NULL) {
         return conf->capture == AGENT_CAPTURE_EXPORT
                    ? export_check_server(conf->hyperv_host, conf->export_folder, err)
@@ -139,4 +151,10 @@ agent_conf_check(const struct agent_conf *conf, struct varve_error *err)
                                      "another machine");
     }
     return VARVE_OK;
+}
+
+bool
+agent_conf_is_hyperv(const struct agent_conf *conf)
+{
+    return conf->capture != AGENT_CAPTURE_FOLDER && conf->capture != AGENT_CAPTURE_SIM;
 }

@@ -60,8 +60,9 @@ say_host(struct capture *capture, struct varve_error *first)
 
         guid_format(&vm->id, id);
         (void)printf("vm   %s (%s), %s\n", vm->name, id, vm->state);
-        (void)printf("     frozen by %s, read by %s: %s\n", capture->name, capture->source,
-                     vm->reason);
+        (void)printf("     frozen by %s, read by %s: %s\n",
+                     vm->capture != NULL ? vm->capture : capture->name,
+                     vm->source != NULL ? vm->source : capture->source, vm->reason);
         for (k = 0; k < vm->disk_count; k++) {
             say_disk(&vm->disks[k], &problems);
         }
@@ -73,81 +74,86 @@ say_host(struct capture *capture, struct varve_error *first)
     }
 }
 
-/* What the host must offer for capture = hyperv, one by one; false: it does not. */
-static bool
-say_hyperv(struct agent_host *host, struct varve_error *first)
+/* A finding that stands in the way of what was ordered is a problem; of one way of several it is a remark. */
+static void
+say_finding(const char *what, enum varve_err code, const char *text, bool ordered,
+            struct varve_error *first)
+{
+    struct varve_error err;
+
+    (void)printf("%-9s %s%s\n", what,
+                 code == VARVE_OK ? ""
+                 : ordered        ? "PROBLEM: "
+                                  : "cannot be: ",
+                 text);
+    if (code != VARVE_OK && ordered) {
+        note_problem(varve_error_set(&err, code, "%s", text), &err, first);
+    }
+}
+
+/* What the host must offer for reference points, one by one. */
+static void
+say_refpoint(struct agent_host *host, bool ordered, struct varve_error *first)
 {
     struct refpoint_findings findings;
-    struct varve_error err;
     size_t i;
-    enum varve_err rc = agent_ports_open(host, &err);
 
-    if (rc != VARVE_OK) {
-        (void)printf("hyper-v   %s\n", err.msg);
-        note_problem(rc, &err, first);
-        return false;
-    }
     refpoint_probe(&findings, host->wmi, host->vdisk, &host->vdisk_why);
     for (i = 0; i < findings.count; i++) {
-        const struct refpoint_finding *f = &findings.items[i];
-
-        (void)printf("hyper-v   %s%s\n", f->code == VARVE_OK ? "" : "PROBLEM: ", f->text);
-        if (f->code != VARVE_OK) {
-            rc = varve_error_set(&err, f->code, "%s", f->text);
-            note_problem(rc, &err, first);
-        }
+        say_finding("hyper-v", findings.items[i].code, findings.items[i].text, ordered, first);
     }
-    return rc == VARVE_OK;
 }
 
-/* The same for capture = vss. */
-static bool
-say_vss(struct agent_host *host, struct varve_error *first)
+static void
+say_vss(struct agent_host *host, bool ordered, struct varve_error *first)
 {
     struct vss_finding f;
-    struct varve_error err;
-    enum varve_err rc = agent_vss_ports_open(host, &err);
 
-    if (rc == VARVE_OK) {
-        vss_probe(&f, host->vss);
-        rc = f.code == VARVE_OK ? VARVE_OK : varve_error_set(&err, f.code, "%s", f.text);
+    if (host->vss == NULL) {
+        say_finding("vss", host->vss_why.code, host->vss_why.msg, ordered, first);
+        return;
     }
-    (void)printf("vss       %s%s\n",
-                 rc == VARVE_OK ? "" : "PROBLEM: ", rc == VARVE_OK ? f.text : err.msg);
-    if (rc != VARVE_OK) {
-        note_problem(rc, &err, first);
-    }
-    return rc == VARVE_OK;
+    vss_probe(&f, host->vss);
+    say_finding("vss", f.code, f.text, ordered, first);
 }
 
-/* The same for capture = export: the folder; the host is asked when the machines are. */
-static bool
-say_export(const struct agent_conf *conf, struct varve_error *first)
+/* The folder; the host is asked when the machines are. */
+static void
+say_export(const struct agent_conf *conf, bool ordered, struct varve_error *first)
 {
     struct refpoint_finding f;
-    struct varve_error err;
 
     export_probe(&f, fs_system(), conf->export_folder);
-    (void)printf("export    %s%s\n", f.code == VARVE_OK ? "" : "PROBLEM: ", f.text);
-    if (f.code != VARVE_OK) {
-        note_problem(varve_error_set(&err, f.code, "%s", f.text), &err, first);
-    }
-    return true;
+    say_finding("export", f.code, f.text, ordered, first);
 }
 
+/* What the ways that are asked for need of the host; false: nothing else can be asked. */
 static bool
 say_capture(struct agent_host *host, const struct agent_conf *conf, struct varve_error *first)
 {
-    switch ((enum agent_capture)conf->capture) {
-    case AGENT_CAPTURE_HYPERV:
-        return say_hyperv(host, first);
-    case AGENT_CAPTURE_VSS:
-        return say_vss(host, first);
-    case AGENT_CAPTURE_EXPORT:
-        return say_export(conf, first);
-    case AGENT_CAPTURE_FOLDER:
-    case AGENT_CAPTURE_SIM:
-        break;
+    bool any = conf->capture == AGENT_CAPTURE_AUTO;
+    struct varve_error mine = {0};
+    struct varve_error err;
+
+    if (!agent_conf_is_hyperv(conf)) {
+        return true;
+    }
+    if (agent_ports_open(host, conf->hyperv_host, &err) != VARVE_OK) {
+        say_finding("hyper-v", err.code, err.msg, true, first);
+        return false;
+    }
+    if (any || conf->capture == AGENT_CAPTURE_HYPERV) {
+        say_refpoint(host, !any, &mine);
+    }
+    if (any || conf->capture == AGENT_CAPTURE_VSS) {
+        say_vss(host, !any, &mine);
+    }
+    if (mine.code != VARVE_OK) {
+        note_problem(mine.code, &mine, first);
+        return false;
+    }
+    if (conf->capture == AGENT_CAPTURE_EXPORT || (any && conf->export_folder != NULL)) {
+        say_export(conf, true, first);
     }
     return true;
 }

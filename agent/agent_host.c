@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
 #include <string.h>
 
 #include "agent.h"
+#include "capture/choice/choice.h"
 #include "capture/export/export.h"
 #include "capture/folder/folder.h"
 #include "capture/refpoint/refpoint.h"
@@ -9,65 +11,54 @@
 #include "capture/vss/vss.h"
 #include "source/source_virtdisk.h"
 
+/* ---- the ways to freeze a vm of a Hyper-V host; what one lacks is said in `why` ---- */
+
 static enum varve_err
-open_hyperv(struct agent_host *h, const struct agent_conf *conf, struct varve_error *err)
+open_refpoint(struct capture **out, struct agent_host *h, const struct agent_conf *conf,
+              struct varve_error *err)
 {
-    struct refpoint_options options = {
+    const struct refpoint_options options = {
+        .wmi = h->wmi,
+        .vdisk = h->vdisk,
         .fs = fs_system(),
         .host_fs = fs_system(),
         .state_dir = conf->state_dir,
         .consistency = (enum refpoint_consistency)conf->consistency,
     };
-    enum varve_err rc = h->wmi == NULL ? agent_ports_open(h, err) : VARVE_OK;
 
-    if (rc == VARVE_OK && h->vdisk == NULL) {
+    if (h->vdisk == NULL) {
         *err = h->vdisk_why;
         return err->code;
     }
-    if (rc == VARVE_OK) {
-        rc = h->wmi->ops->connect(h->wmi, err);
-        /* Early after a start VMMS may not answer yet: what asks next tries again for a while. */
-        rc = rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_DENIED ? rc : VARVE_OK;
-    }
-    if (rc == VARVE_OK) {
-        options.wmi = h->wmi;
-        options.vdisk = h->vdisk;
-        rc = capture_refpoint_open(&h->capture, &options, err);
-    }
-    return rc == VARVE_OK
-               ? VARVE_OK
-               : varve_error_prefix(err, "capture = hyperv ('varve-agent doctor' says more)");
+    return capture_refpoint_open(out, &options, err);
 }
 
 static enum varve_err
-open_vss(struct agent_host *h, const struct agent_conf *conf, struct varve_error *err)
+open_vss(struct capture **out, struct agent_host *h, const struct agent_conf *conf,
+         struct varve_error *err)
 {
-    struct vss_options options = {
+    const struct vss_options options = {
+        .wmi = h->wmi,
+        .vss = h->vss,
         .fs = fs_system(),
         .host_fs = fs_system(),
         .state_dir = conf->state_dir,
         .no_saved_state = conf->saved_state == AGENT_SAVED_STATE_REFUSE,
     };
-    enum varve_err rc = h->vss == NULL ? agent_vss_ports_open(h, err) : VARVE_OK;
 
-    if (rc == VARVE_OK) {
-        rc = h->wmi->ops->connect(h->wmi, err);
-        rc = rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_DENIED ? rc : VARVE_OK; /* as above */
+    if (h->vss == NULL) {
+        *err = h->vss_why;
+        return err->code;
     }
-    if (rc == VARVE_OK) {
-        options.wmi = h->wmi;
-        options.vss = h->vss;
-        rc = capture_vss_open(&h->capture, &options, err);
-    }
-    return rc == VARVE_OK
-               ? VARVE_OK
-               : varve_error_prefix(err, "capture = vss ('varve-agent doctor' says more)");
+    return capture_vss_open(out, &options, err);
 }
 
 static enum varve_err
-open_export(struct agent_host *h, const struct agent_conf *conf, struct varve_error *err)
+open_export(struct capture **out, struct agent_host *h, const struct agent_conf *conf,
+            struct varve_error *err)
 {
-    struct export_options options = {
+    const struct export_options options = {
+        .wmi = h->wmi,
         .fs = fs_system(),
         .host_fs = fs_system(),
         .state_dir = conf->state_dir,
@@ -75,19 +66,94 @@ open_export(struct agent_host *h, const struct agent_conf *conf, struct varve_er
         .server = conf->hyperv_host,
         .consistency = (enum refpoint_consistency)conf->consistency,
     };
-    enum varve_err rc = h->wmi == NULL ? agent_wmi_port_open(h, conf->hyperv_host, err) : VARVE_OK;
+
+    if (conf->export_folder == NULL) {
+        return varve_error_set(err, VARVE_ERR_NOT_FOUND, "export-folder is not set");
+    }
+    return capture_export_open(out, &options, err);
+}
+
+static const struct way {
+    unsigned conf; /* enum agent_capture that orders it for all */
+    enum varve_err (*open)(struct capture **out, struct agent_host *h,
+                           const struct agent_conf *conf, struct varve_error *err);
+    struct choice_member member;
+} ways[] = {
+    {AGENT_CAPTURE_HYPERV,
+     open_refpoint,
+     {.name = "refpoint", .family = "", .fits = choice_fits_refpoint}},
+    {AGENT_CAPTURE_EXPORT,
+     open_export,
+     {.name = "export", .family = "", .fits = choice_fits_refpoint, .adapt = capture_export_adapt}},
+    {AGENT_CAPTURE_VSS, open_vss, {.name = "vss", .family = "hash:", .adapt = capture_vss_adapt}},
+};
+
+#define WAYS (sizeof(ways) / sizeof(ways[0]))
+
+/*
+ * What is missing for good closes a way; trouble that may pass must not, or a host that has just started would be read in
+ * another way.  A way that nobody ordered may fail as it likes, while another was ordered for all.
+ */
+static enum varve_err
+open_ways(struct choice_options *o, struct agent_host *h, const struct agent_conf *conf,
+          struct varve_error *err)
+{
+    size_t i;
+    enum varve_err rc = VARVE_OK;
+
+    for (i = 0; i < WAYS; i++) {
+        struct choice_member *m = &o->members[o->count++];
+        enum varve_err opened;
+
+        *m = ways[i].member;
+        opened = ways[i].open(&m->capture, h, conf, &m->why);
+        if (conf->capture == ways[i].conf) {
+            o->method = m->name;
+        }
+        if (rc == VARVE_OK && opened != VARVE_OK && opened != VARVE_ERR_UNSUPPORTED &&
+            opened != VARVE_ERR_NOT_FOUND && conf->capture == AGENT_CAPTURE_AUTO) {
+            *err = m->why;
+            rc = opened;
+        }
+    }
+    return rc;
+}
+
+static enum varve_err
+open_hyperv(struct agent_host *h, const struct agent_conf *conf, struct varve_error *err)
+{
+    struct choice_options options = {.method = CAPTURE_WAY_AUTO};
+    struct choice_rule *rules = NULL;
+    char *text = NULL;
+    size_t i;
+    enum varve_err rc = h->wmi == NULL ? agent_ports_open(h, conf->hyperv_host, err) : VARVE_OK;
 
     if (rc == VARVE_OK) {
         rc = h->wmi->ops->connect(h->wmi, err);
-        rc = rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_DENIED ? rc : VARVE_OK; /* as above */
+        /* Early after a start VMMS may not answer yet: what asks next tries again for a while. */
+        rc = rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_DENIED ? rc : VARVE_OK;
+    }
+    if (rc == VARVE_OK && conf->methods != NULL) {
+        text = strdup(conf->methods);
+        rc = text != NULL ? choice_rules_parse(&rules, &options.rule_count, text, err)
+                          : varve_error_nomem(err);
+        rc = rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "methods");
     }
     if (rc == VARVE_OK) {
-        options.wmi = h->wmi;
-        rc = capture_export_open(&h->capture, &options, err);
+        options.rules = rules;
+        rc = open_ways(&options, h, conf, err);
+        for (i = 0; rc != VARVE_OK && i < options.count; i++) {
+            capture_close(options.members[i].capture);
+        }
     }
-    return rc == VARVE_OK
-               ? VARVE_OK
-               : varve_error_prefix(err, "capture = export ('varve-agent doctor' says more)");
+    if (rc == VARVE_OK) {
+        rc = capture_choice_open(&h->capture, &options, err);
+    }
+    free(rules);
+    free(text);
+    return rc == VARVE_OK ? VARVE_OK
+                          : varve_error_prefix(err, "the virtual machines of this host cannot be "
+                                                    "reached ('varve-agent doctor' says more)");
 }
 
 enum varve_err
@@ -97,12 +163,11 @@ agent_host_open(struct agent_host *h, const struct agent_conf *conf, const struc
     switch ((enum agent_capture)conf->capture) {
     case AGENT_CAPTURE_SIM:
         return capture_sim_open(&h->capture, conf->sim_socket, err);
+    case AGENT_CAPTURE_AUTO:
     case AGENT_CAPTURE_HYPERV:
-        return open_hyperv(h, conf, err);
     case AGENT_CAPTURE_VSS:
-        return open_vss(h, conf, err);
     case AGENT_CAPTURE_EXPORT:
-        return open_export(h, conf, err);
+        return open_hyperv(h, conf, err);
     case AGENT_CAPTURE_FOLDER:
         break;
     }
@@ -125,12 +190,13 @@ agent_host_source(void *arg, const struct capture_frozen *frozen, size_t disk, s
                   struct varve_error *err)
 {
     const struct agent_host *h = arg;
+    struct capture *c = capture_of(h->capture, frozen);
     const char *path = frozen->disks[disk].path;
 
-    if (strcmp(h->capture->source, "export") == 0) {
-        return capture_export_source(h->capture, frozen, disk, out, err);
+    if (strcmp(c->source, "export") == 0) {
+        return capture_export_source(c, frozen, disk, out, err);
     }
-    return strcmp(h->capture->source, "virtdisk") == 0
+    return strcmp(c->source, "virtdisk") == 0
                ? source_virtdisk_open(out, h->vdisk, fs_system(), path, err)
                : source_file_open(out, fs_system(), path, frozen->allow_raw, err);
 }

@@ -4,28 +4,25 @@
 #include "vss/win_vss.h"
 #include "wmi/win_wmi.h"
 
-enum varve_err
-agent_ports_open(struct agent_host *h, struct varve_error *err)
+static enum varve_err
+only_here(struct varve_error *err)
 {
-    enum varve_err rc = win_wmi_open(&h->wmi, NULL, WIN_WMI_HYPERV, err);
+    return varve_error_set(err, VARVE_ERR_NOT_FOUND, "it works for this machine's own only");
+}
 
-    if (rc == VARVE_OK && win_vdisk_open(&h->vdisk, &h->vdisk_why) != VARVE_OK) {
+enum varve_err
+agent_ports_open(struct agent_host *h, const char *server, struct varve_error *err)
+{
+    enum varve_err rc;
+
+    /* First: the first to come decides on COM's security, and VSS asks for more than WMI. */
+    rc = server == NULL ? win_vss_open(&h->vss, &h->vss_why) : only_here(&h->vss_why);
+    if (rc != VARVE_OK) {
+        h->vss = NULL;
+    }
+    rc = server == NULL ? win_vdisk_open(&h->vdisk, &h->vdisk_why) : only_here(&h->vdisk_why);
+    if (rc != VARVE_OK) {
         h->vdisk = NULL;
     }
-    return rc;
-}
-
-enum varve_err
-agent_wmi_port_open(struct agent_host *h, const char *server, struct varve_error *err)
-{
     return win_wmi_open(&h->wmi, server, WIN_WMI_HYPERV, err);
-}
-
-enum varve_err
-agent_vss_ports_open(struct agent_host *h, struct varve_error *err)
-{
-    /* First: the first to come decides on COM's security, and VSS asks for more than WMI. */
-    enum varve_err rc = win_vss_open(&h->vss, err);
-
-    return rc == VARVE_OK ? win_wmi_open(&h->wmi, NULL, WIN_WMI_HYPERV, err) : rc;
 }

@@ -8,22 +8,28 @@
 #include "os/path.h"
 
 void
+capture_vm_release(struct capture_vm *vm)
+{
+    size_t k;
+
+    for (k = 0; k < vm->disk_count; k++) {
+        free(vm->disks[k].name);
+        free(vm->disks[k].path);
+        free(vm->disks[k].problem);
+    }
+    free(vm->disks);
+    free(vm->name);
+    free(vm->reason);
+    memset(vm, 0, sizeof(*vm));
+}
+
+void
 capture_inventory_release(struct capture_inventory *inv)
 {
     size_t i;
-    size_t k;
 
     for (i = 0; i < inv->count; i++) {
-        struct capture_vm *vm = &inv->vms[i];
-
-        for (k = 0; k < vm->disk_count; k++) {
-            free(vm->disks[k].name);
-            free(vm->disks[k].path);
-            free(vm->disks[k].problem);
-        }
-        free(vm->disks);
-        free(vm->name);
-        free(vm->reason);
+        capture_vm_release(&inv->vms[i]);
     }
     free(inv->vms);
     memset(inv, 0, sizeof(*inv));
@@ -140,4 +146,16 @@ capture_close(struct capture *c)
     if (c != NULL) {
         c->ops->close(c);
     }
+}
+
+struct capture *
+capture_of(struct capture *c, const struct capture_frozen *frozen)
+{
+    return frozen->member != NULL ? frozen->member : c;
+}
+
+bool
+capture_hashes(struct capture *c, const struct capture_frozen *frozen)
+{
+    return capture_of(c, frozen)->ops->names != NULL;
 }

@@ -17,7 +17,7 @@
  * A capture is a way to freeze a moment of a vm.  Members: capture/refpoint (Hyper-V by WMI),
  * capture/vss (Hyper-V by its VSS writer), capture/export (Hyper-V by WMI, read from exported files),
  * capture/sim (a simulated Hyper-V host), capture/folder (disk images at rest), capture_fake (in
- * memory, for tests), capture_fault (fails calls of another capture).
+ * memory, for tests), capture_fault (fails calls of another capture), capture/choice (several of these as one).
  * tests/hvsim/capture_contract_test.c runs the same cases over all of them.
  *
  * Words.  A checkpoint is the frozen moment while it is being read; a reference point is what is
@@ -48,6 +48,8 @@
 struct capture;
 
 #define CAPTURE_ID_MAX          256u /* with the NUL */
+#define CAPTURE_NAME_MAX        16u
+#define CAPTURE_WAY_AUTO        "auto"
 #define CAPTURE_VMS_MAX         4096u
 #define CAPTURE_DISKS_MAX       256u
 #define CAPTURE_MARKS_MAX       1024u /* reference points of one vm */
@@ -77,7 +79,10 @@ struct capture_vm {
     char state[16]; /* "running", "off", "saved", "paused", "other" */
     struct capture_disk *disks;
     size_t disk_count;
-    char *reason; /* why it would be frozen and read this way */
+    char *reason;        /* why it would be frozen and read this way */
+    const char *capture; /* which way, when the capture has several; NULL: its name and source */
+    const char *source;
+    char version[16]; /* of its configuration, "8.0"; "" unknown */
 };
 
 struct capture_inventory {
@@ -87,6 +92,7 @@ struct capture_inventory {
     struct notes notes;
 };
 
+void capture_vm_release(struct capture_vm *vm);
 void capture_inventory_release(struct capture_inventory *inv);
 
 /* ---- a frozen moment ---- */
@@ -95,6 +101,13 @@ enum capture_consistency {
     CAPTURE_CRASH = 1,
     CAPTURE_APPLICATION = 2,
     CAPTURE_OFFLINE = 3 /* the vm did not run, or the files are at rest */
+};
+
+/* Which of several ways a run takes, and why. */
+struct capture_way {
+    char name[CAPTURE_NAME_MAX]; /* of the member */
+    char reason[240];            /* "": no other was preferred to it */
+    bool settled;                /* as a wish: so the run was begun before a restart */
 };
 
 struct capture_frozen_disk {
@@ -117,6 +130,8 @@ struct capture_frozen {
     char reason[240];
     struct capture_frozen_disk *disks;
     size_t disk_count;
+    struct capture *member; /* of several, whose moment it is; see capture_of() */
+    struct capture_way way; /* then */
 };
 
 void capture_frozen_release(struct capture_frozen *f);
@@ -170,6 +185,20 @@ struct capture_ops {
 
     enum varve_err (*list)(struct capture *c, struct capture_inventory *out,
                            struct varve_error *err);
+
+    /* NULL: only list() does.  One vm as list() has it; VARVE_ERR_NOT_FOUND. */
+    enum varve_err (*describe)(struct capture *c, const struct guid *vm, struct capture_vm *out,
+                               struct varve_error *err);
+
+    /*
+     * NULL: there is one way only.  Before marks() of a run, and again after a restart: settles by which member the
+     * vm is frozen.  wish->name: what the operator ordered for this run, or what was settled before the restart; "": as
+     * the vm and the configuration have it.  VARVE_ERR_UNSUPPORTED: what was ordered cannot be
+     * done here.
+     */
+    enum varve_err (*choose)(struct capture *c, const struct guid *vm, const struct guid *run,
+                             const struct capture_way *wish, struct capture_way *out,
+                             struct notes *notes, struct varve_error *err);
 
     /* The reference points of the vm.  VARVE_ERR_NOT_FOUND: no such vm. */
     enum varve_err (*marks)(struct capture *c, const struct guid *vm, struct capture_marks *out,
@@ -269,6 +298,11 @@ struct capture {
 };
 
 void capture_close(struct capture *c); /* NULL is fine */
+
+/* Whose way a frozen moment has: c itself, or the member that froze it.  For what is said of it; calls go to c. */
+struct capture *capture_of(struct capture *c, const struct capture_frozen *frozen);
+/* Its changes are found by hashing (names()), not told (changes()). */
+bool capture_hashes(struct capture *c, const struct capture_frozen *frozen);
 
 /* folder and name as a path of the host, with the separator that folder has; the caller's to free(), NULL: no memory */
 char *capture_join(const char *folder, const char *name);

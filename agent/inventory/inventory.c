@@ -96,7 +96,8 @@ same_vm(const struct capture_vm *a, const struct capture_vm *b)
 
     if (!guid_equal(&a->id, &b->id) || !same_text(a->name, b->name) ||
         a->generation != b->generation || !same_text(a->state, b->state) ||
-        !same_text(a->reason, b->reason) || a->disk_count != b->disk_count) {
+        !same_text(a->reason, b->reason) || !same_text(a->capture, b->capture) ||
+        a->disk_count != b->disk_count) {
         return false;
     }
     for (i = 0; i < a->disk_count; i++) {

@@ -52,13 +52,35 @@ check_cancel(const struct job *j, struct varve_error *err)
 
 /* ---- the steps ---- */
 
+/* How the vm is frozen: as ordered, or said why that cannot be. */
+static enum varve_err
+choose(struct job *j, struct varve_error *err)
+{
+    struct capture *c = j->env->capture;
+    struct capture_way *way = &j->entry.way;
+
+    if (c->ops->choose != NULL) {
+        return c->ops->choose(c, &j->entry.vm, &j->entry.run, way, way, &j->notes, err);
+    }
+    if (way->name[0] != '\0' && strcmp(way->name, c->name) != 0 &&
+        strcmp(way->name, CAPTURE_WAY_AUTO) != 0) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "method '%s' was ordered, but this host has only '%s'", way->name,
+                               c->name);
+    }
+    memset(way, 0, sizeof(*way));
+    return VARVE_OK;
+}
+
 static enum varve_err
 freeze(struct job *j, struct varve_error *err)
 {
     struct capture *c = j->env->capture;
-    enum varve_err rc;
+    enum varve_err rc = choose(j, err);
 
-    rc = c->ops->marks(c, &j->entry.vm, &j->entry.marks, err);
+    if (rc == VARVE_OK) {
+        rc = c->ops->marks(c, &j->entry.vm, &j->entry.marks, err);
+    }
     if (rc == VARVE_OK) {
         rc = job_write(j, JOURNAL_FREEZING, err);
     }
@@ -81,6 +103,7 @@ freeze(struct job *j, struct varve_error *err)
     }
     j->has_frozen = true;
     j->note.begun_us = 0; /* it has its name */
+    j->entry.way = j->frozen.way;
     job_leave_out(j);
     (void)snprintf(j->entry.checkpoint, sizeof(j->entry.checkpoint), "%s", j->frozen.checkpoint);
     rc = job_write(j, JOURNAL_FROZEN, err);
@@ -185,8 +208,8 @@ commit_once(struct job *j, const struct capture_files *files, struct varve_error
         .files = wire_files,
         .file_count = files->count,
         .reference_point = j->entry.refpoint,
-        .capture = j->env->capture->name,
-        .source = j->env->capture->source,
+        .capture = capture_of(j->env->capture, &j->frozen)->name,
+        .source = capture_of(j->env->capture, &j->frozen)->source,
         .reason = j->frozen.reason,
         .generation = j->frozen.generation,
     };
@@ -395,6 +418,7 @@ take_request(struct job *j, const struct job_request *r, struct varve_error *err
     j->entry.run = r->run;
     j->entry.vm = r->vm;
     j->entry.full = r->full;
+    memcpy(j->entry.way.name, r->method, sizeof(j->entry.way.name));
     memcpy(j->entry.base_refpoint, r->base_refpoint, sizeof(j->entry.base_refpoint));
     j->entry.base = calloc(r->base_count + 1, sizeof(*j->entry.base));
     if (j->entry.base == NULL) {
@@ -451,9 +475,9 @@ static enum varve_err
 attach(struct job *j, struct varve_error *err)
 {
     struct capture *c = j->env->capture;
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc = choose(j, err);
 
-    if (j->entry.checkpoint[0] == '\0') {
+    if (rc == VARVE_OK && j->entry.checkpoint[0] == '\0') {
         rc = c->ops->find(c, &j->entry.vm, &j->entry.run, j->entry.checkpoint, err);
     }
     if (rc == VARVE_OK) {

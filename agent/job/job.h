@@ -71,6 +71,7 @@ struct job_request {
     size_t base_count;
     struct journal_skip *skips; /* not to be read; the request's own */
     size_t skip_count;
+    char method[CAPTURE_NAME_MAX]; /* how the vm is to be frozen; "": as the agent has it */
 };
 
 void job_request_release(struct job_request *r);

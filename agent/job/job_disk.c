@@ -95,8 +95,9 @@ full_reason(const struct job *j, size_t disk, const char **since)
 static const struct walk_changes *
 changes_of(const struct job *j, size_t disk, const struct walk_changes *changes)
 {
-    return j->entry.disks[disk].since[0] != '\0' && j->env->capture->ops->names == NULL ? changes
-                                                                                        : NULL;
+    return j->entry.disks[disk].since[0] != '\0' && !capture_hashes(j->env->capture, &j->frozen)
+               ? changes
+               : NULL;
 }
 
 /* The names of the last point are here, when it is they that tell changes. */
@@ -107,7 +108,7 @@ ask_names(struct job *j, size_t disk, struct varve_error *err)
     struct names *known = NULL;
     enum varve_err rc;
 
-    if (c->ops->names == NULL || j->entry.disks[disk].since[0] == '\0') {
+    if (!capture_hashes(c, &j->frozen) || j->entry.disks[disk].since[0] == '\0') {
         return VARVE_OK;
     }
     rc = c->ops->names(c, &j->frozen, disk, j->chunk_size, j->entry.disks[disk].since, &known, NULL,
@@ -322,7 +323,7 @@ pump_through(struct job *j, size_t disk, struct source *source, uint64_t first_c
     };
     enum varve_err rc = VARVE_OK;
 
-    if (capture->ops->names != NULL) {
+    if (capture_hashes(capture, &j->frozen)) {
         rc = capture->ops->names(capture, &j->frozen, disk, j->chunk_size,
                                  j->entry.disks[disk].since, &req.known, &req.fresh, err);
     }

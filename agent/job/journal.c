@@ -169,6 +169,12 @@ put_entry(struct writer *w, const struct journal_entry *e)
     put_line(w, "full", e->full ? "yes" : "no");
     put_line(w, "keep-tried", e->keep_tried ? "yes" : "no");
     put_line(w, "foreign", e->foreign ? "yes" : "");
+    if (e->way.name[0] != '\0') {
+        put_text(w, "method");
+        put_word(w, e->way.name);
+        put_word(w, e->way.reason);
+        put_text(w, "\n");
+    }
     put_line(w, "base-refpoint", e->base_refpoint);
     put_line(w, "checkpoint", e->checkpoint);
     put_line(w, "refpoint", e->refpoint);

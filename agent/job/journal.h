@@ -71,6 +71,7 @@ struct journal_entry {
      * ours by the run's id alone; `ours` go when the run is a point.
      */
     bool foreign;
+    struct capture_way way;             /* name "": the capture has but one */
     char base_refpoint[CAPTURE_ID_MAX]; /* the one kept with the last point, or "" */
     char checkpoint[CAPTURE_ID_MAX];
     char refpoint[CAPTURE_ID_MAX];

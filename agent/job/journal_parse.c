@@ -244,6 +244,16 @@ take_failure(struct journal_entry *e, const struct line *l)
     return true;
 }
 
+/* Written when it is settled. */
+static bool
+take_method(struct journal_entry *e, const struct line *l)
+{
+    e->way.settled = true;
+    return l->count == 3 && l->words[1][0] != '\0' &&
+           copy_word(e->way.name, sizeof(e->way.name), l->words[1]) &&
+           copy_word(e->way.reason, sizeof(e->way.reason), l->words[2]);
+}
+
 static bool
 take_word(struct journal_entry *e, const char *key, const char *word, bool *known)
 {
@@ -320,6 +330,9 @@ take_line(struct reader *r, struct journal_entry *e, const struct line *l)
     }
     if (strcmp(key, "failure") == 0) {
         return take_failure(e, l) ? VARVE_OK : bad_line(r, "is no failure");
+    }
+    if (strcmp(key, "method") == 0) {
+        return take_method(e, l) ? VARVE_OK : bad_line(r, "is no method");
     }
     if (l->count != 2) {
         return bad_line(r, "must have two words");

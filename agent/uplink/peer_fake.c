@@ -392,6 +392,9 @@ fake_commit(struct peer *peer, const struct peer_commit *commit, struct peer_com
                        commit->reference_point);
         f->seen.file_count = commit->file_count;
         f->seen.consistency = commit->consistency;
+        (void)snprintf(f->seen.capture, sizeof(f->seen.capture), "%s", commit->capture);
+        (void)snprintf(f->seen.source, sizeof(f->seen.source), "%s", commit->source);
+        (void)snprintf(f->seen.how, sizeof(f->seen.how), "%s", commit->reason);
         f->seen.committed = true;
         f->point.bytes[0] = 0x77;
         out->point = f->point;

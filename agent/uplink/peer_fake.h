@@ -78,6 +78,9 @@ struct peer_fake_seen {
     size_t trace_before_count;
     char trace_before[8][256];
     enum peer_consistency consistency;
+    char capture[32];
+    char source[32];
+    char how[256]; /* the reason */
 };
 
 struct peer_fake *peer_fake_new(const struct peer_fake_options *options);

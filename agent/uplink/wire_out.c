@@ -73,8 +73,8 @@ fill_vm(Varve__V1__InventoryVm *out, const struct capture *capture, const struct
     out->name = wire_text(vm->name);
     out->generation = vm->generation;
     out->state = wire_text(vm->state);
-    out->capture = wire_text(capture->name);
-    out->source = wire_text(capture->source);
+    out->capture = wire_text(vm->capture != NULL ? vm->capture : capture->name);
+    out->source = wire_text(vm->source != NULL ? vm->source : capture->source);
     out->reason = wire_text(vm->reason);
 }
 

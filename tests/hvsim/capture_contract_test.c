@@ -11,6 +11,7 @@
 
 #include "capture/capture_fake.h"
 #include "capture/capture_fault.h"
+#include "capture/choice/choice.h"
 #include "capture/export/export.h"
 #include "capture/folder/folder.h"
 #include "capture/sim/sim.h"
@@ -34,6 +35,8 @@ enum member {
     MEMBER_REFPOINT,
     MEMBER_VSS,
     MEMBER_EXPORT,
+    MEMBER_CHOICE,
+    MEMBER_CHOICE_VSS,
     MEMBER_COUNT
 };
 
@@ -44,6 +47,8 @@ struct lab {
     struct fake_host *host;
     struct refpoint_lab *hv;
     struct vss_port *vss;
+    bool hashes;   /* changes are found by names */
+    bool prepares; /* in a folder */
     char dir[64];
     char hvsim[512];
     char socket[128];
@@ -100,6 +105,27 @@ sim_start(struct lab *l)
     assert_ok(capture_sim_open(&l->capture, l->socket, &err), &err);
 }
 
+/* The capture becomes one of two. */
+static void
+join(struct lab *l, const char *method)
+{
+    struct refpoint_options o = {.wmi = l->hv->wmi,
+                                 .vdisk = l->hv->vdisk,
+                                 .fs = fs_system(),
+                                 .host_fs = fs_system(),
+                                 .state_dir = l->dir};
+    struct choice_options both = {
+        .members = {{.name = "refpoint", .family = "", .fits = choice_fits_refpoint},
+                    {.name = "vss", .family = "hash:", .adapt = capture_vss_adapt}},
+        .count = 2,
+        .method = method};
+    struct varve_error err;
+
+    both.members[1].capture = l->capture;
+    assert_ok(capture_refpoint_open(&both.members[0].capture, &o, &err), &err);
+    assert_ok(capture_choice_open(&l->capture, &both, &err), &err);
+}
+
 static void
 lab_open(struct lab *l, enum member member)
 {
@@ -126,7 +152,9 @@ lab_open(struct lab *l, enum member member)
     if (member == MEMBER_SIM) {
         sim_start(l);
     }
-    if (member == MEMBER_REFPOINT || member == MEMBER_VSS || member == MEMBER_EXPORT) {
+    l->hashes = member == MEMBER_VSS || member == MEMBER_CHOICE_VSS;
+    l->prepares = member == MEMBER_EXPORT;
+    if (member >= MEMBER_REFPOINT) {
         const struct wmi_fake_options options = {0};
 
         l->hv = calloc(1, sizeof(*l->hv));
@@ -134,7 +162,7 @@ lab_open(struct lab *l, enum member member)
         refpoint_lab_open(l->hv, &options, REFPOINT_APPLICATION, fs_system(), l->dir);
         l->capture = l->hv->capture;
     }
-    if (member == MEMBER_VSS) {
+    if (member == MEMBER_VSS || member >= MEMBER_CHOICE) {
         const struct vss_fake_options options = {0};
         struct vss_options o = {
             .fs = fs_system(), .host_fs = fs_system(), .state_dir = l->dir, .wmi = l->hv->wmi};
@@ -150,6 +178,9 @@ lab_open(struct lab *l, enum member member)
         (void)snprintf(l->socket, sizeof(l->socket), "%s/images", l->dir);
         o.folder = l->socket;
         assert_ok(capture_export_open(&l->capture, &o, &err), &err);
+    }
+    if (member >= MEMBER_CHOICE) {
+        join(l, member == MEMBER_CHOICE ? CAPTURE_WAY_AUTO : "vss");
     }
     assert_ok(l->capture->ops->list(l->capture, &inv, &err), &err);
     assert_int_equal(inv.count, 1);
@@ -252,7 +283,7 @@ end_run(struct lab *l, const struct guid *run)
 {
     struct varve_error err;
 
-    if (l->capture->ops->prepare != NULL) {
+    if (l->prepares) {
         assert_ok(l->capture->ops->adopt(l->capture, run, NULL, &err), &err);
         run_shell("test -z \"$(ls %s)\"", l->socket);
     }
@@ -286,8 +317,7 @@ lists_agree(struct lab *l)
     assert_true(a.vms[0].disks[0].size > 0);
     assert_true(strlen(a.provider) > 0);
     assert_true(strlen(a.vms[0].reason) > 0);
-    assert_int_equal(a.vms[0].disks[0].tracked,
-                     l->capture->tracks && l->capture->ops->names == NULL);
+    assert_int_equal(a.vms[0].disks[0].tracked, l->capture->tracks && !l->hashes);
     capture_inventory_release(&a);
     capture_inventory_release(&b);
 }
@@ -332,7 +362,7 @@ frozen_is_found_again_and_aborted(struct lab *l)
         assert_ok(l->capture->ops->find(l->capture, &l->vm, &run, id, &err), &err);
         assert_string_equal(id, a.checkpoint);
     }
-    if (l->capture->tracks && l->capture->ops->names == NULL) {
+    if (l->capture->tracks && !l->hashes) {
         assert_ok(l->capture->ops->attach(l->capture, &l->vm, id, &b, &err), &err);
         assert_int_equal(b.disk_count, a.disk_count);
         assert_string_equal(b.disks[0].path, a.disks[0].path);
@@ -460,10 +490,9 @@ kept_moments_answer_what_changed(struct lab *l)
     assert_true(seen);
     list.count = 0;
     (void)snprintf(kept.change_ids[0], CAPTURE_ID_MAX, "no-such-change-id");
-    assert_err(l->capture->ops->prepare != NULL
-                   ? prepare(l, &f, &kept, &err)
-                   : l->capture->ops->changes(l->capture, &f, 0, kept.change_ids[0], 0,
-                                              f.disks[0].size, &list, &processed, &err),
+    assert_err(l->prepares ? prepare(l, &f, &kept, &err)
+                           : l->capture->ops->changes(l->capture, &f, 0, kept.change_ids[0], 0,
+                                                      f.disks[0].size, &list, &processed, &err),
                VARVE_ERR_STALE, &err);
     assert_ok(l->capture->ops->abort(l->capture, &l->vm, f.checkpoint, NULL, &err), &err);
     assert_ok(l->capture->ops->drop(l->capture, &l->vm, kept.refpoint, NULL, &err), &err);
@@ -561,7 +590,7 @@ every_member_keeps_the_promises(void **state)
         unknown_things_are_not_found(&l);
         frozen_is_found_again_and_aborted(&l);
         frozen_files_open_as_a_source(&l);
-        if (l.capture->ops->names != NULL) {
+        if (l.hashes) {
             kept_names_tell_what_is_the_same(&l);
         } else if (l.capture->tracks) {
             kept_moments_answer_what_changed(&l);

@@ -101,6 +101,27 @@ export_close(struct capture *c)
     free(x);
 }
 
+enum varve_err
+capture_export_adapt(struct capture_vm *vm, struct varve_error *err)
+{
+    bool keeps = vm->disk_count > 0 && vm->disks[0].tracked;
+
+    free(vm->reason);
+    vm->reason = refpoint_copy(
+        keeps ? "recovery checkpoint, exported since the reference point of the last run"
+              : "recovery checkpoint, exported as a whole");
+    return vm->reason != NULL ? VARVE_OK : varve_error_nomem(err);
+}
+
+static enum varve_err
+export_describe(struct capture *c, const struct guid *vm, struct capture_vm *out,
+                struct varve_error *err)
+{
+    enum varve_err rc = refpoint_describe(HOST(c), vm, out, err);
+
+    return rc == VARVE_OK ? capture_export_adapt(out, err) : rc;
+}
+
 static enum varve_err
 export_list(struct capture *c, struct capture_inventory *out, struct varve_error *err)
 {
@@ -115,13 +136,7 @@ export_list(struct capture *c, struct capture_inventory *out, struct varve_error
     (void)snprintf(inv.provider, sizeof(inv.provider), "Hyper-V%s%.64s, by WMI export",
                    x->server != NULL ? " of " : "", x->server != NULL ? x->server : "");
     for (i = 0; rc == VARVE_OK && i < inv.count; i++) {
-        bool keeps = inv.vms[i].disk_count > 0 && inv.vms[i].disks[0].tracked;
-
-        free(inv.vms[i].reason);
-        inv.vms[i].reason = refpoint_copy(
-            keeps ? "recovery checkpoint, exported since the reference point of the last run"
-                  : "recovery checkpoint, exported as a whole");
-        rc = inv.vms[i].reason != NULL ? VARVE_OK : varve_error_nomem(err);
+        rc = capture_export_adapt(&inv.vms[i], err);
     }
     if (rc != VARVE_OK) {
         capture_inventory_release(&inv);
@@ -258,6 +273,7 @@ export_wait_merged(struct capture *c, const struct guid *vm, uint32_t timeout_ms
 static const struct capture_ops export_ops = {
     .close = export_close,
     .list = export_list,
+    .describe = export_describe,
     .marks = export_marks,
     .begin = export_begin,
     .note = export_look_before,

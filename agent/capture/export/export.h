@@ -44,6 +44,9 @@ VARVE_CHECK enum varve_err capture_export_open(struct capture **out,
                                                const struct export_options *options,
                                                struct varve_error *err);
 
+/* A vm as capture/refpoint lists it becomes one as this does. */
+VARVE_CHECK enum varve_err capture_export_adapt(struct capture_vm *vm, struct varve_error *err);
+
 /* What reads a frozen disk of this capture, after prepare(). */
 VARVE_CHECK enum varve_err capture_export_source(struct capture *c,
                                                  const struct capture_frozen *frozen, size_t disk,

@@ -33,6 +33,7 @@ refpoint_check(struct capture *c, const struct capture_frozen *frozen, size_t di
 static const struct capture_ops refpoint_ops = {
     .close = refpoint_close,
     .list = refpoint_list,
+    .describe = refpoint_describe,
     .marks = refpoint_marks,
     .begin = refpoint_begin,
     .note = refpoint_look_before,

@@ -63,6 +63,8 @@ VARVE_CHECK enum varve_err refpoint_image(struct refpoint *r, const char *servic
                                           struct wmi_object *out, struct varve_error *err);
 VARVE_CHECK enum varve_err refpoint_list(struct capture *c, struct capture_inventory *out,
                                          struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_describe(struct capture *c, const struct guid *vm,
+                                             struct capture_vm *out, struct varve_error *err);
 
 /* ---- refpoint_note.c: <state_dir>/refpoint/<run> ---- */
 

@@ -182,7 +182,8 @@ list_vm(struct refpoint *r, const char *service, const struct wmi_object *machin
     if (rc != VARVE_OK) {
         goto out;
     }
-    keeps = refpoint_version_keeps(wmi_text_or(&settings, "Version", ""));
+    (void)snprintf(vm->version, sizeof(vm->version), "%s", wmi_text_or(&settings, "Version", ""));
+    keeps = refpoint_version_keeps(vm->version);
     vm->name = refpoint_copy(wmi_text_or(machine, "ElementName", ""));
     vm->reason = refpoint_copy(
         refpoint_vm_is_replica(machine)
@@ -266,5 +267,31 @@ refpoint_list(struct capture *c, struct capture_inventory *out, struct varve_err
         return varve_error_prefix(err, "listing the vms of the host");
     }
     *out = inv;
+    return VARVE_OK;
+}
+
+enum varve_err
+refpoint_describe(struct capture *c, const struct guid *vm, struct capture_vm *out,
+                  struct varve_error *err)
+{
+    struct refpoint *r = (struct refpoint *)c;
+    struct wmi_object machine = {0};
+    struct capture_vm found = {.id = *vm};
+    char *service = NULL;
+    enum varve_err rc = wmi_service(&r->wmi, "Msvm_ImageManagementService", &service, err);
+
+    if (rc == VARVE_OK) {
+        rc = refpoint_vm(r, vm, &machine, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = list_vm(r, service, &machine, &found, err);
+    }
+    free(service);
+    wmi_object_release(&machine);
+    if (rc != VARVE_OK) {
+        capture_vm_release(&found);
+        return rc;
+    }
+    *out = found;
     return VARVE_OK;
 }

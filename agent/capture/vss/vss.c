@@ -113,13 +113,36 @@ vss_close(struct capture *c)
     free(v);
 }
 
+enum varve_err
+capture_vss_adapt(struct capture_vm *vm, struct varve_error *err)
+{
+    size_t k;
+
+    free(vm->reason);
+    vm->reason =
+        refpoint_copy("shadow copy by the Hyper-V writer, changes are found by reading and "
+                      "hashing");
+    for (k = 0; k < vm->disk_count; k++) {
+        vm->disks[k].tracked = false;
+    }
+    return vm->reason != NULL ? VARVE_OK : varve_error_nomem(err);
+}
+
+static enum varve_err
+vss_describe(struct capture *c, const struct guid *vm, struct capture_vm *out,
+             struct varve_error *err)
+{
+    enum varve_err rc = refpoint_describe(&((struct vss *)c)->host.base, vm, out, err);
+
+    return rc == VARVE_OK ? capture_vss_adapt(out, err) : rc;
+}
+
 static enum varve_err
 vss_list(struct capture *c, struct capture_inventory *out, struct varve_error *err)
 {
     struct vss *v = (struct vss *)c;
     struct capture_inventory inv;
     size_t i;
-    size_t k;
     enum varve_err rc = refpoint_list(&v->host.base, &inv, err);
 
     if (rc != VARVE_OK) {
@@ -127,13 +150,7 @@ vss_list(struct capture *c, struct capture_inventory *out, struct varve_error *e
     }
     (void)snprintf(inv.provider, sizeof(inv.provider), "Hyper-V, by its VSS writer");
     for (i = 0; rc == VARVE_OK && i < inv.count; i++) {
-        free(inv.vms[i].reason);
-        inv.vms[i].reason = refpoint_copy("shadow copy by the Hyper-V writer, changes are found by "
-                                          "reading and hashing");
-        rc = inv.vms[i].reason != NULL ? VARVE_OK : varve_error_nomem(err);
-        for (k = 0; k < inv.vms[i].disk_count; k++) {
-            inv.vms[i].disks[k].tracked = false;
-        }
+        rc = capture_vss_adapt(&inv.vms[i], err);
     }
     if (rc != VARVE_OK) {
         capture_inventory_release(&inv);
@@ -208,6 +225,7 @@ vss_wait_merged(struct capture *c, const struct guid *vm, uint32_t timeout_ms,
 static const struct capture_ops vss_capture_ops = {
     .close = vss_close,
     .list = vss_list,
+    .describe = vss_describe,
     .marks = vss_marks,
     .begin = vss_begin,
     .find = vss_find,

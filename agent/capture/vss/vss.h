@@ -36,6 +36,9 @@ struct vss_options {
 VARVE_CHECK enum varve_err capture_vss_open(struct capture **out, const struct vss_options *options,
                                             struct varve_error *err);
 
+/* A vm as capture/refpoint lists it becomes one as this does. */
+VARVE_CHECK enum varve_err capture_vss_adapt(struct capture_vm *vm, struct varve_error *err);
+
 /* ---- vss_probe.c: for people who ask why nothing is backed up ---- */
 
 struct vss_finding {
