@@ -3,23 +3,11 @@
 #include <string.h>
 
 #include "agent.h"
+#include "base/exit_code.h"
 #include "base/log.h"
 #include "service.h"
 
 /* varve-agent: commands, and how they end. */
-
-/* The exit codes that all programs share: varve(1). */
-enum {
-    EXIT_FINE = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
-    EXIT_NOT_FOUND = 3,
-    EXIT_EXISTS = 4,
-    EXIT_DENIED = 5,
-    EXIT_UNREACHABLE = 6,
-    EXIT_NOSPACE = 7,
-    EXIT_CORRUPT = 8
-};
 
 struct command {
     const char *name;
@@ -35,40 +23,15 @@ static const struct command commands[COMMAND_COUNT] = {
     [COMMAND_DOCTOR] = {"doctor", 0, ""},
 };
 
-static int
-exit_code(enum varve_err code, bool talks)
-{
-    switch (code) {
-    case VARVE_OK:
-        return EXIT_FINE;
-    case VARVE_ERR_INVALID:
-        return EXIT_USAGE;
-    case VARVE_ERR_NOT_FOUND:
-        return EXIT_NOT_FOUND;
-    case VARVE_ERR_EXISTS:
-        return EXIT_EXISTS;
-    case VARVE_ERR_DENIED:
-    case VARVE_ERR_AUTH:
-        return EXIT_DENIED;
-    case VARVE_ERR_NOSPACE:
-        return EXIT_NOSPACE;
-    case VARVE_ERR_CORRUPT:
-        return EXIT_CORRUPT;
-    case VARVE_ERR_TIMEOUT:
-    case VARVE_ERR_CLOSED:
-        return EXIT_UNREACHABLE;
-    case VARVE_ERR_IO:
-        return talks ? EXIT_UNREACHABLE : EXIT_FAILED;
-    default:
-        return EXIT_FAILED;
-    }
-}
-
+/* talks: a command that speaks with a collector. */
 static int
 complain(const struct varve_error *err, bool talks)
 {
+    bool unreachable = err->code == VARVE_ERR_TIMEOUT || err->code == VARVE_ERR_CLOSED ||
+                       (err->code == VARVE_ERR_IO && talks);
+
     (void)fprintf(stderr, "varve-agent: %s\n", err->msg);
-    return exit_code(err->code, talks);
+    return (int)varve_exit_of(err->code, unreachable);
 }
 
 static enum varve_err
@@ -114,7 +77,7 @@ carry_out(size_t command, const struct conf_args *args, const struct agent_conf 
     if (rc == VARVE_OK && command == COMMAND_ENROLL) {
         rc =
             enrolment_make(fs_system(), conf->state_dir, args->positional[1], AGENT_SOFTWARE, &err);
-        return rc == VARVE_OK ? EXIT_FINE : complain(&err, true);
+        return rc == VARVE_OK ? VARVE_EXIT_OK : complain(&err, true);
     }
     if (rc == VARVE_OK) {
         rc = agent_conf_check(conf, &err);
@@ -124,7 +87,7 @@ carry_out(size_t command, const struct conf_args *args, const struct agent_conf 
     } else if (rc == VARVE_OK) {
         rc = agent_doctor(conf, &err);
     }
-    return rc == VARVE_OK ? EXIT_FINE : complain(&err, false);
+    return rc == VARVE_OK ? VARVE_EXIT_OK : complain(&err, false);
 }
 
 struct work {
@@ -146,7 +109,7 @@ choose(const struct conf_args *args, const struct agent_conf *conf, int argc, ch
     struct work work = {.args = args, .conf = conf};
     struct varve_error err;
     size_t command = 0;
-    int code = EXIT_FAILED;
+    int code = VARVE_EXIT_FAILED;
 
     if (args->positional_count == 1 &&
         service_command(args->positional[0], argc, argv, run_as_service, &work, &code)) {
@@ -174,7 +137,7 @@ main(int argc, char **argv)
         (void)fputs(args.print, stdout);
         conf_args_release(&args);
         conf_release(&agent_program, &conf);
-        return EXIT_FINE;
+        return VARVE_EXIT_OK;
     }
     log_set_level((enum log_level)conf.log_level);
     code = choose(&args, &conf, argc, argv);

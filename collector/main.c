@@ -4,53 +4,18 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/exit_code.h"
 #include "base/log.h"
 #include "main_parts.h"
 #include "store/open_files.h"
 
 /* varve-collector: options, signals, and how it ends. */
 
-/* The exit codes that all programs share: varve(1). */
-enum {
-    EXIT_FINE = 0,
-    EXIT_FAILED = 1,
-    EXIT_USAGE = 2,
-    EXIT_NOT_FOUND = 3,
-    EXIT_EXISTS = 4,
-    EXIT_DENIED = 5,
-    EXIT_NOSPACE = 7,
-    EXIT_CORRUPT = 8
-};
-
-static int
-exit_code(enum varve_err code)
-{
-    switch (code) {
-    case VARVE_OK:
-        return EXIT_FINE;
-    case VARVE_ERR_INVALID:
-        return EXIT_USAGE;
-    case VARVE_ERR_NOT_FOUND:
-        return EXIT_NOT_FOUND;
-    case VARVE_ERR_EXISTS:
-        return EXIT_EXISTS;
-    case VARVE_ERR_DENIED:
-    case VARVE_ERR_AUTH:
-        return EXIT_DENIED;
-    case VARVE_ERR_NOSPACE:
-        return EXIT_NOSPACE;
-    case VARVE_ERR_CORRUPT:
-        return EXIT_CORRUPT;
-    default:
-        return EXIT_FAILED;
-    }
-}
-
 static int
 complain(const struct varve_error *err)
 {
     (void)fprintf(stderr, "varve-collector: %s\n", err->msg);
-    return exit_code(err->code);
+    return (int)varve_exit_of(err->code, false);
 }
 
 static enum varve_err
@@ -141,7 +106,7 @@ main(int argc, char **argv)
         (void)fputs(args.print, stdout);
         conf_args_release(&args);
         conf_release(&collector_program, &conf);
-        return EXIT_FINE;
+        return VARVE_EXIT_OK;
     }
     rc = check_arguments(&args, &err);
     if (rc == VARVE_OK) {
@@ -155,5 +120,5 @@ main(int argc, char **argv)
     }
     conf_release(&collector_program, &conf);
     conf_args_release(&args);
-    return rc == VARVE_OK ? EXIT_FINE : complain(&err);
+    return rc == VARVE_OK ? VARVE_EXIT_OK : complain(&err);
 }

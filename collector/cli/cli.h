@@ -8,7 +8,7 @@
 #include <stdio.h>
 
 #include "base/error.h"
-#include "cli/exit_code.h"
+#include "base/exit_code.h"
 #include "os/file.h"
 
 /*
@@ -49,7 +49,7 @@ struct cli {
     const char *access;
     struct session *session; /* opened by cli_session() */
     bool unreachable;        /* it could not be opened */
-    enum cli_exit worst;     /* what a command that went through has to say all the same */
+    enum varve_exit worst;   /* what a command that went through has to say all the same */
 };
 
 struct cli_option {
@@ -101,7 +101,7 @@ VARVE_CHECK enum varve_err cli_session(struct cli *cli, struct session **out,
                                        struct varve_error *err);
 
 /* A command that went through but must not end with 0: the first such reason counts. */
-void cli_set_exit(struct cli *cli, enum cli_exit code);
+void cli_set_exit(struct cli *cli, enum varve_exit code);
 /* One line on err, "varve: ..." or a JSON object. */
 void cli_print_error(const struct cli *cli, const struct varve_error *error);
 

@@ -139,7 +139,7 @@ end_run(struct backup *b, struct run *run, const Varve__V1__RunInfo *r, struct v
         if (r->error != NULL) {
             (void)session_wire_error(r->error, &failure);
         }
-        cli_set_exit(cli, cli_exit_of(failure.code, false));
+        cli_set_exit(cli, varve_exit_of(failure.code, false));
     }
     if (cli->json) {
         rc = print_json_line(cli->env->out, json_run(r), err);

@@ -41,18 +41,18 @@ report(void *arg, const struct image_finding *f)
     (void)fputc('\n', out);
 }
 
-static enum cli_exit
+static enum varve_exit
 exit_of(enum image_verdict v)
 {
     switch (v) {
     case IMAGE_CLEAN:
-        return CLI_EXIT_OK;
+        return VARVE_EXIT_OK;
     case IMAGE_REPAIRABLE:
-        return CLI_EXIT_REPAIRABLE;
+        return VARVE_EXIT_REPAIRABLE;
     case IMAGE_BROKEN:
         break;
     }
-    return CLI_EXIT_CORRUPT;
+    return VARVE_EXIT_CORRUPT;
 }
 
 static enum varve_err

@@ -150,7 +150,7 @@ cmd_disk_info(struct cli *cli, struct varve_error *err)
     }
     image_close(img);
     if (rc == VARVE_OK && parent.code != VARVE_OK) {
-        cli_set_exit(cli, cli_exit_of(parent.code, false));
+        cli_set_exit(cli, varve_exit_of(parent.code, false));
     }
     return rc;
 }

@@ -170,7 +170,7 @@ cmd_verify_status(struct cli *cli, struct varve_error *err)
         }
     }
     if (rc == VARVE_OK && p != NULL && (p->points_hit > 0 || p->damaged > 0)) {
-        cli_set_exit(cli, CLI_EXIT_CORRUPT);
+        cli_set_exit(cli, VARVE_EXIT_CORRUPT);
     }
     envelope_release(&in);
     return rc;

@@ -9,9 +9,9 @@
 #include "crypto/identity.h"
 
 void
-cli_set_exit(struct cli *cli, enum cli_exit code)
+cli_set_exit(struct cli *cli, enum varve_exit code)
 {
-    if (cli->worst == CLI_EXIT_OK) {
+    if (cli->worst == VARVE_EXIT_OK) {
         cli->worst = code;
     }
 }
@@ -115,9 +115,9 @@ run(struct cli *cli, int argc, char **argv, struct varve_error *err)
 int
 cli_main(int argc, char **argv, const struct cli_env *env)
 {
-    struct cli cli = {.env = env, .worst = CLI_EXIT_OK};
+    struct cli cli = {.env = env, .worst = VARVE_EXIT_OK};
     struct varve_error err = {.code = VARVE_OK};
-    enum cli_exit code = CLI_EXIT_FAILED;
+    enum varve_exit code = VARVE_EXIT_FAILED;
     enum varve_err rc;
 
     cli.args = calloc((size_t)argc + 1, sizeof(*cli.args));
@@ -130,8 +130,8 @@ cli_main(int argc, char **argv, const struct cli_env *env)
             rc = varve_error_set(&err, VARVE_ERR_CANCELLED, "interrupted");
         }
         cli_print_error(&cli, &err);
-        code =
-            cli_exit_of(rc, cli.unreachable || (cli.session != NULL && session_lost(cli.session)));
+        code = varve_exit_of(rc,
+                             cli.unreachable || (cli.session != NULL && session_lost(cli.session)));
     } else {
         code = cli.worst;
     }

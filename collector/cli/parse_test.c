@@ -179,8 +179,8 @@ exit_codes_are_those_of_the_manual(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        assert_int_equal(cli_exit_of(cases[i].code, false), cases[i].exit);
-        assert_int_equal(cli_exit_of(cases[i].code, true), cases[i].unreachable_exit);
+        assert_int_equal(varve_exit_of(cases[i].code, false), cases[i].exit);
+        assert_int_equal(varve_exit_of(cases[i].code, true), cases[i].unreachable_exit);
     }
 }
 
