@@ -317,7 +317,11 @@ void
 gc_note_blocked(struct gc *gc, struct gc_result *r)
 {
     memset(&r->blocked, 0, sizeof(r->blocked));
-    if (gc->uncounted > 0) {
+    if (chunk_store_index_is_doubted(gc->cs)) {
+        (void)varve_error_set(&r->blocked, VARVE_ERR_CORRUPT,
+                              "the index is damaged, nothing is removed on its word: it is built "
+                              "anew at the next start");
+    } else if (gc->uncounted > 0) {
         (void)varve_error_set(
             &r->blocked, VARVE_ERR_CORRUPT,
             "%zu points cannot be read, so nobody knows what they need: put their "

@@ -146,6 +146,7 @@ distrust(struct collection *c, const struct index_pack *pack, const struct pack_
         ": it is damaged, the pack stays until the index is built anew, which the next start does",
         pack->live_bytes, name, look->live_bytes);
     chunk_store_doubt_index(c->gc->cs);
+    gc_note_blocked(c->gc, c->r);
     return mark(c, pack, pack->live_bytes, true, false, err);
 }
 
@@ -242,7 +243,7 @@ remove_condemned(struct collection *c, struct varve_error *err)
         if (!marked.packs[i].condemned) {
             continue;
         }
-        if (wait) {
+        if (wait || chunk_store_index_is_doubted(c->gc->cs)) {
             c->r->packs_waiting++;
             continue;
         }
@@ -436,6 +437,27 @@ judge_candidates(struct collection *c, struct varve_error *err)
     return rc;
 }
 
+/* An index that is too large to be looked at by an open is looked at here, once. */
+static enum varve_err
+check_index(struct collection *c, struct varve_error *err)
+{
+    struct index *ix = chunk_store_index(c->gc->cs);
+    struct index_stats stats;
+    enum varve_err rc;
+
+    index_get_stats(ix, &stats);
+    if (stats.checked) {
+        return VARVE_OK;
+    }
+    rc = index_check(ix, c->options->cancel, err);
+    if (rc == VARVE_ERR_CORRUPT) {
+        log_error("gc", "the index is damaged: %s", err->msg);
+        gc_note_blocked(c->gc, c->r);
+        rc = VARVE_OK;
+    }
+    return rc;
+}
+
 enum varve_err
 gc_collect_turn(struct gc *gc, const struct gc_options *options, struct gc_result *r,
                 struct varve_error *err)
@@ -451,12 +473,15 @@ gc_collect_turn(struct gc *gc, const struct gc_options *options, struct gc_resul
     }
     gc_note_blocked(gc, r);
     if (rc == VARVE_OK && r->blocked.code == VARVE_OK) {
+        rc = check_index(&c, err);
+    }
+    if (rc == VARVE_OK && r->blocked.code == VARVE_OK) {
         rc = remove_condemned(&c, err); /* of an earlier collection */
     }
     if (rc == VARVE_OK && r->blocked.code == VARVE_OK) {
         rc = judge_candidates(&c, err);
     }
-    if (rc == VARVE_OK && c.dead.count > 0) {
+    if (rc == VARVE_OK && c.dead.count > 0 && r->blocked.code == VARVE_OK) {
         rc = condemn(&c, c.dead.packs, c.dead.count, err);
         if (rc == VARVE_OK) {
             rc = remove_condemned(&c, err); /* first: this makes the room that moving needs */

@@ -126,6 +126,12 @@ index_build_end(struct index *ix, struct varve_error *err)
     return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "building the index");
 }
 
+enum varve_err
+index_check(struct index *ix, struct cancel *cancel, struct varve_error *err)
+{
+    return ix->ops->check == NULL ? VARVE_OK : ix->ops->check(ix, cancel, err);
+}
+
 void
 index_get_stats(struct index *ix, struct index_stats *out)
 {

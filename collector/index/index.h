@@ -28,6 +28,7 @@
  * Threads: all calls may run at the same time, except close.
  */
 struct index;
+struct cancel;
 
 struct index_place {
     struct pack_id pack;
@@ -61,6 +62,7 @@ struct index_stats {
     uint64_t asked_table;    /* names that get() without places looked up in the file, */
     uint64_t asked_locality; /* or found among those of a pack in memory (index_locality.h) */
     uint64_t packs_loaded;   /* into that */
+    bool checked;            /* since it was opened, or made: index_check() */
     bool filter_kept;        /* the filter came from its file (index_filter.h) */
     bool filter_ready;       /* it answers: it came so, or has been filled */
 };
@@ -154,6 +156,8 @@ struct index_ops {
     /* Both may be NULL: nothing to do. */
     enum varve_err (*build_begin)(struct index *ix, uint64_t packs, struct varve_error *err);
     enum varve_err (*build_end)(struct index *ix, struct varve_error *err);
+    /* NULL: there is nothing to check. */
+    enum varve_err (*check)(struct index *ix, struct cancel *cancel, struct varve_error *err);
     void (*stats)(struct index *ix, struct index_stats *out);
     void (*close)(struct index *ix);
 };
@@ -183,6 +187,7 @@ struct index_options {
     void *rotten_arg;
     uint32_t locality_names; /* kept at most; 0: 256 Ki */
     uint32_t build_names;    /* gathered at a time; 0: 1 Mi */
+    uint64_t check_bytes;    /* a larger file is not checked by an open; 0: 1 GiB */
     uint64_t ahead_bytes; /* a larger file is read ahead of writes, by several threads; 0: 1 GiB */
 };
 
@@ -238,6 +243,13 @@ VARVE_CHECK enum varve_err index_drop_entries(struct index *ix, const struct pac
 VARVE_CHECK enum varve_err index_build_begin(struct index *ix, uint64_t packs,
                                              struct varve_error *err);
 VARVE_CHECK enum varve_err index_build_end(struct index *ix, struct varve_error *err);
+/*
+ * Reads all of the file and checks what can be (index_pages.h, docs/format/store.md section 10.1): VARVE_ERR_CORRUPT, after
+ * index_options.rotten was told, where a page has rotted.  An open does it for a file that is not large.  While
+ * it runs what others give up in the file is not used again, so it may grow.  cancel may be NULL.
+ */
+VARVE_CHECK enum varve_err index_check(struct index *ix, struct cancel *cancel,
+                                       struct varve_error *err);
 void index_get_stats(struct index *ix, struct index_stats *out);
 void index_close(struct index *ix); /* NULL is fine */
 

@@ -12,10 +12,11 @@
 #include "os/file.h"
 #include "store/store_config.h"
 
-#define FORMAT_VERSION   4u
+#define FORMAT_VERSION   5u
 #define MAP_SIZE_DEFAULT (16ull << 30)
 #define READERS_MAX      1024u
 #define SYNC_SECONDS     10u
+#define CHECK_BYTES      (1ull << 30) /* a second, when it has to come from a disk */
 #define AHEAD_BYTES      (1ull << 30) /* what is smaller is taken to be in the page cache */
 #define BUILD_NAMES      (1024u * 1024)
 #define LOCALITY_NAMES   (256u * 1024)
@@ -77,16 +78,12 @@ load_pack(void *arg, const struct index_pack *pack, uint32_t number)
     if (number >= x->id_count) {
         x->id_count = number + 1;
     }
-    x->condemned[number] = pack->condemned;
-    x->condemned_count += pack->condemned ? 1 : 0;
+    x->condemned[number] = pack->condemned ? NUMBER_CONDEMNED : 0;
     x->totals.packs++;
     x->totals.stored_bytes += pack->size;
     x->totals.raw_bytes += pack->raw_bytes;
     return true;
 }
-
-/* Largest number a sane index can have; a wild one must not make us allocate. */
-#define PACK_NUMBER_MAX (64u * 1024 * 1024)
 
 static bool
 check_pack(void *arg, const struct index_pack *pack, uint32_t number)
@@ -226,7 +223,6 @@ forget(struct index_lmdb *x)
         x->env = NULL;
     }
     x->id_count = 0;
-    x->condemned_count = 0;
     memset(&x->totals, 0, sizeof(x->totals));
 }
 
@@ -384,9 +380,31 @@ static const struct index_ops lmdb_ops = {
     .drop_entries = lmdb_drop_entries,
     .build_begin = lmdb_build_begin,
     .build_end = lmdb_build_end,
+    .check = lmdb_check,
     .stats = lmdb_stats,
     .close = lmdb_close,
 };
+
+/* LMDB trusts its pages: they are looked at before it sees them, where that takes a moment only. */
+static enum varve_err
+check_first(struct index_lmdb *x, const struct index_options *options, struct varve_error *err)
+{
+    uint64_t limit = options->check_bytes == 0 ? CHECK_BYTES : options->check_bytes;
+    char *path = index_path_of(x->folder, "index.mdb");
+    struct file_stat st = {.size = 0};
+    enum varve_err rc =
+        path == NULL ? varve_error_nomem(err) : fs_stat(fs_system(), path, &st, err);
+
+    free(path);
+    if (rc == VARVE_OK && st.size > 0 && st.size <= limit) {
+        rc = lmdb_check_file(x->folder, UINT64_MAX, NULL, err);
+        atomic_store(&x->checked, rc == VARVE_OK);
+        if (rc == VARVE_ERR_IO) { /* a bad sector, or cut off */
+            err->code = rc = VARVE_ERR_CORRUPT;
+        }
+    }
+    return rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+}
 
 /* Opens what is there when it can be trusted, else starts anew. */
 static enum varve_err
@@ -402,7 +420,10 @@ open_trusted(struct index_lmdb *x, const struct index_options *options, bool *fr
         if (rc != VARVE_OK) {
             return rc;
         }
-        rc = open_env(x, options, err);
+        rc = check_first(x, options, err);
+        if (rc == VARVE_OK) {
+            rc = open_env(x, options, err);
+        }
         if (rc != VARVE_ERR_CORRUPT) {
             *fresh = rc == VARVE_OK && x->totals.packs == 0;
             return rc;
@@ -411,6 +432,7 @@ open_trusted(struct index_lmdb *x, const struct index_options *options, bool *fr
         forget(x);
         *fresh = true;
     }
+    atomic_store(&x->checked, true); /* there is nothing that could have rotted */
     rc = remove_files(x, err);
     if (rc == VARVE_OK) {
         rc = index_state_write_dirty(x->folder, x->boot_id, 0, err);

@@ -101,8 +101,8 @@ pack_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     if (r == 0) {
         r = mdb_get(txn, x->pack, &key, &v);
     }
-    if (r == 0 && v.mv_size != PACK_SIZE) {
-        r = MDB_CORRUPTED;
+    if (r == 0) {
+        r = lmdb_pack_check(&key, &v);
     }
     if (r == 0) {
         lmdb_pack_decode(&key, &v, &a->pack);

@@ -17,15 +17,20 @@
  * Commits are not synced: what makes that right is index_state.h.  Transactions are short; a gate
  * holds them off while the map is made larger, which LMDB demands.
  */
-#define PLACE_SIZE     16u
-#define PACK_SIZE      40u
-#define COUNT_SIZE     8u
-#define PLACE_NODE     1u
-#define PLACE_LZ4      2u
-#define PLACE_DAMAGED  4u
-#define PACK_CANDIDATE 1u
-#define PACK_CONDEMNED 2u
-#define PACK_DAMAGED   4u /* a record of it was marked damaged, once */
+#define PLACE_SIZE 16u
+#define PACK_SIZE  44u /* the last 4 are a check, as those of rows and counts */
+#define CHECK_SIZE 4u
+/* Largest number a sane index can have; a wild one must not make us allocate. */
+#define PACK_NUMBER_MAX  (64u * 1024 * 1024)
+#define COUNT_SIZE       8u
+#define PLACE_NODE       1u
+#define PLACE_LZ4        2u
+#define PLACE_DAMAGED    4u
+#define NUMBER_CONDEMNED 1u
+#define NUMBER_GONE      2u
+#define PACK_CANDIDATE   1u
+#define PACK_CONDEMNED   2u
+#define PACK_DAMAGED     4u /* a record of it was marked damaged, once */
 
 struct index_lmdb {
     struct index base;
@@ -53,7 +58,6 @@ struct index_lmdb {
     uint32_t id_count;   /* also the next number */
     uint32_t id_cap;
     uint8_t *condemned;        /* by pack number, id_cap of them */
-    uint32_t condemned_count;  /* 0: nobody need look */
     struct index_stats totals; /* names excepted */
     bool unsynced;
 
@@ -73,6 +77,9 @@ struct index_lmdb {
     void (*rotten)(void *arg);
     void *rotten_arg;
 
+    uint64_t sum_change; /* of the writing transaction: lmdb_sum_add() */
+    atomic_bool checked; /* all of the file, since it was opened */
+
     uint64_t ahead_bytes;
     uint32_t build_names;
     struct index_build *build; /* NULL but between build_begin and build_end */
@@ -91,6 +98,11 @@ lmdb_of(struct index *ix)
 
 /* What an LMDB call answered, as an error of ours. */
 enum varve_err lmdb_error(struct varve_error *err, int r, const char *what);
+
+/* Says why there is no map. */
+enum varve_err lmdb_unmapped(const struct index_lmdb *x, struct varve_error *err);
+/* Answers rc; where that is VARVE_ERR_CORRUPT, after telling whoever wants to know. */
+enum varve_err lmdb_tell_rotten(struct index_lmdb *x, enum varve_err rc);
 
 /* False: there is no map any more, and nothing may be done; there is nothing to leave. */
 bool lmdb_gate_enter(struct index_lmdb *x);
@@ -148,7 +160,7 @@ int lmdb_place_decode(struct index_lmdb *x, const MDB_val *v, struct index_place
 uint32_t lmdb_place_number(const MDB_val *v);
 uint32_t lmdb_place_bytes(const MDB_val *v); /* with the record's header */
 bool lmdb_place_is_damaged(const MDB_val *place);
-/* Is the place in a condemned pack?  Any thread. */
+/* Is the place in a condemned pack, or in one that there is not?  Any thread. */
 bool lmdb_place_is_condemned(struct index_lmdb *x, const MDB_val *place);
 int lmdb_pack_id(struct index_lmdb *x, uint32_t number, struct pack_id *out);
 /* Adds to the live bytes of the pack with this number; worse: it becomes a candidate. */
@@ -159,11 +171,36 @@ int lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_nam
 /* Another place of the name takes over; MDB_NOTFOUND when there is none. */
 int lmdb_promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key);
 void lmdb_pack_decode(const MDB_val *key, const MDB_val *v, struct index_pack *out);
+/* ---- checks (index_lmdb_check.c): CRC-32C over key and value; all answer 0 or MDB_CORRUPTED ---- */
+
+uint32_t lmdb_check_of(const void *key, size_t key_len, const void *value, size_t value_len);
+int lmdb_pack_check(const MDB_val *key, const MDB_val *v);
+/* value with its check, to be put under key. */
+MDB_val lmdb_pack_seal(const MDB_val *key, uint8_t value[PACK_SIZE]);
+/*
+ * Names and places carry no check of their own.  The sum of a check over each is in the table meta, LMDB_META_SUM, and
+ * changes in the transaction that changes them: every put and delete in `name` and `other` says so, and lmdb_run_write()
+ * writes it down.
+ */
+#define LMDB_META_SUM "sum"
+uint64_t lmdb_sum_of(const void *key, size_t key_len, const uint8_t place[PLACE_SIZE]);
+void lmdb_sum_add(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE]);
+void lmdb_sum_take(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE]);
+int lmdb_sum_write(struct index_lmdb *x, MDB_txn *txn);
+int lmdb_row_check(const MDB_val *key, const MDB_val *v);
+void lmdb_count_encode(uint8_t value[COUNT_SIZE], const MDB_val *key, uint32_t count);
+int lmdb_count_decode(const MDB_val *key, const MDB_val *v, uint32_t *out);
+/* The whole file, page by page (index_pages.h), and the checks in it.  txn as there; cancel may be NULL. */
+VARVE_CHECK enum varve_err lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel,
+                                           struct varve_error *err);
+
 /* Neither condemned nor with a record that was marked damaged. */
 bool lmdb_pack_is_whole(const MDB_val *v);
 /* Makes room for number in ids and condemned; the lock is held. */
 bool lmdb_ids_reserve_locked(struct index_lmdb *x, uint32_t number);
 void lmdb_condemned_set(struct index_lmdb *x, uint32_t number, bool condemned);
+/* Its pack was dropped: a place with this number, which only a rotten page can hold, is none. */
+void lmdb_number_gone(struct index_lmdb *x, uint32_t number);
 
 /* The members of struct index_ops but close. */
 enum varve_err lmdb_get(struct index *ix, const struct record_name *names, size_t count,
@@ -199,6 +236,7 @@ enum varve_err lmdb_drop_entries(struct index *ix, const struct pack_id *id,
                                  uint64_t *operations, struct varve_error *err);
 enum varve_err lmdb_build_begin(struct index *ix, uint64_t packs, struct varve_error *err);
 enum varve_err lmdb_build_end(struct index *ix, struct varve_error *err);
+enum varve_err lmdb_check(struct index *ix, struct cancel *cancel, struct varve_error *err);
 void lmdb_stats(struct index *ix, struct index_stats *out);
 
 #endif

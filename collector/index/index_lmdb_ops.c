@@ -101,6 +101,7 @@ lmdb_add_name(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name
 
     r = mdb_put(txn, x->name, &key, &v, MDB_NOOVERWRITE);
     if (r != MDB_KEYEXIST) {
+        lmdb_sum_add(x, &key, place);
         return r;
     }
     if (v.mv_size != PLACE_SIZE) {
@@ -110,12 +111,17 @@ lmdb_add_name(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name
     if (lmdb_place_is_damaged(&v) || lmdb_place_is_condemned(x, &v)) {
         MDB_val to = {.mv_size = PLACE_SIZE, .mv_data = place};
 
+        lmdb_sum_take(x, &key, v.mv_data);
+        lmdb_sum_add(x, &key, place);
         r = lmdb_place_moved(x, txn, name, &v, &to);
         v = to;
         return r != 0 ? r : mdb_put(txn, x->name, &key, &v, 0); /* healed, or moved */
     }
     v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
     r = mdb_put(txn, x->other, &key, &v, MDB_NODUPDATA);
+    if (r == 0) {
+        lmdb_sum_add(x, &key, place);
+    }
     return r == MDB_KEYEXIST ? 0 : r;
 }
 
@@ -125,7 +131,7 @@ lmdb_add_pack_row(struct index_lmdb *x, MDB_txn *txn, const struct index_pack *p
 {
     uint8_t value[PACK_SIZE] = {0};
     MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)pack->id.bytes};
-    MDB_val v = {.mv_size = sizeof(value), .mv_data = value};
+    MDB_val v;
     int r;
 
     r = next_number(x, number); /* there is one writer at a time */
@@ -138,6 +144,7 @@ lmdb_add_pack_row(struct index_lmdb *x, MDB_txn *txn, const struct index_pack *p
     put_le32(value + 12, PACK_CANDIDATE); /* nobody needs it yet */
     put_le64(value + 16, pack->size);
     put_le64(value + 24, pack->raw_bytes);
+    v = lmdb_pack_seal(&key, value);
     r = mdb_put(txn, x->pack, &key, &v, MDB_NOOVERWRITE);
     if (r == 0) {
         v = (MDB_val){.mv_size = 4, .mv_data = value};
@@ -234,10 +241,13 @@ lmdb_promote_other(struct index_lmdb *x, MDB_txn *txn, MDB_val *key)
     }
     memcpy(place, v.mv_data, PLACE_SIZE);
     v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = place};
-    r = mdb_del(txn, x->other, key, &v);
+    r = mdb_del(txn, x->other, key, &v); /* it stays in the sum, for it goes to the other table */
     if (r == 0) {
         memcpy(name.bytes, key->mv_data, sizeof(name.bytes));
         r = mdb_get(txn, x->name, key, &old);
+        if (r == 0) {
+            lmdb_sum_take(x, key, old.mv_data);
+        }
         r = lmdb_place_moved(x, txn, &name, r == 0 ? &old : NULL, &v);
     }
     return r != 0 ? r : mdb_put(txn, x->name, key, &v, 0);
@@ -251,9 +261,40 @@ is_gone(const struct drop_args *d, const MDB_val *place)
     return number < d->numbers && d->gone[number] != 0;
 }
 
+struct other_place {
+    struct record_name name;
+    uint8_t place[PLACE_SIZE];
+};
+
+struct other_places {
+    struct other_place *list;
+    size_t count;
+    size_t cap;
+};
+
+static int
+note_other(struct other_places *o, const MDB_val *key, const MDB_val *v)
+{
+    if (o->count == o->cap) {
+        size_t cap = o->cap == 0 ? 256 : o->cap * 2;
+        struct other_place *p = realloc(o->list, cap * sizeof(*p));
+
+        if (p == NULL) {
+            return ENOMEM;
+        }
+        o->list = p;
+        o->cap = cap;
+    }
+    memcpy(o->list[o->count].name.bytes, key->mv_data, RECORD_NAME_SIZE);
+    memcpy(o->list[o->count++].place, v->mv_data, PLACE_SIZE);
+    return 0;
+}
+
+/* Not by the cursor that finds them: LMDB 0.9.24 passes over values when a cursor deletes several of one key. */
 static int
 drop_others(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
 {
+    struct other_places o = {.list = NULL};
     MDB_cursor *cur = NULL;
     MDB_val key;
     MDB_val v;
@@ -263,22 +304,31 @@ drop_others(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
         return r;
     }
     while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
-        if (v.mv_size != PLACE_SIZE) {
+        if (v.mv_size != PLACE_SIZE || key.mv_size != RECORD_NAME_SIZE) {
             r = MDB_CORRUPTED;
         } else if (is_gone(d, &v)) {
-            r = mdb_cursor_del(cur, 0);
+            r = note_other(&o, &key, &v);
         }
         if (r != 0) {
             break;
         }
     }
     mdb_cursor_close(cur);
-    return r == MDB_NOTFOUND ? 0 : r;
+    r = r == MDB_NOTFOUND ? 0 : r;
+    for (size_t i = 0; r == 0 && i < o.count; i++) {
+        key = lmdb_key_of(&o.list[i].name);
+        v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = o.list[i].place};
+        lmdb_sum_take(x, &key, o.list[i].place);
+        r = mdb_del(txn, x->other, &key, &v);
+    }
+    free(o.list);
+    return r;
 }
 
 static int
 drop_names(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
 {
+    uint8_t place[PLACE_SIZE];
     struct record_name copy;
     MDB_cursor *cur = NULL;
     MDB_val key;
@@ -297,9 +347,11 @@ drop_names(struct index_lmdb *x, MDB_txn *txn, const struct drop_args *d)
             continue;
         }
         memcpy(&copy, key.mv_data, sizeof(copy)); /* the page may move under us */
+        memcpy(place, v.mv_data, sizeof(place));
         key = lmdb_key_of(&copy);
         r = lmdb_promote_other(x, txn, &key);
         if (r == MDB_NOTFOUND) {
+            lmdb_sum_take(x, &key, place);
             r = mdb_cursor_del(cur, 0);
         }
         if (r != 0) {
@@ -328,7 +380,7 @@ drop_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
             r = 0;
             continue;
         }
-        if (r == 0 && (v.mv_size != PACK_SIZE || get_le32(v.mv_data) >= d->numbers)) {
+        if (r == 0 && (lmdb_pack_check(&key, &v) != 0 || get_le32(v.mv_data) >= d->numbers)) {
             r = MDB_CORRUPTED;
         }
         if (r == 0) {
@@ -377,7 +429,7 @@ lmdb_drop_packs(struct index *ix, const struct pack_id *ids, size_t count, struc
         mutex_unlock(&x->lock);
         for (uint32_t i = 0; i < d.numbers; i++) {
             if (d.gone[i] != 0) {
-                lmdb_condemned_set(x, i, false);
+                lmdb_number_gone(x, i);
                 index_locality_drop(x->locality, i);
             }
         }
@@ -404,12 +456,13 @@ flag_pack(struct index_lmdb *x, MDB_txn *txn, const struct pack_id *id)
     MDB_val v;
     int r = mdb_get(txn, x->pack, &key, &v);
 
-    if (r != 0 || v.mv_size != PACK_SIZE) {
-        return r == MDB_NOTFOUND ? 0 : r != 0 ? r : MDB_CORRUPTED;
+    r = r == 0 ? lmdb_pack_check(&key, &v) : r;
+    if (r != 0) {
+        return r == MDB_NOTFOUND ? 0 : r;
     }
     memcpy(value, v.mv_data, PACK_SIZE);
     put_le32(value + 12, get_le32(value + 12) | PACK_DAMAGED);
-    v = (MDB_val){.mv_size = PACK_SIZE, .mv_data = value};
+    v = lmdb_pack_seal(&key, value);
     return mdb_put(txn, x->pack, &key, &v, 0);
 }
 
@@ -443,7 +496,9 @@ damage_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     if (r != MDB_NOTFOUND) {
         return r;
     }
+    lmdb_sum_take(x, &key, flagged);
     flagged[15] |= PLACE_DAMAGED;
+    lmdb_sum_add(x, &key, flagged);
     v = (MDB_val){.mv_size = PLACE_SIZE, .mv_data = flagged};
     return mdb_put(txn, x->name, &key, &v, 0);
 }
@@ -510,8 +565,8 @@ lmdb_each_pack(struct index_lmdb *x, MDB_txn *txn,
     while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
         const uint8_t *q = v.mv_data;
 
-        if (key.mv_size != PACK_ID_SIZE || v.mv_size != PACK_SIZE) {
-            r = MDB_CORRUPTED;
+        r = lmdb_pack_check(&key, &v);
+        if (r != 0) {
             break;
         }
         lmdb_pack_decode(&key, &v, &p);
@@ -578,6 +633,7 @@ lmdb_stats(struct index *ix, struct index_stats *out)
     out->asked_table = atomic_load(&x->asked_table);
     out->asked_locality = locality.answered;
     out->packs_loaded = locality.packs;
+    out->checked = atomic_load(&x->checked);
     out->filter_kept = x->filter_kept;
     out->filter_ready = atomic_load(&x->filter_ready);
 }

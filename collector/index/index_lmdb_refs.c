@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/endian.h"
-#include "hash/crc32c.h"
 
 /* Counts, live bytes and rows: what index.h says about collecting. */
 
@@ -55,11 +54,13 @@ lmdb_pack_id(struct index_lmdb *x, uint32_t number, struct pack_id *out)
 bool
 lmdb_place_is_condemned(struct index_lmdb *x, const MDB_val *place)
 {
+    static const struct pack_id none;
     uint32_t number = lmdb_place_number(place);
     bool condemned;
 
     mutex_lock(&x->lock);
-    condemned = x->condemned_count > 0 && number < x->id_count && x->condemned[number] != 0;
+    condemned = number >= x->id_count || x->condemned[number] != 0 ||
+                memcmp(&x->ids[number], &none, sizeof(none)) == 0;
     mutex_unlock(&x->lock);
     return condemned;
 }
@@ -68,9 +69,18 @@ void
 lmdb_condemned_set(struct index_lmdb *x, uint32_t number, bool condemned)
 {
     mutex_lock(&x->lock);
-    if (number < x->id_count && (x->condemned[number] != 0) != condemned) {
-        x->condemned[number] = condemned;
-        x->condemned_count += condemned ? 1u : UINT32_MAX; /* or one less */
+    if (number < x->id_count && x->condemned[number] != NUMBER_GONE) {
+        x->condemned[number] = condemned ? NUMBER_CONDEMNED : 0;
+    }
+    mutex_unlock(&x->lock);
+}
+
+void
+lmdb_number_gone(struct index_lmdb *x, uint32_t number)
+{
+    mutex_lock(&x->lock);
+    if (number < x->id_count) {
+        x->condemned[number] = NUMBER_GONE;
     }
     mutex_unlock(&x->lock);
 }
@@ -91,8 +101,9 @@ lmdb_live_add(struct index_lmdb *x, MDB_txn *txn, uint32_t number, int64_t chang
     if (r == 0) {
         r = mdb_get(txn, x->pack, &key, &v);
     }
-    if (r != 0 || v.mv_size != PACK_SIZE) {
-        return r == MDB_NOTFOUND ? 0 : r != 0 ? r : MDB_CORRUPTED;
+    r = r == 0 ? lmdb_pack_check(&key, &v) : r;
+    if (r != 0) {
+        return r == MDB_NOTFOUND ? 0 : r;
     }
     memcpy(value, v.mv_data, PACK_SIZE);
     live = get_le64(value + 32);
@@ -108,7 +119,7 @@ lmdb_live_add(struct index_lmdb *x, MDB_txn *txn, uint32_t number, int64_t chang
         v = (MDB_val){.mv_size = 4, .mv_data = value};
         r = mdb_put(txn, x->marked, &key, &v, 0);
     }
-    v = (MDB_val){.mv_size = PACK_SIZE, .mv_data = value};
+    v = lmdb_pack_seal(&key, value);
     return r != 0 ? r : mdb_put(txn, x->pack, &key, &v, 0);
 }
 
@@ -125,30 +136,6 @@ count_table(const struct index_lmdb *x, uint8_t kind)
     return kind == CHUNK_NODE ? x->node : x->ref;
 }
 
-/*
- * A count that has rotted from 2 to 1 would, a deletion later, be the end of what another point needs, and no
- * other figure of the index would disagree.  So each carries a check over its key and itself.
- */
-static void
-count_encode(uint8_t value[COUNT_SIZE], const MDB_val *key, uint32_t count)
-{
-    put_le32(value, count);
-    put_le32(value + 4, crc32c_update(crc32c(key->mv_data, key->mv_size), value, 4));
-}
-
-static int
-count_decode(const MDB_val *key, const MDB_val *v, uint32_t *out)
-{
-    uint8_t want[COUNT_SIZE];
-
-    if (v->mv_size != COUNT_SIZE) {
-        return MDB_CORRUPTED;
-    }
-    *out = get_le32(v->mv_data);
-    count_encode(want, key, *out);
-    return memcmp(want, v->mv_data, COUNT_SIZE) == 0 && *out > 0 ? 0 : MDB_CORRUPTED;
-}
-
 static int
 count_get(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name, uint8_t kind,
           uint32_t *out)
@@ -161,7 +148,7 @@ count_get(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name, ui
     if (r == MDB_NOTFOUND) {
         return 0;
     }
-    return r != 0 ? r : count_decode(&key, &v, out);
+    return r != 0 ? r : lmdb_count_decode(&key, &v, out);
 }
 
 int
@@ -260,7 +247,7 @@ apply_delta(struct index_lmdb *x, MDB_txn *txn, struct apply_args *a, const stru
         return MDB_CORRUPTED;
     }
     now = d->delta < 0 ? old - 1 : old + 1;
-    count_encode(value, &key, now);
+    lmdb_count_encode(value, &key, now);
     r = now == 0 ? mdb_del(txn, count_table(x, d->kind), &key, NULL)
                  : mdb_put(txn, count_table(x, d->kind), &key, &v, 0);
     return r == 0 && (old == 0 || now == 0) ? note_live(x, txn, a, d) : r;
@@ -270,11 +257,21 @@ static int
 apply_row(struct index_lmdb *x, MDB_txn *txn, const struct index_row *row)
 {
     MDB_val key = {.mv_size = row->key_len, .mv_data = (void *)(uintptr_t)row->key};
-    MDB_val v = {.mv_size = row->value_len, .mv_data = (void *)(uintptr_t)row->value};
+    MDB_val v = {.mv_size = row->value_len + CHECK_SIZE};
     int r;
 
     if (!row->remove) {
-        return mdb_put(txn, x->row, &key, &v, 0);
+        r = mdb_put(txn, x->row, &key, &v, MDB_RESERVE);
+        if (r == 0) {
+            uint8_t *at = v.mv_data;
+
+            if (row->value_len > 0) {
+                memcpy(at, row->value, row->value_len);
+            }
+            put_le32(at + row->value_len,
+                     lmdb_check_of(row->key, row->key_len, at, row->value_len));
+        }
+        return r;
     }
     r = mdb_del(txn, x->row, &key, NULL);
     return r == MDB_NOTFOUND ? 0 : r;
@@ -421,7 +418,7 @@ ref_scan_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     for (unsigned i = 0; r == 0; i++) {
         uint32_t count = 0;
 
-        r = count_decode(&key, &v, &count);
+        r = lmdb_count_decode(&key, &v, &count);
         if (r != 0 || !a->ref_cb(a->arg, key.mv_data, key.mv_size, count)) {
             break;
         }
@@ -482,8 +479,12 @@ row_scan_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     }
     r = row_start(cur, a, &key, &v);
     while (r == 0 && key.mv_size >= a->prefix_len &&
-           memcmp(key.mv_data, a->prefix, a->prefix_len) == 0 &&
-           a->row_cb(a->arg, key.mv_data, key.mv_size, v.mv_data, v.mv_size)) {
+           memcmp(key.mv_data, a->prefix, a->prefix_len) == 0) {
+        r = lmdb_row_check(&key, &v);
+        if (r != 0 ||
+            !a->row_cb(a->arg, key.mv_data, key.mv_size, v.mv_data, v.mv_size - CHECK_SIZE)) {
+            break;
+        }
         r = mdb_cursor_get(cur, &key, &v, a->backwards ? MDB_PREV : MDB_NEXT);
     }
     mdb_cursor_close(cur);
@@ -525,7 +526,7 @@ marked_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     }
     while ((r = mdb_cursor_get(cur, &key, &v, MDB_NEXT)) == 0) {
         r = mdb_get(txn, x->pack, &key, &v);
-        if (r != 0 || key.mv_size != PACK_ID_SIZE || v.mv_size != PACK_SIZE) {
+        if (r != 0 || lmdb_pack_check(&key, &v) != 0) {
             r = MDB_CORRUPTED;
             break;
         }
@@ -563,8 +564,9 @@ mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     MDB_val v;
     int r = mdb_get(txn, x->pack, &key, &v);
 
-    if (r != 0 || v.mv_size != PACK_SIZE) {
-        return r != 0 ? r : MDB_CORRUPTED;
+    r = r == 0 ? lmdb_pack_check(&key, &v) : r;
+    if (r != 0) {
+        return r;
     }
     memcpy(value, v.mv_data, PACK_SIZE);
     a->number = get_le32(value);
@@ -575,7 +577,7 @@ mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     if (r != 0 && r != MDB_NOTFOUND) {
         return r;
     }
-    v = (MDB_val){.mv_size = PACK_SIZE, .mv_data = value};
+    v = lmdb_pack_seal(&key, value);
     return mdb_put(txn, x->pack, &key, &v, 0);
 }
 
@@ -609,6 +611,7 @@ drop_entry(struct index_lmdb *x, MDB_txn *txn, struct drop_entries_args *a,
            const struct pack_entry *e)
 {
     MDB_val key = {.mv_size = RECORD_NAME_SIZE, .mv_data = (void *)(uintptr_t)e->name.bytes};
+    uint8_t place[PLACE_SIZE];
     MDB_cursor *cur = NULL;
     MDB_val v;
     int r = mdb_get(txn, x->name, &key, &v);
@@ -622,8 +625,13 @@ drop_entry(struct index_lmdb *x, MDB_txn *txn, struct drop_entries_args *a,
     }
     if (lmdb_place_number(&v) == a->number) {
         a->operations++;
+        memcpy(place, v.mv_data, sizeof(place));
         r = lmdb_promote_other(x, txn, &key);
-        return r == MDB_NOTFOUND ? mdb_del(txn, x->name, &key, NULL) : r;
+        if (r == MDB_NOTFOUND) {
+            lmdb_sum_take(x, &key, place);
+            r = mdb_del(txn, x->name, &key, NULL);
+        }
+        return r;
     }
     r = mdb_cursor_open(txn, x->other, &cur);
     if (r == 0) {
@@ -632,7 +640,8 @@ drop_entry(struct index_lmdb *x, MDB_txn *txn, struct drop_entries_args *a,
     while (r == 0 && v.mv_size == PLACE_SIZE && lmdb_place_number(&v) != a->number) {
         r = mdb_cursor_get(cur, &key, &v, MDB_NEXT_DUP);
     }
-    if (r == 0) {
+    if (r == 0 && v.mv_size == PLACE_SIZE) {
+        lmdb_sum_take(x, &key, v.mv_data);
         r = mdb_cursor_del(cur, 0);
     }
     if (cur != NULL) {
@@ -651,8 +660,9 @@ drop_entries_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
 
     a->found = false;
     a->operations = 1;
-    if (r != 0 || v.mv_size != PACK_SIZE) {
-        return r == MDB_NOTFOUND ? 0 : r != 0 ? r : MDB_CORRUPTED;
+    r = r == 0 ? lmdb_pack_check(&key, &v) : r;
+    if (r != 0) {
+        return r == MDB_NOTFOUND ? 0 : r;
     }
     a->found = true;
     a->number = get_le32(v.mv_data);
@@ -677,7 +687,7 @@ lmdb_drop_entries(struct index *ix, const struct pack_id *id, const struct pack_
     enum varve_err rc = lmdb_run_write(x, drop_entries_txn, &a, err);
 
     if (rc == VARVE_OK && a.found) {
-        lmdb_condemned_set(x, a.number, false);
+        lmdb_number_gone(x, a.number);
         index_locality_drop(x->locality, a.number);
         mutex_lock(&x->lock);
         x->totals.packs--;

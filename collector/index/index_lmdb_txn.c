@@ -108,7 +108,7 @@ grow_map(struct index_lmdb *x, size_t old_size, struct varve_error *err)
 
 /* ---- transactions ---- */
 
-static enum varve_err
+enum varve_err
 lmdb_unmapped(const struct index_lmdb *x, struct varve_error *err)
 {
     return varve_error_set(err, VARVE_ERR_NOMEM,
@@ -117,8 +117,8 @@ lmdb_unmapped(const struct index_lmdb *x, struct varve_error *err)
                            x->folder);
 }
 
-static enum varve_err
-tell_rotten(struct index_lmdb *x, enum varve_err rc)
+enum varve_err
+lmdb_tell_rotten(struct index_lmdb *x, enum varve_err rc)
 {
     if (rc == VARVE_ERR_CORRUPT && x->rotten != NULL) {
         x->rotten(x->rotten_arg);
@@ -141,7 +141,7 @@ lmdb_run_read(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_erro
         mdb_txn_abort(txn);
     }
     lmdb_gate_leave(x);
-    return r == 0 ? VARVE_OK : tell_rotten(x, lmdb_error(err, r, "reading the index"));
+    return r == 0 ? VARVE_OK : lmdb_tell_rotten(x, lmdb_error(err, r, "reading the index"));
 }
 
 enum varve_err
@@ -160,7 +160,9 @@ lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_err
         (void)mdb_env_info(x->env, &info);
         r = mdb_txn_begin(x->env, NULL, 0, &txn);
         if (r == 0) {
+            x->sum_change = 0; /* there is one writer at a time */
             r = fn(x, txn, arg);
+            r = r == 0 ? lmdb_sum_write(x, txn) : r;
             if (r == 0) {
                 r = mdb_txn_commit(txn);
             } else {
@@ -180,7 +182,7 @@ lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_err
         return varve_error_set(err, VARVE_ERR_EXISTS, "it is in the index already");
     }
     if (r != 0) {
-        rc = tell_rotten(x, lmdb_error(err, full_or(x, r), "writing the index"));
+        rc = lmdb_tell_rotten(x, lmdb_error(err, full_or(x, r), "writing the index"));
         return rc == VARVE_ERR_NOSPACE
                    ? varve_error_prefix(err, "the file system of the index's folder '%s' is full",
                                         x->folder)

@@ -326,6 +326,7 @@ mem_stats(struct index *ix, struct index_stats *out)
     struct index_mem *m = mem_of(ix);
 
     memset(out, 0, sizeof(*out));
+    out->checked = true;
     mutex_lock(&m->lock);
     out->names = m->names;
     out->packs = m->pack_count;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/chunk_collect.h"
 
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -124,6 +125,12 @@ chunk_store_doubt_index(struct chunk_store *cs)
     index_doubt(cs);
 }
 
+bool
+chunk_store_index_is_doubted(struct chunk_store *cs)
+{
+    return atomic_load(&cs->quarantine.doubted);
+}
+
 void
 chunk_store_name(const struct chunk_domain *d, const struct chunk_id *id, struct record_name *out)
 {
@@ -160,7 +167,7 @@ find_live(struct chunk_store *cs, struct pack_look *look, struct collect_cost *c
                     memcmp(places[i].pack.bytes, look->pack.id.bytes, PACK_ID_SIZE) == 0;
 
         look->live[i] = counts[i] > 0 && here;
-        look->elsewhere[i] = counts[i] > 0 && !here;
+        look->elsewhere[i] = here ? 0 : counts[i] > 0 ? 1 : found[i] ? 2 : 0;
         if (look->live[i]) {
             look->live_count++;
             look->live_bytes += (uint64_t)PACK_RECORD_HEADER + look->entries[i].stored_len;

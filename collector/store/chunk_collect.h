@@ -64,6 +64,7 @@ const char *chunk_store_scratch(const struct chunk_store *cs);
 /* The index does not agree with itself, with the points or with the packs: it is built anew at the next open.
  * Nothing is removed on its word until then. */
 void chunk_store_doubt_index(struct chunk_store *cs);
+bool chunk_store_index_is_doubted(struct chunk_store *cs);
 
 /* What one collection has cost. */
 struct collect_cost {
@@ -77,8 +78,9 @@ struct pack_look {
     struct index_pack pack;
     struct chunk_domain *domain; /* NULL: its key is not in the store */
     struct pack_entry *entries;
-    uint8_t *live;      /* by entry: its name's place is here, and it has a count */
-    uint8_t *elsewhere; /* by entry: it has a count, and its name's place is not here */
+    uint8_t *live; /* by entry: its name's place is here, and it has a count */
+    uint8_t *
+        elsewhere; /* by entry: its name's place is not here; 1: and it has a count, 2: it has none */
     size_t count;
     size_t live_count;
     uint64_t live_bytes; /* headers included */

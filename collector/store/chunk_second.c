@@ -18,6 +18,9 @@
  *   damaged, and no other place    the pack's own record is read; if that is whole the pack is told to the
  *                                  index anew, which makes it the name's place; if not there is nothing to lose
  *
+ * A name without a count whose place is elsewhere is only looked up in the footer there: where a rotten page gives it
+ * a wrong place, it would stay behind when its pack goes, and a backup would be told that it is there.
+ *
  * It costs one read of each record of which the pack holds a copy; of a pack whose records were
  * moved, that are the moved ones.
  */
@@ -121,6 +124,21 @@ check_one(struct second *s, const struct pack_entry *e, struct varve_error *err)
     return VARVE_OK;
 }
 
+static enum varve_err
+check_dead(struct second *s, const struct pack_entry *e, struct varve_error *err)
+{
+    struct index_place place;
+    uint8_t found = 0;
+    enum varve_err rc = index_get(s->cs->index, &e->name, 1, &place, &found, err);
+
+    s->cost->operations++;
+    if (rc == VARVE_OK && found && !place.damaged && footer_differs(s->cs, &e->name, &place)) {
+        index_doubt(s->cs);
+        s->needed = true;
+    }
+    return rc;
+}
+
 /* A crash between the two leaves a pack that is added at the next open. */
 static enum varve_err
 tell_index(struct second *s, struct varve_error *err)
@@ -146,7 +164,10 @@ second_copies_check(struct chunk_store *cs, const struct pack_look *look, bool *
 
     *needed = false;
     for (size_t i = 0; rc == VARVE_OK && i < look->count; i++) {
-        if (!look->elsewhere[i]) {
+        if (look->elsewhere[i] == 2) {
+            rc = check_dead(&s, &look->entries[i], err);
+        }
+        if (look->elsewhere[i] != 1) {
             continue;
         }
         if (look->domain == NULL) { /* in use, and nobody can tell which copy is whole */

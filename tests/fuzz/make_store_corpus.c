@@ -7,6 +7,7 @@
 #include "catalog/point_record.h"
 #include "crypto/identity.h"
 #include "gc/policy.h"
+#include "index/index.h"
 #include "manifest/manifest.h"
 #include "os/file.h"
 #include "store/key_change.h"
@@ -15,8 +16,8 @@
 #include "store/twice.h"
 
 /*
- * Writes the first inputs of fuzz_pack, fuzz_manifest, fuzz_point, fuzz_keep, fuzz_keys, fuzz_secret and
- * fuzz_record: make_store_corpus FOLDER, where a folder for each is made.  The files in tests/fuzz/corpus were made
+ * Writes the first inputs of fuzz_pack, fuzz_manifest, fuzz_point, fuzz_keep, fuzz_keys, fuzz_secret,
+ * fuzz_record and fuzz_index_pages: make_store_corpus FOLDER, where a folder for each is made.  The files in tests/fuzz/corpus were made
  * with it.
  */
 static const char *folder;
@@ -241,11 +242,48 @@ make_texts(void)
     save("record/domain", domain, sizeof(domain));
 }
 
+/* Three packs that share names, counts, and a row that takes pages of its own; then the file as LMDB leaves it. */
+static void
+make_index(void)
+{
+    static const uint8_t store_id[STORE_ID_SIZE] = "corpus";
+    static const uint8_t value[5000] = {7};
+    const struct index_options options = {.store_id = store_id, .boot_id = "boot"};
+    const struct index_row row = {
+        .key = "pcorpus", .key_len = 7, .value = value, .value_len = sizeof(value)};
+    struct index_delta delta = {.name = {.bytes = "1"}, .kind = CHUNK_DATA, .delta = 1};
+    struct index_change change = {.deltas = &delta, .delta_count = 1, .rows = &row, .row_count = 1};
+    struct varve_error err;
+    struct index *ix = NULL;
+    uint8_t *bytes = NULL;
+    bool fresh = false;
+    char path[1024];
+    size_t len = 0;
+
+    snprintf(path, sizeof(path), "%s/index.tmp", folder);
+    check(index_lmdb_open(&ix, path, &options, &fresh, &err), &err);
+    for (uint8_t n = 0; n < 3; n++) {
+        const struct index_pack pack = {
+            .id = {.bytes = {n}}, .kind = CHUNK_DATA, .records = 2, .size = 500};
+        const struct pack_entry entries[2] = {
+            {.name = {.bytes = "1"}, .offset = 64, .stored_len = 90, .raw_len = 99, .kind = 1},
+            {.name = {.bytes = {n, 2}}, .offset = 218, .stored_len = 90, .raw_len = 99, .kind = 1}};
+
+        check(index_add_pack(ix, &pack, entries, &err), &err);
+    }
+    check(index_apply(ix, &change, &err), &err);
+    index_close(ix);
+    snprintf(path, sizeof(path), "%s/index.tmp/index.mdb", folder);
+    check(fs_read_all(fs_system(), path, 1u << 20, &bytes, &len, &err), &err);
+    save("index_pages/small", bytes, len);
+    free(bytes);
+}
+
 int
 main(int argc, char **argv)
 {
-    static const char *const folders[] = {"pack", "manifest", "point", "keep",
-                                          "keys", "secret",   "record"};
+    static const char *const folders[] = {"pack", "manifest", "point",  "keep",
+                                          "keys", "secret",   "record", "index_pages"};
     struct varve_error err;
     char path[1024];
 
@@ -271,5 +309,6 @@ main(int argc, char **argv)
     make_policies();
     make_keys();
     make_texts();
+    make_index();
     return 0;
 }
