@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "hvsim/ops.h"
+#include "hvsim/sim_json.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "base/time.h"
+#include "hvsim/group.h"
 #include "hvsim/sim_file.h"
 
 #define CHECKPOINTS_MAX 50u /* of Hyper-V, per vm */
@@ -16,7 +17,7 @@ static bool
 vm_is_busy(const struct sim_host *h, const struct sim_vm *vm)
 {
     for (size_t i = 0; i < h->job_count; i++) {
-        if (guid_equal(&h->jobs[i].vm, &vm->id) && !job_finished(&h->jobs[i])) {
+        if (job_is_for(h, &h->jobs[i], &vm->id) && !job_finished(&h->jobs[i])) {
             return true;
         }
     }
@@ -63,6 +64,10 @@ checkpoint_create(struct sim_host *h, const struct guid *vm_id, enum sim_checkpo
     if (strlen(name) > NAME_MAX_BYTES) {
         return sim_fail(err, SIM_INVALID, "a checkpoint's name has at most %u bytes",
                         NAME_MAX_BYTES);
+    }
+    if (vm_has_set(h, &vm->id)) { /* which number Hyper-V has for it is not documented */
+        return sim_fail(err, SIM_NO_SUPPORT, "vm '%s' shares a VHD set: its group can be frozen",
+                        vm->name);
     }
     rc = check_says(vm, err);
     if (rc != SIM_OK) {

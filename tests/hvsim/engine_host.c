@@ -12,6 +12,7 @@
 #include <sys/file.h>
 #include <unistd.h>
 
+#include "hvsim/group.h"
 #include "hvsim/sim_file.h"
 
 #define EVENTS_KEPT 10000u
@@ -134,6 +135,7 @@ start_host(struct sim_host *h, struct sim_error *err)
     sim_random_seed(&h->random, mix ^ (h->boots * UINT64_C(0x9E3779B97F4A7C15)));
     rc = host_save(h, err);
     rc = rc == SIM_OK ? load_vms(h, err) : rc;
+    rc = rc == SIM_OK ? cluster_load(h, err) : rc;
     return rc == SIM_OK ? sim_vss_start(h, err) : rc;
 }
 
@@ -181,6 +183,7 @@ static void
 forget_everything(struct sim_host *h)
 {
     sim_vss_forget(h);
+    cluster_forget(h);
     for (size_t i = 0; i < h->vm_count; i++) {
         vm_free(h->vms[i]);
     }
@@ -275,7 +278,7 @@ bool
 engine_idle(const struct sim_host *h, const struct guid *vm)
 {
     for (size_t i = 0; i < h->job_count; i++) {
-        if ((vm == NULL || guid_equal(vm, &h->jobs[i].vm)) && !job_finished(&h->jobs[i])) {
+        if ((vm == NULL || job_is_for(h, &h->jobs[i], vm)) && !job_finished(&h->jobs[i])) {
             return false;
         }
     }

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "hvsim/group.h"
+
 /*
  * new -> starting -> running -> completed | exception; terminated only before the work was done.
  * The work happens in one piece at the end of running, so a restart finds it done or not begun.
@@ -50,6 +52,11 @@ do_work(struct sim_host *h, struct sim_job *j, struct sim_error *err)
         return checkpoint_do_apply(h, j, err);
     case SIM_JOB_EXPORT:
         return export_do(h, j, err);
+    case SIM_JOB_GROUP_CREATE:
+    case SIM_JOB_GROUP_CONVERT:
+    case SIM_JOB_GROUP_DESTROY:
+    case SIM_JOB_GROUP_FORGET:
+        return group_do(h, j, err);
     }
     return sim_fail(err, SIM_FAILED, "a job of no kind");
 }
@@ -63,6 +70,7 @@ finish(struct sim_host *h, struct sim_job *j)
     j->state = as_met ? j->meets : rc == SIM_OK ? SIM_JOB_COMPLETED : SIM_JOB_EXCEPTION;
     j->end_ms = sim_clock_ms();
     checkpoint_set_busy(h, j, false);
+    group_set_idle(h, &j->subject);
 }
 
 bool
@@ -102,6 +110,7 @@ job_cancel(struct sim_host *h, const struct guid *id, struct sim_error *err)
         j->state = SIM_JOB_TERMINATED;
         j->end_ms = sim_clock_ms();
         checkpoint_set_busy(h, j, false);
+        group_set_idle(h, &j->subject);
     }
     return rc;
 }

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hvsim/group.h"
 #include "hvsim/sim_file.h"
 
 #define VMS_MAX 1000u
@@ -205,7 +206,7 @@ bool
 vm_has_job(const struct sim_host *h, const struct sim_vm *vm, enum sim_job_kind kind)
 {
     for (size_t i = 0; i < h->job_count; i++) {
-        if (guid_equal(&h->jobs[i].vm, &vm->id) && h->jobs[i].kind == kind &&
+        if (job_is_for(h, &h->jobs[i], &vm->id) && job_kind_for_vm(h->jobs[i].kind) == kind &&
             !job_finished(&h->jobs[i])) {
             return true;
         }

@@ -169,7 +169,11 @@ enum sim_job_kind {
     SIM_JOB_CONVERT,
     SIM_JOB_REFPOINT_DESTROY,
     SIM_JOB_APPLY,
-    SIM_JOB_EXPORT
+    SIM_JOB_EXPORT,
+    SIM_JOB_GROUP_CREATE, /* of a group: vm is its id; group.h */
+    SIM_JOB_GROUP_CONVERT,
+    SIM_JOB_GROUP_DESTROY,
+    SIM_JOB_GROUP_FORGET
 };
 
 enum sim_job_state {
@@ -286,6 +290,8 @@ struct sim_options {
     bool truth;
 };
 
+struct sim_cluster;
+
 struct sim_host {
     char *dir;
     char name[64];
@@ -303,6 +309,7 @@ struct sim_host {
     struct sim_fault *faults;
     size_t fault_count;
     struct sim_vss vss;
+    struct sim_cluster *cluster; /* group.h */
     int lock_fd;
 };
 

@@ -5,6 +5,7 @@
 #include <jansson.h>
 
 #include "hvsim/engine.h"
+#include "hvsim/sim_json.h"
 
 /*
  * The protocol of README.md as a table: name of an op, its parameters, the function behind it.
@@ -29,6 +30,7 @@ extern const struct op guest_ops[];
 extern const struct op point_ops[];
 extern const struct op test_ops[];
 extern const struct op vss_ops[];
+extern const struct op group_ops[];
 
 const struct op *ops_find(const char *name);
 /* Names and types of the request's members against the table. */
@@ -36,19 +38,6 @@ VARVE_CHECK uint32_t ops_check(const struct op *op, const json_t *request, struc
 /* Checks any object against a parameter list (disks inside vm.create). */
 VARVE_CHECK uint32_t ops_check_object(const char *parameters, const json_t *object,
                                       const char *what, struct sim_error *err);
-
-/* Readers of checked requests: the default where a member is missing. */
-uint64_t op_u64(const json_t *request, const char *name, uint64_t fallback);
-const char *op_text(const json_t *request, const char *name, const char *fallback);
-bool op_bool(const json_t *request, const char *name, bool fallback);
-bool op_has(const json_t *request, const char *name);
-struct guid op_guid(const json_t *request, const char *name); /* zero when missing */
-
-void reply_guid(json_t *o, const char *name, const struct guid *g);
-void reply_u64(json_t *o, const char *name, uint64_t v);
-void reply_text(json_t *o, const char *name, const char *v);
-void reply_bool(json_t *o, const char *name, bool v);
-void reply_time(json_t *o, const char *name, int64_t us);
 
 /* ops_points.c: [{id, instance_id, change_id}] of a reference point. */
 json_t *reply_refpoint_disks(const struct sim_vm *vm, const struct sim_refpoint *r);
@@ -60,9 +49,8 @@ const char *vm_state_name(enum sim_vm_state state);
 VARVE_CHECK uint32_t op_disk_spec(const json_t *o, struct disk_spec *out, struct sim_error *err);
 extern const char op_disk_parameters[];
 
-/* base64.c: text without line breaks; the caller frees. */
-char *base64_encode(const void *data, size_t len);
-VARVE_CHECK uint32_t base64_decode(const char *text, uint8_t **out, size_t *len,
-                                   struct sim_error *err);
+/* "extents", or "offset" and "length"; the caller frees. */
+VARVE_CHECK uint32_t op_extents(const json_t *request, struct sim_extent **out, size_t *count,
+                                struct sim_error *err);
 
 #endif

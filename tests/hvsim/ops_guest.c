@@ -71,8 +71,8 @@ op_disk_resize(struct sim_host *h, const json_t *request, json_t *reply, struct 
     return disk_resize(h, &vm, &disk, op_u64(request, "size", 0), err);
 }
 
-static uint32_t
-parse_extents(const json_t *request, struct sim_extent **out, size_t *count, struct sim_error *err)
+uint32_t
+op_extents(const json_t *request, struct sim_extent **out, size_t *count, struct sim_error *err)
 {
     json_t *list = json_object_get(request, "extents");
     size_t i;
@@ -119,7 +119,7 @@ op_guest_write(struct sim_host *h, const json_t *request, json_t *reply, struct 
     if (op_has(request, "data") && (op_has(request, "extents") || op_has(request, "length"))) {
         return sim_fail(err, SIM_INVALID, "with 'data' only 'offset' is given");
     }
-    rc = parse_extents(request, &extents, &count, err);
+    rc = op_extents(request, &extents, &count, err);
     if (rc == SIM_OK && op_has(request, "data")) {
         rc = base64_decode(op_text(request, "data", ""), &data, &len, err);
         if (rc == SIM_OK && count == 1) {

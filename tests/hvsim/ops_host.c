@@ -68,6 +68,14 @@ kind_name(enum sim_job_kind kind)
         return "checkpoint.apply";
     case SIM_JOB_EXPORT:
         return "checkpoint.export";
+    case SIM_JOB_GROUP_CREATE:
+        return "group.freeze";
+    case SIM_JOB_GROUP_CONVERT:
+        return "group.convert";
+    case SIM_JOB_GROUP_DESTROY:
+        return "group.destroy";
+    case SIM_JOB_GROUP_FORGET:
+        return "group.forget";
     }
     return "";
 }
@@ -116,6 +124,8 @@ job_get(struct sim_host *h, const json_t *request, json_t *reply, struct sim_err
             reply_text(result, "consistency", j->application ? "application" : "crash");
         } else if (j->kind == SIM_JOB_CONVERT) {
             reply_refpoint_result(h, result, j);
+        } else if (j->kind == SIM_JOB_GROUP_CREATE || j->kind == SIM_JOB_GROUP_CONVERT) {
+            reply_guid(result, "moment", &j->result);
         }
         (void)json_object_set_new(reply, "result", result);
     }

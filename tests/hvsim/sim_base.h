@@ -18,6 +18,7 @@
 #define SIM_OK            0u
 #define SIM_UNSUPPORTED   1u /* ReturnValue of a WMI method, as the next ones */
 #define SIM_FAILED        32768u
+#define SIM_NO_SUPPORT    32770u
 #define SIM_IN_USE        32774u
 #define SIM_INVALID_STATE 32775u
 #define SIM_NOT_FOUND     0x80041002u /* WBEM_E_NOT_FOUND */

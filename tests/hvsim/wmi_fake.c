@@ -119,7 +119,8 @@ fake_class_has(struct wmi_port *p, const char *class_name, const char *property,
     if (f->options.no_role) { /* there is no connection to ask on */
         return wmi_fake_hresult(err, 0x800706BAu, "not connected");
     }
-    if (f->options.server_2012 && strcmp(class_name, "Msvm_VirtualSystemReferencePoint") == 0) {
+    if (f->options.server_2012 && (strcmp(class_name, "Msvm_VirtualSystemReferencePoint") == 0 ||
+                                   strncmp(class_name, "Msvm_Collection", 15) == 0)) {
         *out = false;
         return VARVE_OK;
     }

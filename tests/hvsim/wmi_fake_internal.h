@@ -29,6 +29,21 @@ enum varve_err wmi_fake_job(struct wmi_fake *f, const char *path, struct wmi_obj
 enum varve_err wmi_fake_at(struct wmi_fake *f, const char *path, struct wmi_object *out,
                            struct varve_error *err);
 
+void wmi_fake_begin(struct wmi_object *o, const char *class_name, const char *key, const char *id);
+void wmi_fake_put(struct wmi_object *o, const char *name, const char *v);
+void wmi_fake_take(struct wmi_objects *list, struct wmi_object *o);
+json_t *wmi_fake_ask(struct wmi_fake *f, const char *op, const char *key, const char *id,
+                     struct varve_error *err);
+/* Checkpoints or reference points of a vm; only the one with this id, unless it is "". */
+enum varve_err wmi_fake_moments(struct wmi_fake *f, const char *vm_id, const char *only,
+                                bool points, struct wmi_objects *list, struct varve_error *err);
+
+/* wmi_fake_group.c: vm groups and what is frozen of them */
+bool wmi_fake_is_of_groups(const char *assoc, const char *result);
+enum varve_err wmi_fake_group(struct wmi_fake *f, const char *id, const char *assoc,
+                              const char *result, struct wmi_objects *list,
+                              struct varve_error *err);
+
 /* wmi_fake_methods.c */
 enum varve_err wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,
                                const struct wmi_param *params, size_t count, struct wmi_result *out,

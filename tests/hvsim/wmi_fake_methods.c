@@ -264,20 +264,27 @@ static enum varve_err
 disk_settings(const struct call *c)
 {
     const struct wmi_param *path = param(c, "Path");
+    const char *name = path != NULL ? path->text : "";
+    bool set = strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".vhds") == 0;
     uint32_t number = 0;
     char said[160];
-    json_t *o =
-        port_script_ask(c->f->script, "file.info",
-                        json_pack("{s:s}", "path", path != NULL ? path->text : ""), &number, said);
+    json_t *o = port_script_ask(c->f->script, set ? "set.info" : "file.info",
+                                json_pack("{s:s}", "path", name), &number, said);
     const struct wmi_param properties[] = {
-        {.name = "Format", .type = WMI_UINT16, .integer = c->f->options.vhd ? 2 : 3},
-        {.name = "VirtualDiskId", .type = WMI_STRING, .text = wmi_fake_text(o, "disk")},
+        {.name = "Format",
+         .type = WMI_UINT16,
+         .integer = set                 ? 4
+                    : c->f->options.vhd ? 2
+                                        : 3},
+        {.name = "VirtualDiskId",
+         .type = WMI_STRING,
+         .text = wmi_fake_text(o, set ? "set" : "disk")},
         {.name = "MaxInternalSize",
          .type = WMI_UINT64,
          .integer = json_integer_value(json_object_get(o, "size"))},
         {.name = "LogicalSectorSize",
          .type = WMI_UINT32,
-         .integer = json_integer_value(json_object_get(o, "logical_sector"))},
+         .integer = set ? 512 : json_integer_value(json_object_get(o, "logical_sector"))},
     };
     char *xml = NULL;
     enum varve_err rc;
@@ -320,6 +327,95 @@ job_errors(const struct call *c, const char *path)
     return rc;
 }
 
+static enum varve_err
+create_of_group(const struct call *c)
+{
+    const struct wmi_param *group = param(c, "Collection");
+    const struct wmi_param *type = param(c, "SnapshotType");
+    struct wmi_object settings;
+    char id[WMI_FAKE_ID];
+    bool application;
+
+    if (group == NULL || group->type != WMI_REF || type == NULL ||
+        type->integer != (c->f->options.group_32768 ? 32768 : 2)) {
+        c->out->return_value = INVALID_PARAMETER;
+        return VARVE_OK;
+    }
+    if (!embedded(c, "SnapshotSettings", "Msvm_VirtualSystemSnapshotSettingData", &settings)) {
+        return VARVE_OK;
+    }
+    application = wmi_integer_or(&settings, "ConsistencyLevel", 0) == 1;
+    wmi_object_release(&settings);
+    wmi_fake_guid(group->text, id);
+    return forward(
+        c, "group.freeze",
+        json_pack("{s:s,s:s}", "group", id, "consistency", application ? "application" : "crash"));
+}
+
+/* All snapshots of a set, references too. */
+static enum varve_err
+snapshots_of_set(const struct call *c)
+{
+    const struct wmi_param *path = param(c, "VHDSetPath");
+    char *texts[64];
+    uint32_t number = 0;
+    char said[160];
+    size_t n = 0;
+    size_t i;
+    json_t *e;
+    json_t *o =
+        port_script_ask(c->f->script, "set.info",
+                        json_pack("{s:s}", "path", path != NULL ? path->text : ""), &number, said);
+    enum varve_err rc = VARVE_OK;
+
+    if (o == NULL) {
+        c->out->return_value = 32779;
+        return VARVE_OK;
+    }
+    json_array_foreach(json_object_get(o, "snapshots"), i, e)
+    {
+        char created[40];
+        const char *t = wmi_fake_text(e, "created");
+        const struct wmi_param properties[] = {
+            {.name = "SnapshotId", .type = WMI_STRING, .text = wmi_fake_text(e, "id")},
+            {.name = "CreationTime", .type = WMI_STRING, .text = created}};
+
+        (void)snprintf(created, sizeof(created), "%.4s%.2s%.2s%.2s%.2s%.2s.%.6s+000", t, t + 5,
+                       t + 8, t + 11, t + 14, t + 17, t + 20);
+        if (rc == VARVE_OK && n < 64) {
+            rc = cim_xml_write("Msvm_VHDSnapshotInformation", properties, 2, &texts[n], c->err);
+            n += rc == VARVE_OK ? 1 : 0;
+        }
+    }
+    if (rc == VARVE_OK) {
+        rc = wmi_object_add_texts(&c->out->out, "SnapshotInformation", (const char *const *)texts,
+                                  n, c->err);
+    }
+    while (n > 0) {
+        free(texts[--n]);
+    }
+    json_decref(o);
+    return rc;
+}
+
+static enum varve_err
+group_method(const struct call *c, const char *method)
+{
+    if (strcmp(method, "CreateSnapshot") == 0) {
+        return create_of_group(c);
+    }
+    if (strcmp(method, "DestroySnapshot") == 0) {
+        return on_target(c, "group.destroy", "moment", "AffectedSnapshotCollection");
+    }
+    if (strcmp(method, "ConvertToReferencePoint") == 0) {
+        return on_target(c, "group.convert", "moment", "AffectedSnapshotCollection");
+    }
+    if (strcmp(method, "DestroyReferencePoint") == 0) {
+        return on_target(c, "group.forget", "moment", "AffectedReferencePointCollection");
+    }
+    return wmi_fake_hresult(c->err, 0x80041055u, "no such method");
+}
+
 enum varve_err
 wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,
                 const struct wmi_param *params, size_t count, struct wmi_result *out,
@@ -328,6 +424,12 @@ wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,
     const struct call c = {f, params, count, out, err};
     char id[WMI_FAKE_ID];
 
+    if (strstr(path, "Msvm_Collection") != NULL) {
+        return group_method(&c, method);
+    }
+    if (strcmp(method, "GetVHDSnapshotInformation") == 0) {
+        return snapshots_of_set(&c);
+    }
     if (strcmp(method, "CreateSnapshot") == 0) {
         return create_snapshot(&c);
     }

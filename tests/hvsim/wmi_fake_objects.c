@@ -18,8 +18,8 @@ must(enum varve_err rc)
     }
 }
 
-static void
-begin(struct wmi_object *o, const char *class_name, const char *key, const char *id)
+void
+wmi_fake_begin(struct wmi_object *o, const char *class_name, const char *key, const char *id)
 {
     struct varve_error err;
     char *relpath = sim_printf("%s.%s=\"%s\"", class_name, key, id);
@@ -30,8 +30,8 @@ begin(struct wmi_object *o, const char *class_name, const char *key, const char 
     free(path);
 }
 
-static void
-text(struct wmi_object *o, const char *name, const char *v)
+void
+wmi_fake_put(struct wmi_object *o, const char *name, const char *v)
 {
     struct varve_error err;
 
@@ -46,8 +46,8 @@ number(struct wmi_object *o, const char *name, int64_t v)
     must(wmi_object_add_integer(o, name, WMI_UINT16, v, &err));
 }
 
-static void
-take(struct wmi_objects *list, struct wmi_object *o)
+void
+wmi_fake_take(struct wmi_objects *list, struct wmi_object *o)
 {
     struct varve_error err;
 
@@ -87,8 +87,9 @@ wmi_fake_text(const json_t *o, const char *key)
     return v != NULL ? v : "";
 }
 
-static json_t *
-ask(struct wmi_fake *f, const char *op, const char *key, const char *id, struct varve_error *err)
+json_t *
+wmi_fake_ask(struct wmi_fake *f, const char *op, const char *key, const char *id,
+             struct varve_error *err)
 {
     uint32_t n = 0;
     char said[160];
@@ -112,7 +113,7 @@ datetime(struct wmi_object *o, const char *name, const char *t)
         (void)snprintf(out, sizeof(out), "%.4s%.2s%.2s%.2s%.2s%.2s.%.6s+000", t, t + 5, t + 8,
                        t + 11, t + 14, t + 17, t + 20);
     }
-    text(o, name, out);
+    wmi_fake_put(o, name, out);
 }
 
 /* ---- objects ---- */
@@ -132,16 +133,16 @@ add_vm(const json_t *vm, struct wmi_objects *list)
     {
         status[n++] = json_integer_value(v);
     }
-    begin(&o, "Msvm_ComputerSystem", "CreationClassName", key);
+    wmi_fake_begin(&o, "Msvm_ComputerSystem", "CreationClassName", key);
     free(key);
-    text(&o, "Name", wmi_fake_text(vm, "id"));
-    text(&o, "ElementName", wmi_fake_text(vm, "name"));
-    text(&o, "Caption", "Virtual Machine");
+    wmi_fake_put(&o, "Name", wmi_fake_text(vm, "id"));
+    wmi_fake_put(&o, "ElementName", wmi_fake_text(vm, "name"));
+    wmi_fake_put(&o, "Caption", "Virtual Machine");
     number(&o, "EnabledState", json_integer_value(json_object_get(vm, "enabled_state")));
     must(wmi_object_add_integers(&o, "OperationalStatus", WMI_UINT16, status, n, &err));
     number(&o, "HealthState", json_integer_value(json_object_get(vm, "health_state")));
     number(&o, "ReplicationMode", json_integer_value(json_object_get(vm, "replication_mode")));
-    take(list, &o);
+    wmi_fake_take(list, &o);
 }
 
 static void
@@ -153,25 +154,25 @@ add_settings(const json_t *vm, const json_t *cp, struct wmi_objects *list)
     bool user = strcmp(wmi_fake_text(cp, "type"), "user") == 0;
     struct wmi_object o;
 
-    begin(&o, "Msvm_VirtualSystemSettingData", "InstanceID", id);
-    text(&o, "InstanceID", id);
-    text(&o, "ElementName", wmi_fake_text(owner, "name"));
-    text(&o, "VirtualSystemIdentifier", wmi_fake_text(vm, "id"));
-    text(&o, "VirtualSystemType",
-         cp == NULL ? "Microsoft:Hyper-V:System:Realized"
-         : user     ? "Microsoft:Hyper-V:Snapshot:Realized"
-                    : "Microsoft:Hyper-V:Snapshot:Recovery");
-    text(&o, "VirtualSystemSubType",
-         json_integer_value(json_object_get(vm, "generation")) == 2
-             ? "Microsoft:Hyper-V:SubType:2"
-             : "Microsoft:Hyper-V:SubType:1");
-    text(&o, "Version", wmi_fake_text(vm, "config_version"));
-    text(&o, "ConfigurationDataRoot", wmi_fake_text(cp, "config_root"));
-    text(&o, "ConfigurationFile", file);
+    wmi_fake_begin(&o, "Msvm_VirtualSystemSettingData", "InstanceID", id);
+    wmi_fake_put(&o, "InstanceID", id);
+    wmi_fake_put(&o, "ElementName", wmi_fake_text(owner, "name"));
+    wmi_fake_put(&o, "VirtualSystemIdentifier", wmi_fake_text(vm, "id"));
+    wmi_fake_put(&o, "VirtualSystemType",
+                 cp == NULL ? "Microsoft:Hyper-V:System:Realized"
+                 : user     ? "Microsoft:Hyper-V:Snapshot:Realized"
+                            : "Microsoft:Hyper-V:Snapshot:Recovery");
+    wmi_fake_put(&o, "VirtualSystemSubType",
+                 json_integer_value(json_object_get(vm, "generation")) == 2
+                     ? "Microsoft:Hyper-V:SubType:2"
+                     : "Microsoft:Hyper-V:SubType:1");
+    wmi_fake_put(&o, "Version", wmi_fake_text(vm, "config_version"));
+    wmi_fake_put(&o, "ConfigurationDataRoot", wmi_fake_text(cp, "config_root"));
+    wmi_fake_put(&o, "ConfigurationFile", file);
     if (cp != NULL) {
         datetime(&o, "CreationTime", wmi_fake_text(cp, "created"));
     }
-    take(list, &o);
+    wmi_fake_take(list, &o);
     free(id);
     free(file);
 }
@@ -183,15 +184,42 @@ add_disk(const char *instance, int type, const char *subtype, const char *path, 
     struct wmi_object o;
     struct varve_error err;
 
-    begin(&o,
-          type == 31 ? "Msvm_StorageAllocationSettingData" : "Msvm_ResourceAllocationSettingData",
-          "InstanceID", instance);
-    text(&o, "InstanceID", instance);
+    wmi_fake_begin(
+        &o, type == 31 ? "Msvm_StorageAllocationSettingData" : "Msvm_ResourceAllocationSettingData",
+        "InstanceID", instance);
+    wmi_fake_put(&o, "InstanceID", instance);
     number(&o, "ResourceType", type);
-    text(&o, "ResourceSubType", subtype);
+    wmi_fake_put(&o, "ResourceSubType", subtype);
     must(wmi_object_add_texts(&o, "HostResource", &path, 1, &err));
     must(wmi_object_add_integer(&o, "PersistentReservationsSupported", WMI_BOOL, shared, &err));
-    take(list, &o);
+    wmi_fake_take(list, &o);
+}
+
+/* A set attached at a snapshot says which (SnapshotId). */
+static enum varve_err
+add_sets(struct wmi_fake *f, const char *id, bool checkpoint, struct wmi_objects *list,
+         struct varve_error *err)
+{
+    json_t *reply = wmi_fake_ask(f, "set.list", checkpoint ? "checkpoint" : "vm", id, err);
+    json_t *s;
+    size_t i;
+
+    json_array_foreach(json_object_get(reply, "sets"), i, s)
+    {
+        struct wmi_objects one = {0};
+        struct wmi_object o;
+
+        add_disk(wmi_fake_text(s, "instance_id"), 31, "Microsoft:Hyper-V:Virtual Hard Disk",
+                 wmi_fake_text(s, "path"), true, &one);
+        o = one.items[0];
+        free(one.items);
+        if (checkpoint && !f->options.no_snapshot_id) {
+            wmi_fake_put(&o, "SnapshotId", wmi_fake_text(s, "snapshot"));
+        }
+        wmi_fake_take(list, &o);
+    }
+    json_decref(reply);
+    return reply != NULL ? VARVE_OK : err->code;
 }
 
 static enum varve_err
@@ -200,6 +228,7 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
 {
     char id[WMI_FAKE_ID];
     struct varve_error why;
+    bool checkpoint = false;
     json_t *reply;
     json_t *d;
     size_t i;
@@ -217,9 +246,10 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
         free(instance);
         return VARVE_OK;
     }
-    reply = ask(f, "vm.get", "vm", id, &why);
+    reply = wmi_fake_ask(f, "vm.get", "vm", id, &why);
     if (reply == NULL) {
-        reply = ask(f, "checkpoint.disks", "checkpoint", id, err);
+        checkpoint = true;
+        reply = wmi_fake_ask(f, "checkpoint.disks", "checkpoint", id, err);
     }
     if (reply == NULL) {
         return err->code;
@@ -235,7 +265,7 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
                  wmi_fake_text(disk, "path"), f->options.shared, list);
     }
     json_decref(reply);
-    return VARVE_OK;
+    return add_sets(f, id, checkpoint, list, err);
 }
 
 static void
@@ -255,21 +285,22 @@ add_point(const json_t *point, struct wmi_objects *list)
         places[n] = wmi_fake_text(d, "instance_id");
         ids[n++] = wmi_fake_text(d, "change_id");
     }
-    begin(&o, "Msvm_VirtualSystemReferencePoint", "InstanceID", id);
-    text(&o, "InstanceID", id);
+    wmi_fake_begin(&o, "Msvm_VirtualSystemReferencePoint", "InstanceID", id);
+    wmi_fake_put(&o, "InstanceID", id);
+    wmi_fake_put(&o, "VirtualSystemIdentifier", wmi_fake_text(point, "vm"));
     number(&o, "ReferencePointType", 2);
     must(wmi_object_add_texts(&o, "VirtualDiskIdentifiers", places, n, &err));
     must(wmi_object_add_texts(&o, "ResilientChangeTrackingIdentifiers", ids, n, &err));
-    take(list, &o);
+    wmi_fake_take(list, &o);
     free(id);
 }
 
 /* Checkpoints or reference points of a vm; only the one with this id, unless it is "". */
-static enum varve_err
-add_moments(struct wmi_fake *f, const char *vm_id, const char *only, bool points,
-            struct wmi_objects *list, struct varve_error *err)
+enum varve_err
+wmi_fake_moments(struct wmi_fake *f, const char *vm_id, const char *only, bool points,
+                 struct wmi_objects *list, struct varve_error *err)
 {
-    json_t *vm = ask(f, "vm.get", "vm", vm_id, err);
+    json_t *vm = wmi_fake_ask(f, "vm.get", "vm", vm_id, err);
     json_t *reply;
     json_t *o;
     size_t i;
@@ -277,7 +308,7 @@ add_moments(struct wmi_fake *f, const char *vm_id, const char *only, bool points
     if (vm == NULL) {
         return err->code;
     }
-    reply = ask(f, points ? "refpoint.list" : "checkpoint.list", "vm", vm_id, err);
+    reply = wmi_fake_ask(f, points ? "refpoint.list" : "checkpoint.list", "vm", vm_id, err);
     if (reply == NULL) {
         json_decref(vm);
         return err->code;
@@ -305,15 +336,15 @@ wmi_fake_job(struct wmi_fake *f, const char *path, struct wmi_object *out, struc
     json_t *job;
 
     wmi_fake_guid(path, id);
-    job = ask(f, "job.get", "job", id, err);
+    job = wmi_fake_ask(f, "job.get", "job", id, err);
     if (job == NULL) {
         return err->code;
     }
-    begin(out, "Msvm_ConcreteJob", "InstanceID", id);
+    wmi_fake_begin(out, "Msvm_ConcreteJob", "InstanceID", id);
     number(out, "JobState", json_integer_value(json_object_get(job, "state")));
     must(wmi_object_add_integer(out, "ErrorCode", WMI_UINT32,
                                 json_integer_value(json_object_get(job, "error_code")), err));
-    text(out, "ErrorDescription", wmi_fake_text(job, "error"));
+    wmi_fake_put(out, "ErrorDescription", wmi_fake_text(job, "error"));
     must(wmi_object_add_integer(out, "Cancellable", WMI_BOOL, 1, err));
     json_decref(job);
     return VARVE_OK;
@@ -324,7 +355,7 @@ static enum varve_err
 add_moment(struct wmi_fake *f, const char *id, bool points, struct wmi_objects *list,
            struct varve_error *err)
 {
-    json_t *vms = ask(f, "vm.list", NULL, NULL, err);
+    json_t *vms = wmi_fake_ask(f, "vm.list", NULL, NULL, err);
     json_t *vm;
     size_t i;
     enum varve_err rc = vms != NULL ? VARVE_OK : err->code;
@@ -332,7 +363,7 @@ add_moment(struct wmi_fake *f, const char *id, bool points, struct wmi_objects *
     json_array_foreach(json_object_get(vms, "vms"), i, vm)
     {
         if (rc == VARVE_OK && id[0] != '\0') {
-            rc = add_moments(f, wmi_fake_text(vm, "id"), id, points, list, err);
+            rc = wmi_fake_moments(f, wmi_fake_text(vm, "id"), id, points, list, err);
         }
     }
     json_decref(vms);
@@ -348,7 +379,7 @@ add_affected(struct wmi_fake *f, const char *path, bool points, struct wmi_objec
     enum varve_err rc;
 
     wmi_fake_guid(path, id);
-    job = ask(f, "job.get", "job", id, err);
+    job = wmi_fake_ask(f, "job.get", "job", id, err);
     if (job == NULL) {
         return err->code;
     }
@@ -391,6 +422,9 @@ wmi_fake_associated(struct wmi_fake *f, const char *path, const char *assoc, con
     json_t *vm;
 
     wmi_fake_guid(path, id);
+    if (wmi_fake_is_of_groups(assoc, result)) {
+        return wmi_fake_group(f, id, assoc, result, list, err);
+    }
     if (strcmp(assoc, "Msvm_AffectedJobElement") == 0) {
         return add_affected(f, path, points, list, err);
     }
@@ -399,12 +433,12 @@ wmi_fake_associated(struct wmi_fake *f, const char *path, const char *assoc, con
     }
     if (strcmp(assoc, "Msvm_SnapshotOfVirtualSystem") == 0 ||
         strcmp(assoc, "Msvm_ReferencePointOfVirtualSystem") == 0) {
-        return add_moments(f, id, "", points, list, err);
+        return wmi_fake_moments(f, id, "", points, list, err);
     }
     if (strcmp(assoc, "Msvm_SettingsDefineState") != 0) {
         return wmi_fake_hresult(err, 0x80041010u, "no such association");
     }
-    vm = ask(f, "vm.get", "vm", id, err);
+    vm = wmi_fake_ask(f, "vm.get", "vm", id, err);
     if (vm == NULL) {
         return err->code;
     }
@@ -417,8 +451,9 @@ static bool
 is_service(const char *class_name)
 {
     static const char *const services[] = {
-        "Msvm_VirtualSystemSnapshotService", "Msvm_VirtualSystemManagementService",
-        "Msvm_VirtualSystemReferencePointService", "Msvm_ImageManagementService"};
+        "Msvm_VirtualSystemSnapshotService",       "Msvm_VirtualSystemManagementService",
+        "Msvm_VirtualSystemReferencePointService", "Msvm_ImageManagementService",
+        "Msvm_CollectionSnapshotService",          "Msvm_CollectionReferencePointService"};
 
     for (size_t i = 0; i < sizeof(services) / sizeof(services[0]); i++) {
         if (strcmp(services[i], class_name) == 0) {
@@ -434,10 +469,10 @@ add_merge_setting(const json_t *vm, struct wmi_objects *list)
     char *id = sim_printf("Microsoft:%s\\MergeSettings", wmi_fake_text(vm, "id"));
     struct wmi_object o;
 
-    begin(&o, "Msvm_DiskMergeSettingData", "InstanceID", id);
-    text(&o, "InstanceID", id);
+    wmi_fake_begin(&o, "Msvm_DiskMergeSettingData", "InstanceID", id);
+    wmi_fake_put(&o, "InstanceID", id);
     number(&o, "EnabledState", json_is_true(json_object_get(vm, "merge_enabled")));
-    take(list, &o);
+    wmi_fake_take(list, &o);
     free(id);
 }
 
@@ -452,21 +487,21 @@ wmi_fake_select(struct wmi_fake *f, const char *class_name, const char *name,
     size_t i;
 
     if (is_service(class_name)) {
-        begin(&o, class_name, "Name", "svc");
-        take(list, &o);
+        wmi_fake_begin(&o, class_name, "Name", "svc");
+        wmi_fake_take(list, &o);
         return VARVE_OK;
     }
     if (!merge && strcmp(class_name, "Msvm_ComputerSystem") != 0) {
         return wmi_fake_hresult(err, 0x80041010u, "no such class");
     }
-    vms = ask(f, "vm.list", NULL, NULL, err);
+    vms = wmi_fake_ask(f, "vm.list", NULL, NULL, err);
     if (vms == NULL) {
         return err->code;
     }
     if (!merge && name[0] == '\0') {
-        begin(&o, "Msvm_ComputerSystem", "Name", "SIMHOST"); /* the host is one of them */
-        text(&o, "Name", "SIMHOST");
-        take(list, &o);
+        wmi_fake_begin(&o, "Msvm_ComputerSystem", "Name", "SIMHOST"); /* the host is one of them */
+        wmi_fake_put(&o, "Name", "SIMHOST");
+        wmi_fake_take(list, &o);
     }
     json_array_foreach(json_object_get(vms, "vms"), i, vm)
     {

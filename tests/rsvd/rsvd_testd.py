@@ -3,19 +3,26 @@
 """rsvd-testd: remote shared virtual disks on loopback, for tests.  Written from MS-RSVD; shares nothing with the client.
 
     rsvd_testd.py --dir DIR [--image RAW] [--pcap FILE] [--dialect 302|311] [--encrypt] [--encrypt-share]
-                  [--v1] [--no-rsvd] [--size BYTES] [--page RANGES] [--fault WHAT]
+                  [--v1] [--no-rsvd] [--size BYTES] [--page RANGES] [--fault WHAT] [--control SOCKET]
 
 The share "share" holds test.vhdx and rsvd.vhds, one GiB each unless told otherwise, whose content is that of the raw image (zeros without).
 In DIR: "port" (written when the server listens), "log" and "violations" (at the end, on SIGTERM).  Users are those
 of the file that NTLM_USER_FILE names.  A client that connects to "share-FAULT" has
 disks of its own and that fault: see open_shared(), read(), reply_fault() and query_changes().  --fault is for the logon.
+
+--control: the sets are those of a simulated Hyper-V host (tests/hvsim/group.h), which says on this unix socket, one JSON object a line,
+what its nodes write and what it freezes: {"op": "set" | "write" | "snapshot" | "delete" | "list" | "fault" | "forget", "path":
+"\\\\server\\share\\...", ...}; see control().
 """
 import argparse
+import base64
+import json
 import os
 import signal
 import socket
 import struct
 import sys
+import threading
 import time
 import uuid
 
@@ -138,13 +145,16 @@ class Rsvd(testd_smb.Server):
         self.shares = {}
         self.image, self.size = image, size
         self.durables = {}
+        self.sets = {}  # of a host, by share and path
+        self.forced = ""  # a fault for all shares
+        self.reads = 0
 
     def disks(self, conn):
         """Each share has its own."""
         if conn.fault not in self.shares:
             names = ("test.vhdx", "rsvd.vhds")
             self.shares[conn.fault] = {n: Disk(n, self.size, self.image, n.endswith(".vhds")) for n in names}
-        return self.shares[conn.fault]
+        return {**self.shares[conn.fault], **self.sets.get(conn.fault, {})}
 
     # ---- opening ----
 
@@ -164,7 +174,7 @@ class Rsvd(testd_smb.Server):
         if disposition != 1:
             raise Refused(NOT_SUPPORTED)
         answers = []
-        node = Node(disk, options=options, fault=conn.fault)
+        node = Node(disk, options=options, fault=self.forced or conn.fault)
         node.disks = self.disks(conn)
         if colon:
             self.open_shared(node, contexts, answers)
@@ -252,16 +262,18 @@ class Rsvd(testd_smb.Server):
             raise Gone("as told")
         if node.fault == "pending":
             conn.send(msg, testd_smb.PENDING, asynchronous=True)
+        self.reads += length
         blocks = node.snap.blocks if node.snap else node.disk.blocks
         data = node.disk.read(blocks, offset, length)
         return data[:-512] if node.fault == "short" and offset >= 1 << 20 else data
 
     def reply_fault(self, conn, what):
-        if what == "read" and conn.fault == "unsigned":
+        fault = self.forced or conn.fault
+        if what == "read" and fault == "unsigned":
             return {"sign": False}
-        if what == "read" and conn.fault == "unencrypted":
+        if what == "read" and fault == "unencrypted":
             return {"seal": False}
-        if what == "read" and conn.fault == "spoilt":
+        if what == "read" and fault == "spoilt":
             return {"spoil": True}
         return {}
 
@@ -566,6 +578,54 @@ class Rsvd(testd_smb.Server):
         return 0, b""
 
 
+    # ---- the host whose sets these are ----
+
+    def control(self, request):
+        """One request; what is not there is an error."""
+        op = request["op"]
+        if op == "fault":
+            self.forced = request["fault"]
+            return {}
+        if op == "reads":
+            count, self.reads = self.reads, 0
+            return {"bytes": count}
+        share, _, path = request["path"].lstrip("\\").partition("\\")[2].partition("\\")
+        disks = self.sets.setdefault(share.partition("-")[2], {})
+        if op == "set":
+            disk = disks[path.lower()] = Disk(path, request["size"], None, True)
+            disk.id = uuid.UUID(request["disk"]).bytes_le
+            return {}
+        disk = disks[path.lower()]
+        if op == "write":
+            disk.write(request["offset"], base64.b64decode(request["data"]))
+        elif op == "snapshot":
+            disk.snapshot(uuid.UUID(request["snapshot"]).bytes_le)
+        elif op == "delete":
+            snap = disk.find(uuid.UUID(request["snapshot"]).bytes_le)
+            if snap is not None:  # else it was forgotten
+                disk.delete(snap, request["keep"])
+        elif op == "forget":  # as if somebody had deleted all reference points
+            disk.snapshots = [s for s in disk.snapshots if s.blocks is not None]
+        elif op == "list":
+            return {"snapshots": [{"id": str(uuid.UUID(bytes_le=s.id)), "data": s.blocks is not None}
+                                  for s in disk.snapshots]}
+        else:
+            raise KeyError(op)
+        return {}
+
+    def serve_control(self, sock):
+        while True:
+            client, _ = sock.accept()
+            with client, client.makefile("rw", encoding="utf-8") as stream:
+                for line in stream:
+                    try:
+                        answer = {"ok": True, **self.control(json.loads(line))}
+                    except (KeyError, ValueError, AttributeError) as why:
+                        answer = {"ok": False, "error": repr(why)}
+                    stream.write(json.dumps(answer) + "\n")
+                    stream.flush()
+
+
 def main():
     args = argparse.ArgumentParser()
     args.add_argument("--dir", required=True)
@@ -580,6 +640,7 @@ def main():
     args.add_argument("--size", type=int, default=VIRTUAL_SIZE)
     args.add_argument("--page", type=int, default=0)
     args.add_argument("--fault", default="")
+    args.add_argument("--control")
     args = args.parse_args()
     server = Rsvd(args.size, open(args.image, "rb") if args.image else None)
     if args.dialect:
@@ -589,6 +650,11 @@ def main():
     server.has_rsvd, server.page, server.fault = not args.no_rsvd, args.page, args.fault
     if args.pcap:
         server.capture = testd_smb.Capture(args.pcap)
+    if args.control:
+        control = socket.socket(socket.AF_UNIX)
+        control.bind(args.control)
+        control.listen(16)
+        threading.Thread(target=server.serve_control, args=(control,), daemon=True).start()
     sock = socket.socket()
     sock.bind(("127.0.0.1", 0))
     sock.listen(16)

@@ -75,11 +75,25 @@ capture_refpoint_open(struct capture **out, const struct refpoint_options *o,
                       struct varve_error *err)
 {
     struct refpoint *r = calloc(1, sizeof(*r));
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc;
 
     if (r == NULL) {
         return varve_error_nomem(err);
     }
+    rc = refpoint_init(r, o, err);
+    if (rc != VARVE_OK) {
+        refpoint_close(&r->base);
+        return rc;
+    }
+    *out = &r->base;
+    return VARVE_OK;
+}
+
+enum varve_err
+refpoint_init(struct refpoint *r, const struct refpoint_options *o, struct varve_error *err)
+{
+    enum varve_err rc = VARVE_OK;
+
     r->base.ops = &refpoint_ops;
     r->base.name = "refpoint";
     r->base.source = "virtdisk";
@@ -101,10 +115,5 @@ capture_refpoint_open(struct capture **out, const struct refpoint_options *o,
     if (rc == VARVE_OK) {
         rc = read_gates(r, err);
     }
-    if (rc != VARVE_OK) {
-        refpoint_close(&r->base);
-        return rc;
-    }
-    *out = &r->base;
-    return VARVE_OK;
+    return rc;
 }

@@ -48,9 +48,10 @@ find_untagged(const struct refpoint *r, const struct wmi_objects *list,
 }
 
 static enum varve_err
-take_id(const struct wmi_object *o, char checkpoint[CAPTURE_ID_MAX], struct varve_error *err)
+take_id(const struct wmi_object *o, const char *key, char checkpoint[CAPTURE_ID_MAX],
+        struct varve_error *err)
 {
-    const char *id = wmi_text_or(o, "InstanceID", "");
+    const char *id = wmi_text_or(o, key, "");
 
     if (strlen(id) >= CAPTURE_ID_MAX || id[0] == '\0') {
         return varve_error_set(err, VARVE_ERR_PROTOCOL, "a checkpoint without a usable id");
@@ -73,7 +74,7 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
     for (i = 0; i < list->count; i++) {
         if (refpoint_is_recovery(&list->items[i]) &&
             strcmp(wmi_text_or(&list->items[i], "ElementName", ""), tag) == 0) {
-            return take_id(&list->items[i], checkpoint, err);
+            return take_id(&list->items[i], "InstanceID", checkpoint, err);
         }
     }
     rc = refpoint_note_read(r, run, &n, err);
@@ -81,7 +82,7 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
         o = find_untagged(r, list, &n);
         capture_marks_release(&n.before);
         if (o != NULL) {
-            return take_id(o, checkpoint, err);
+            return take_id(o, "InstanceID", checkpoint, err);
         }
     }
     return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has no checkpoint '%s'", tag);
@@ -118,18 +119,12 @@ struct attempt {
 };
 
 static enum varve_err
-create(struct refpoint *r, const char *vm_path, struct attempt *a, struct cancel *cancel,
-       struct wmi_object *made, struct varve_error *err)
+create_of_vm(struct refpoint *r, const char *vm_path, const char *settings, struct cancel *cancel,
+             struct wmi_object *made, enum wmi_end *end, struct varve_error *err)
 {
-    const struct wmi_param settings[] = {
-        {.name = "ConsistencyLevel", .type = WMI_UINT8, .integer = a->application ? 1 : 2},
-        {.name = "IgnoreNonSnapshottableDisks", .type = WMI_BOOL, .integer = 1},
-        /* Copy, not full: the guest's own log backups go on as they were. */
-        {.name = "GuestBackupType", .type = WMI_UINT8, .integer = 2},
-    };
-    struct wmi_param params[] = {
+    const struct wmi_param params[] = {
         {.name = "AffectedSystem", .type = WMI_REF, .text = vm_path},
-        {.name = "SnapshotSettings", .type = WMI_STRING},
+        {.name = "SnapshotSettings", .type = WMI_STRING, .text = settings},
         {.name = "SnapshotType", .type = WMI_UINT16, .integer = SNAPSHOT_RECOVERY},
     };
     const struct wmi_method m = {.service = "Msvm_VirtualSystemSnapshotService",
@@ -140,21 +135,65 @@ create(struct refpoint *r, const char *vm_path, struct attempt *a, struct cancel
                                  .result_class = "Msvm_VirtualSystemSettingData",
                                  .result_names = result_names,
                                  .timeout_ms = r->create_ms,
-                                 .end = &a->end};
+                                 .end = end};
+
+    return wmi_call(&r->wmi, &m, cancel, made, err);
+}
+
+static enum varve_err
+checkpoints_of_vm(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
+                  struct varve_error *err)
+{
+    return wmi_associators(&r->wmi, vm_path, "Msvm_SnapshotOfVirtualSystem",
+                           "Msvm_VirtualSystemSettingData", refpoint_settings_names, out, err);
+}
+
+static enum varve_err
+points_of_vm(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
+             struct varve_error *err)
+{
+    return wmi_associators(&r->wmi, vm_path, "Msvm_ReferencePointOfVirtualSystem",
+                           "Msvm_VirtualSystemReferencePoint", refpoint_point_names, out, err);
+}
+
+const struct refpoint_way refpoint_way_vm = {
+    .snapshot_service = "Msvm_VirtualSystemSnapshotService",
+    .snapshot_param = "AffectedSnapshot",
+    .point_service = "Msvm_VirtualSystemReferencePointService",
+    .point_param = "AffectedReferencePoint",
+    .point_class = "Msvm_VirtualSystemReferencePoint",
+    .point_ref = "ResultingReferencePoint",
+    .result_names = refpoint_point_names,
+    .key = "InstanceID",
+    .checkpoints = checkpoints_of_vm,
+    .points = points_of_vm,
+    .create = create_of_vm,
+};
+
+static enum varve_err
+create(struct refpoint *r, const char *vm_path, struct attempt *a, struct cancel *cancel,
+       struct wmi_object *made, struct varve_error *err)
+{
+    const struct wmi_param settings[] = {
+        {.name = "ConsistencyLevel", .type = WMI_UINT8, .integer = a->application ? 1 : 2},
+        {.name = "IgnoreNonSnapshottableDisks", .type = WMI_BOOL, .integer = 1},
+        /* Copy, not full: the guest's own log backups go on as they were. */
+        {.name = "GuestBackupType", .type = WMI_UINT8, .integer = 2},
+    };
     char *xml = NULL;
     enum varve_err rc = wmi_embed(&r->wmi, "Msvm_VirtualSystemSnapshotSettingData", settings,
                                   r->has_guest_backup_type ? 3 : 2, &xml, err);
 
     if (rc == VARVE_OK) {
-        params[1].text = xml;
-        rc = wmi_call(&r->wmi, &m, cancel, made, err);
+        rc = refpoint_way_of(r)->create(r, vm_path, xml, cancel, made, &a->end, err);
     }
     free(xml);
     return rc;
 }
 
-static enum varve_err
-tag_once(struct refpoint *r, const char *id, const struct guid *run, struct varve_error *err)
+enum varve_err
+refpoint_name(struct refpoint *r, struct wmi *w, const char *id, const struct guid *run,
+              struct varve_error *err)
 {
     char tag[REFPOINT_TAG_SIZE];
     const struct wmi_param settings[] = {
@@ -171,13 +210,23 @@ tag_once(struct refpoint *r, const char *id, const struct guid *run, struct varv
     enum varve_err rc;
 
     refpoint_tag(run, tag);
-    rc = wmi_embed(&r->wmi, "Msvm_VirtualSystemSettingData", settings, 2, &xml, err);
+    rc = wmi_embed(w, "Msvm_VirtualSystemSettingData", settings, 2, &xml, err);
     if (rc == VARVE_OK) {
         params[0].text = xml;
-        rc = wmi_call(&r->wmi, &m, NULL, NULL, err);
+        rc = wmi_call(w, &m, NULL, NULL, err);
     }
     free(xml);
     return rc;
+}
+
+static enum varve_err
+tag_once(struct refpoint *r, const struct guid *vm, const char *id, const struct guid *run,
+         struct varve_error *err)
+{
+    const struct refpoint_way *way = refpoint_way_of(r);
+
+    return way->tag != NULL ? way->tag(r, vm, id, run, err)
+                            : refpoint_name(r, &r->wmi, id, run, err);
 }
 
 static void
@@ -285,16 +334,16 @@ freeze_once(struct refpoint *r, const struct guid *vm, const struct guid *run, s
     if (rc == VARVE_OK) {
         rc = create(r, machine.path, a, cancel, &made, err);
         if (rc == VARVE_OK) {
-            rc = take_id(&made, a->id, err);
+            rc = take_id(&made, refpoint_way_of(r)->key, a->id, err);
         } else if (wmi_unanswered(rc, err) &&
                    refpoint_find(&r->base, vm, run, a->id, &why) == VARVE_OK) {
             rc = VARVE_OK;
         }
     }
     if (rc == VARVE_OK) {
-        rc = tag_once(r, a->id, run, err);
+        rc = tag_once(r, vm, a->id, run, err);
         if (wmi_unanswered(rc, err)) {
-            rc = tag_once(r, a->id, run, err); /* the same name twice does no harm */
+            rc = tag_once(r, vm, a->id, run, err); /* the same name twice does no harm */
         }
     }
     wmi_object_release(&machine);

@@ -67,7 +67,7 @@ attach_by_wmi(struct refpoint *r, struct capture_frozen_disk *out, const char *p
     }
     if (rc == VARVE_OK) {
         out->size = (uint64_t)wmi_integer_or(&image, "MaxInternalSize", 0);
-        out->tracked = keeps && wmi_integer_or(&image, "Format", 0) == 3;
+        out->tracked = keeps && (wmi_integer_or(&image, "Format", 0) == 3 || refpoint_is_set(path));
         rc = name_disk(out, path, err);
     }
     wmi_object_release(&image);
@@ -85,7 +85,7 @@ attach_disk(struct refpoint *r, struct capture_frozen_disk *out, const char *pat
     struct vdisk *d = NULL;
     enum varve_err rc;
 
-    if (r->vdisk == NULL) {
+    if (r->vdisk == NULL || refpoint_is_set(path)) {
         return attach_by_wmi(r, out, path, keeps, err);
     }
     rc = virtdisk_open_frozen(r->vdisk, path, &d, err);
@@ -118,6 +118,7 @@ refpoint_attach(struct capture *c, const struct guid *vm, const char *checkpoint
     struct wmi_object cp = {0};
     struct wmi_objects disks = {0};
     struct capture_frozen f;
+    struct guid snapshot;
     size_t i;
     enum varve_err rc;
 
@@ -127,7 +128,7 @@ refpoint_attach(struct capture *c, const struct guid *vm, const char *checkpoint
         rc = refpoint_checkpoint(r, vm, checkpoint, &cp, err);
     }
     if (rc == VARVE_OK) {
-        rc = refpoint_disks(r, cp.path, &disks, err);
+        rc = refpoint_disks(r, refpoint_part(&cp), &disks, err);
     }
     if (rc != VARVE_OK) {
         goto out;
@@ -153,6 +154,10 @@ refpoint_attach(struct capture *c, const struct guid *vm, const char *checkpoint
         f.disk_count = i + 1;
         rc = attach_disk(r, &f.disks[i], wmi_text_at(&disks.items[i], "HostResource", 0), f.keeps,
                          err);
+        if (rc == VARVE_OK &&
+            guid_parse(&snapshot, wmi_text_or(&disks.items[i], "SnapshotId", ""))) {
+            memcpy(f.disks[i].stamp, snapshot.bytes, sizeof(snapshot.bytes)); /* of a VHD set */
+        }
     }
     if (rc == VARVE_OK) {
         *out = f;

@@ -4,8 +4,43 @@
 
 #include "capture/refpoint/refpoint.h"
 
+struct refpoint;
+
+/*
+ * What is frozen when it is not one vm but the group that it is in (capture/collection).  Moments and points then are
+ * those of the group, told as if they were the vm's: InstanceID and path are the group's moment's, MEMBER names the
+ * vm's own part of it, everything else is that part's.
+ */
+#define REFPOINT_MEMBER "MemberPath"
+
+struct refpoint_way {
+    const char *snapshot_service;
+    const char *snapshot_param; /* of ConvertToReferencePoint and DestroySnapshot */
+    const char *point_service;
+    const char *point_param;
+    const char *point_class; /* of what a conversion makes, and its [out] REF */
+    const char *point_ref;
+    const char *const *result_names;
+    const char *key; /* of moments and points */
+
+    enum varve_err (*checkpoints)(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
+                                  struct varve_error *err);
+    enum varve_err (*points)(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
+                             struct varve_error *err);
+    enum varve_err (*create)(struct refpoint *r, const char *vm_path, const char *settings,
+                             struct cancel *cancel, struct wmi_object *made, enum wmi_end *end,
+                             struct varve_error *err);
+    /* NULL: id is that of settings. */
+    enum varve_err (*tag)(struct refpoint *r, const struct guid *vm, const char *id,
+                          const struct guid *run, struct varve_error *err);
+};
+
+extern const struct refpoint_way refpoint_way_vm;
+
 struct refpoint {
     struct capture base;
+    const struct refpoint_way *way; /* NULL: refpoint_way_vm */
+    struct wmi cluster;             /* where moments and points are, if that is not wmi */
     struct wmi wmi;
     struct vdisk_port *vdisk; /* NULL: VMMS is asked about frozen disks, their changes are not */
     struct fs *fs;
@@ -21,10 +56,21 @@ struct refpoint {
 
 #define REFPOINT_TAG_SIZE 64u
 
+/* Fills *r, which is all zero; after an error too state_dir is the caller's to free(). */
+VARVE_CHECK enum varve_err refpoint_init(struct refpoint *r, const struct refpoint_options *options,
+                                         struct varve_error *err);
+
 /* ---- refpoint_look.c: asking ---- */
 
 void refpoint_tag(const struct guid *run, char out[REFPOINT_TAG_SIZE]);
 char *refpoint_copy(const char *text); /* NULL: no memory */
+const struct refpoint_way *refpoint_way_of(const struct refpoint *r);
+struct wmi *refpoint_moments(struct refpoint *r); /* where they are */
+/* Settings to ask for the disks of: of a moment's part. */
+const char *refpoint_part(const struct wmi_object *checkpoint);
+bool refpoint_is_set(const char *path); /* a VHD set */
+extern const char *const refpoint_settings_names[];
+extern const char *const refpoint_point_names[];
 /* The vm's Msvm_ComputerSystem; VARVE_ERR_NOT_FOUND when this host has no such vm. */
 VARVE_CHECK enum varve_err refpoint_vm(struct refpoint *r, const struct guid *vm,
                                        struct wmi_object *out, struct varve_error *err);
@@ -79,6 +125,9 @@ void refpoint_note_remove(struct refpoint *r, const struct guid *run);
 /* ---- refpoint_freeze.c ---- */
 VARVE_CHECK enum varve_err refpoint_look_before(struct capture *c, const struct guid *vm,
                                                 struct capture_note *out, struct varve_error *err);
+/* ModifySystemSettings: the settings with this InstanceID get the run's name. */
+VARVE_CHECK enum varve_err refpoint_name(struct refpoint *r, struct wmi *w, const char *id,
+                                         const struct guid *run, struct varve_error *err);
 VARVE_CHECK enum varve_err refpoint_adopt(struct capture *c, const struct guid *run,
                                           const struct capture_note *note, struct varve_error *err);
 VARVE_CHECK enum varve_err refpoint_begin(struct capture *c, const struct guid *vm,

@@ -13,9 +13,6 @@
 #define ACCOUNT_RESTRICTION    0x8007052F
 #define LOGON_TYPE_NOT_GRANTED 0x80070569
 
-static const char *const point_names[] = {"InstanceID", "VirtualDiskIdentifiers",
-                                          "ResilientChangeTrackingIdentifiers", NULL};
-
 static enum varve_err
 point_by_id(struct refpoint *r, const struct guid *vm, const char *id, struct wmi_object *out,
             struct varve_error *err)
@@ -146,15 +143,16 @@ static enum varve_err
 convert(struct refpoint *r, const struct capture_frozen *frozen, const struct capture_marks *before,
         struct wmi_object *point, struct varve_error *err)
 {
-    struct wmi_param params[] = {{.name = "AffectedSnapshot", .type = WMI_REF}};
+    const struct refpoint_way *way = refpoint_way_of(r);
+    struct wmi_param params[] = {{.name = way->snapshot_param, .type = WMI_REF}};
     struct wmi_object cp = {0};
-    const struct wmi_method m = {.service = "Msvm_VirtualSystemSnapshotService",
+    const struct wmi_method m = {.service = way->snapshot_service,
                                  .name = "ConvertToReferencePoint",
                                  .params = params,
                                  .count = 1,
-                                 .out_ref = "ResultingReferencePoint",
-                                 .result_class = "Msvm_VirtualSystemReferencePoint",
-                                 .result_names = point_names,
+                                 .out_ref = way->point_ref,
+                                 .result_class = way->point_class,
+                                 .result_names = way->result_names,
                                  .timeout_ms = r->convert_ms};
     char id[CAPTURE_ID_MAX];
     struct varve_error why;
@@ -164,8 +162,13 @@ convert(struct refpoint *r, const struct capture_frozen *frozen, const struct ca
         return rc;
     }
     params[0].text = cp.path;
-    rc = wmi_call(&r->wmi, &m, NULL, point, err);
+    rc = wmi_call(refpoint_moments(r), &m, NULL, point, err);
     wmi_object_release(&cp);
+    if (rc == VARVE_OK && way != &refpoint_way_vm) { /* the vm's part of it is asked for */
+        (void)snprintf(id, sizeof(id), "%s", wmi_text_or(point, way->key, ""));
+        wmi_object_release(point);
+        rc = point_by_id(r, &frozen->vm, id, point, err);
+    }
     /* What the host did although it said otherwise counts. */
     if (rc != VARVE_OK && refpoint_find_kept(&r->base, &frozen->vm, frozen->checkpoint, before, id,
                                              &why) == VARVE_OK) {
@@ -188,7 +191,7 @@ refpoint_keep(struct capture *c, const struct capture_frozen *frozen,
 
     (void)cancel; /* converting is not given up half way */
     if (rc == VARVE_OK) {
-        rc = refpoint_disks(r, cp.path, &sasds, err);
+        rc = refpoint_disks(r, refpoint_part(&cp), &sasds, err);
     }
     if (rc == VARVE_OK) {
         kept.change_ids = calloc(frozen->disk_count + 1, sizeof(*kept.change_ids));
@@ -252,7 +255,7 @@ destroy(struct refpoint *r, const struct target *t, const struct guid *vm, const
         }
         if (rc == VARVE_OK) {
             params[0].text = o.path;
-            rc = wmi_call(&r->wmi, &m, cancel, NULL, err);
+            rc = wmi_call(refpoint_moments(r), &m, cancel, NULL, err);
             wmi_object_release(&o);
         }
         if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {
@@ -277,20 +280,24 @@ enum varve_err
 refpoint_drop(struct capture *c, const struct guid *vm, const char *refpoint, struct cancel *cancel,
               struct varve_error *err)
 {
-    static const struct target target = {point_by_id, "Msvm_VirtualSystemReferencePointService",
-                                         "DestroyReferencePoint", "AffectedReferencePoint"};
+    struct refpoint *r = (struct refpoint *)c;
+    const struct refpoint_way *way = refpoint_way_of(r);
+    const struct target target = {point_by_id, way->point_service, "DestroyReferencePoint",
+                                  way->point_param};
 
-    return destroy((struct refpoint *)c, &target, vm, refpoint, cancel, err);
+    return destroy(r, &target, vm, refpoint, cancel, err);
 }
 
 enum varve_err
 refpoint_abort(struct capture *c, const struct guid *vm, const char *checkpoint,
                struct cancel *cancel, struct varve_error *err)
 {
-    static const struct target target = {refpoint_checkpoint, "Msvm_VirtualSystemSnapshotService",
-                                         "DestroySnapshot", "AffectedSnapshot"};
+    struct refpoint *r = (struct refpoint *)c;
+    const struct refpoint_way *way = refpoint_way_of(r);
+    const struct target target = {refpoint_checkpoint, way->snapshot_service, "DestroySnapshot",
+                                  way->snapshot_param};
 
-    return destroy((struct refpoint *)c, &target, vm, checkpoint, cancel, err);
+    return destroy(r, &target, vm, checkpoint, cancel, err);
 }
 
 /* ---- merging ---- */

@@ -66,7 +66,6 @@ list_disk(struct refpoint *r, const char *service, struct capture_disk *d,
     const char *path = wmi_text_at(sasd, "HostResource", 0);
     struct wmi_object image = {0};
     struct varve_error why;
-    size_t len = strlen(path);
     enum varve_err rc;
 
     d->path = refpoint_copy(path);
@@ -76,16 +75,21 @@ list_disk(struct refpoint *r, const char *service, struct capture_disk *d,
     }
     device_id(wmi_text_or(sasd, "InstanceID", ""), &d->id);
     (void)snprintf(d->format, sizeof(d->format), "vhdx");
-    d->shared = wmi_true(sasd, "PersistentReservationsSupported") ||
-                (len > 5 && strcmp(path + len - 5, ".vhds") == 0);
+    d->shared = wmi_true(sasd, "PersistentReservationsSupported") || refpoint_is_set(path);
     rc = refpoint_image(r, service, path, &image, &why);
     if (d->shared && rc != VARVE_ERR_CLOSED) {
         /* Its id, if it can be had, is how the collector knows it in another vm. */
         (void)guid_parse(&d->id, wmi_text_or(&image, "VirtualDiskId", ""));
+        d->size = (uint64_t)wmi_integer_or(&image, "MaxInternalSize", 0);
+        d->logical_sector = (uint32_t)wmi_integer_or(&image, "LogicalSectorSize", 512);
         wmi_object_release(&image);
-        return set_problem(d, VARVE_ERR_UNSUPPORTED,
-                           "a disk shared by a guest cluster: it needs a checkpoint of the group",
-                           err);
+        return set_problem(
+            d, VARVE_ERR_UNSUPPORTED,
+            refpoint_is_set(path)
+                ? "a VHD set of a guest cluster: it needs a checkpoint of the vm group"
+                : "a disk shared by a guest cluster: only VHD sets have checkpoints; "
+                  "convert it (ConvertVirtualHardDiskToVHDSet)",
+            err);
     }
     if (rc != VARVE_OK) {
         return rc == VARVE_ERR_CLOSED ? (*err = why, rc) : set_problem(d, rc, why.msg, err);

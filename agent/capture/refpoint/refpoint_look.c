@@ -174,17 +174,51 @@ refpoint_wait_quiet(struct refpoint *r, const struct guid *vm, struct wmi_object
     }
 }
 
-static const char *const settings_names[] = {"InstanceID",
-                                             "ElementName",
-                                             "VirtualSystemIdentifier",
-                                             "VirtualSystemType",
-                                             "VirtualSystemSubType",
-                                             "Version",
-                                             "ConfigurationDataRoot",
-                                             "ConfigurationFile",
-                                             "CreationTime",
-                                             "ConsistencyLevel",
-                                             NULL};
+const char *const refpoint_settings_names[] = {"InstanceID",
+                                               "ElementName",
+                                               "VirtualSystemIdentifier",
+                                               "VirtualSystemType",
+                                               "VirtualSystemSubType",
+                                               "Version",
+                                               "ConfigurationDataRoot",
+                                               "ConfigurationFile",
+                                               "CreationTime",
+                                               "ConsistencyLevel",
+                                               NULL};
+
+const char *const refpoint_point_names[] = {"InstanceID",
+                                            "VirtualSystemIdentifier",
+                                            "ReferencePointType",
+                                            "VirtualDiskIdentifiers",
+                                            "ResilientChangeTrackingIdentifiers",
+                                            NULL};
+
+const struct refpoint_way *
+refpoint_way_of(const struct refpoint *r)
+{
+    return r->way != NULL ? r->way : &refpoint_way_vm;
+}
+
+struct wmi *
+refpoint_moments(struct refpoint *r)
+{
+    return r->cluster.port != NULL ? &r->cluster : &r->wmi;
+}
+
+const char *
+refpoint_part(const struct wmi_object *checkpoint)
+{
+    return wmi_text_or(checkpoint, REFPOINT_MEMBER, checkpoint->path);
+}
+
+bool
+refpoint_is_set(const char *path)
+{
+    size_t len = strlen(path);
+
+    return len > 5 &&
+           (strcmp(path + len - 5, ".vhds") == 0 || strcmp(path + len - 5, ".VHDS") == 0);
+}
 
 enum varve_err
 refpoint_settings(struct refpoint *r, const char *vm_path, struct wmi_object *out,
@@ -193,7 +227,7 @@ refpoint_settings(struct refpoint *r, const char *vm_path, struct wmi_object *ou
     struct wmi_objects found = {0};
     enum varve_err rc =
         wmi_associators(&r->wmi, vm_path, "Msvm_SettingsDefineState",
-                        "Msvm_VirtualSystemSettingData", settings_names, &found, err);
+                        "Msvm_VirtualSystemSettingData", refpoint_settings_names, &found, err);
 
     if (rc == VARVE_OK && found.count != 1) {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has %zu current settings",
@@ -211,8 +245,7 @@ enum varve_err
 refpoint_checkpoints(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
                      struct varve_error *err)
 {
-    return wmi_associators(&r->wmi, vm_path, "Msvm_SnapshotOfVirtualSystem",
-                           "Msvm_VirtualSystemSettingData", settings_names, out, err);
+    return refpoint_way_of(r)->checkpoints(r, vm_path, out, err);
 }
 
 bool
@@ -226,25 +259,17 @@ enum varve_err
 refpoint_points(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
                 struct varve_error *err)
 {
-    static const char *const names[] = {"InstanceID", "ReferencePointType",
-                                        "VirtualDiskIdentifiers",
-                                        "ResilientChangeTrackingIdentifiers", NULL};
-
-    return wmi_associators(&r->wmi, vm_path, "Msvm_ReferencePointOfVirtualSystem",
-                           "Msvm_VirtualSystemReferencePoint", names, out, err);
+    return refpoint_way_of(r)->points(r, vm_path, out, err);
 }
 
 enum varve_err
 refpoint_disks(struct refpoint *r, const char *settings_path, struct wmi_objects *out,
                struct varve_error *err)
 {
-    static const char *const names[] = {"InstanceID",
-                                        "ResourceType",
-                                        "ResourceSubType",
-                                        "HostResource",
-                                        "Parent",
-                                        "PersistentReservationsSupported",
-                                        NULL};
+    static const char *const names[] = {"InstanceID",      "ResourceType",
+                                        "ResourceSubType", "HostResource",
+                                        "Parent",          "PersistentReservationsSupported",
+                                        "SnapshotId",      NULL};
     struct wmi_objects found = {0};
     size_t kept = 0;
     size_t i;

@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef VARVE_CAPTURE_COLLECTION_INTERNAL_H
+#define VARVE_CAPTURE_COLLECTION_INTERNAL_H
+
+#include "capture/collection/collection.h"
+#include "capture/refpoint/refpoint_internal.h"
+
+/* A set that changes() asks, open until the moment is gone. */
+struct collection_set {
+    char checkpoint[CAPTURE_ID_MAX];
+    size_t disk;
+    struct source *source;
+    struct collection_set *next;
+};
+
+struct collection {
+    struct refpoint host; /* and host.base: what is not different for a group is as for a vm */
+    collection_open_set *open_set;
+    void *open_arg;
+    struct mutex lock; /* sets */
+    struct collection_set *sets;
+};
+
+/* ---- collection_group.c: a group's moments and points, as if they were a vm's ---- */
+extern const struct refpoint_way collection_way;
+/* The vm's group; VARVE_ERR_UNSUPPORTED when it is in none, or in several. */
+VARVE_CHECK enum varve_err collection_group(struct refpoint *r, const struct guid *vm,
+                                            struct wmi_object *out, struct varve_error *err);
+
+/* ---- collection_set.c: VHD sets ---- */
+bool collection_is_set(const struct capture_frozen_disk *d);
+/* Names the snapshot of each frozen set that the checkpoint's settings do not name. */
+VARVE_CHECK enum varve_err collection_name_snapshots(struct collection *g, struct capture_frozen *f,
+                                                     struct varve_error *err);
+void collection_forget_sets(struct collection *g, const char *checkpoint); /* NULL: all */
+VARVE_CHECK enum varve_err collection_changes(struct capture *c,
+                                              const struct capture_frozen *frozen, size_t disk,
+                                              const char *since, uint64_t off, uint64_t len,
+                                              struct extent_list *out, uint64_t *processed,
+                                              struct varve_error *err);
+/* What kept has no change ids for: the sets. */
+void collection_join_sets(const struct capture_frozen *frozen, struct capture_kept *kept);
+
+#endif
