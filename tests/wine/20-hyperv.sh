@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Goal: varve-agent.exe with capture = hyperv, under Wine at the real boundary (COM and virtdisk.dll), on a simulated Hyper-V host, with a
+# Goal: varve-agent.exe as it is by default (reference points), under Wine at the real boundary (COM and virtdisk.dll), on a simulated Hyper-V host, with a
 # native collector: enrolled, listed, a full and three incremental runs of VMs of both generations with one and several disks; every
 # point is what the simulator says the disks held; the host is left clean; what is read is what tracking reports; the calls are those of
 # the documented tables, in their order.
