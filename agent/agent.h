@@ -5,6 +5,7 @@
 #include "capture/capture.h"
 #include "conf/conf.h"
 #include "enrolment.h"
+#include "source/rsvd/set_server.h"
 #include "source/source.h"
 #include "source/vdisk_port.h"
 #include "vss/vss_port.h"
@@ -31,6 +32,10 @@ struct agent_conf {
     char *export_folder;
     char *hyperv_host; /* NULL: this machine */
     char *methods;
+    char *file_server_credentials;
+    char *file_server_address;
+    bool file_server_encrypt;
+    char *set_shares;
     unsigned consistency; /* enum refpoint_consistency */
     unsigned saved_state; /* enum agent_saved_state */
     int64_t hash_threads;
@@ -53,6 +58,7 @@ struct agent_host {
     struct varve_error vdisk_why;
     struct vss_port *vss; /* NULL: vss_why */
     struct varve_error vss_why;
+    struct set_server sets; /* where VHD sets are read */
 };
 
 /* The ways to Hyper-V, not connected: agent_ports_*.c.  Without WMI there is none; of another server (NULL: this

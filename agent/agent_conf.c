@@ -35,7 +35,8 @@ static const struct conf_option options[] = {
      .at = offsetof(struct agent_conf, methods),
      .help = "Virtual machines of this Hyper-V host that are frozen in another way than 'capture' "
              "says: 'MACHINE: METHOD', divided by commas. A machine is its name or id; a method is "
-             "refpoint, export, vss or auto. An order for a run or of a policy goes before."},
+             "refpoint, collection, export, vss or auto. An order for a run or of a policy goes "
+             "before."},
     {.name = "consistency",
      .type = CONF_ENUM,
      .choices = consistencies,
@@ -77,6 +78,31 @@ static const struct conf_option options[] = {
              "address, when it has no agent of its own; this machine needs no Hyper-V then. It is "
              "reached by WMI as the account that the agent runs as, which must be an administrator "
              "there, and export-folder must be a UNC path. Not set: this machine."},
+    {.name = "file-server-credentials",
+     .type = CONF_STRING,
+     .value = "FILE",
+     .at = offsetof(struct agent_conf, file_server_credentials),
+     .help =
+         "Who logs on to the file servers of VHD sets: a file that only its owner may read. Not "
+         "set: the account that the agent runs as."},
+    {.name = "file-server-encrypt",
+     .type = CONF_BOOL,
+     .initial = "no",
+     .at = offsetof(struct agent_conf, file_server_encrypt),
+     .help = "Whether a VHD set is read encrypted or not at all. no: as server and share ask; what "
+             "is not encrypted is signed."},
+    {.name = "set-shares",
+     .type = CONF_STRING,
+     .value = "LIST",
+     .at = offsetof(struct agent_conf, set_shares),
+     .help = "Shares by which VHD sets on volumes of the cluster are read: "
+             "'FOLDER=\\\\SERVER\\SHARE', divided by commas. A set that virtual machines name by a "
+             "UNC path needs none."},
+    {.name = "file-server-address",
+     .type = CONF_STRING,
+     .value = "HOST[:PORT]",
+     .at = offsetof(struct agent_conf, file_server_address),
+     .help = "Where every file server is reached, whatever its name: for trying things out."},
     {.name = "sim-socket",
      .type = CONF_STRING,
      .value = "SOCKET",

@@ -4,6 +4,7 @@
 
 #include "agent.h"
 #include "capture/choice/choice.h"
+#include "capture/collection/collection.h"
 #include "capture/export/export.h"
 #include "capture/folder/folder.h"
 #include "capture/refpoint/refpoint.h"
@@ -13,9 +14,8 @@
 
 /* ---- the ways to freeze a vm of a Hyper-V host; what one lacks is said in `why` ---- */
 
-static enum varve_err
-open_refpoint(struct capture **out, struct agent_host *h, const struct agent_conf *conf,
-              struct varve_error *err)
+static struct refpoint_options
+refpoint_options(const struct agent_host *h, const struct agent_conf *conf)
 {
     const struct refpoint_options options = {
         .wmi = h->wmi,
@@ -26,11 +26,51 @@ open_refpoint(struct capture **out, struct agent_host *h, const struct agent_con
         .consistency = (enum refpoint_consistency)conf->consistency,
     };
 
+    return options;
+}
+
+static enum varve_err
+open_refpoint(struct capture **out, struct agent_host *h, const struct agent_conf *conf,
+              struct varve_error *err)
+{
+    const struct refpoint_options options = refpoint_options(h, conf);
+
     if (h->vdisk == NULL) {
         *err = h->vdisk_why;
         return err->code;
     }
     return capture_refpoint_open(out, &options, err);
+}
+
+static enum varve_err
+open_set(void *arg, const char *path, const struct guid *snapshot, struct source **out,
+         struct varve_error *err)
+{
+    return set_server_open(arg, path, snapshot, out, err);
+}
+
+/* A file of credentials that is wrong keeps VHD sets from being read, and nothing else. */
+static enum varve_err
+open_collection(struct capture **out, struct agent_host *h, const struct agent_conf *conf,
+                struct varve_error *err)
+{
+    struct collection_options options = {.host = refpoint_options(h, conf), .open_set = open_set};
+    struct varve_error why;
+
+    h->sets.fs = fs_system();
+    h->sets.credentials = conf->file_server_credentials;
+    h->sets.address = conf->file_server_address;
+    h->sets.shares = conf->set_shares;
+    h->sets.encrypt = conf->file_server_encrypt;
+    options.open_arg = &h->sets;
+    if (h->vdisk == NULL) {
+        *err = h->vdisk_why;
+        return err->code;
+    }
+    if (set_server_check(&h->sets, &why) != VARVE_OK) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED, "the way to file servers: %s", why.msg);
+    }
+    return capture_collection_open(out, &options, err);
 }
 
 static enum varve_err
@@ -73,19 +113,26 @@ open_export(struct capture **out, struct agent_host *h, const struct agent_conf 
     return capture_export_open(out, &options, err);
 }
 
+#define NOT_FOR_ALL ~0u
+
 static const struct way {
     unsigned conf; /* enum agent_capture that orders it for all */
     enum varve_err (*open)(struct capture **out, struct agent_host *h,
                            const struct agent_conf *conf, struct varve_error *err);
     struct choice_member member;
 } ways[] = {
+    {NOT_FOR_ALL,
+     open_collection,
+     {.name = "collection", .family = COLLECTION_FAMILY, .fits = capture_collection_fits}},
     {AGENT_CAPTURE_HYPERV,
      open_refpoint,
      {.name = "refpoint", .family = "", .fits = choice_fits_refpoint}},
     {AGENT_CAPTURE_EXPORT,
      open_export,
      {.name = "export", .family = "", .fits = choice_fits_refpoint, .adapt = capture_export_adapt}},
-    {AGENT_CAPTURE_VSS, open_vss, {.name = "vss", .family = "hash:", .adapt = capture_vss_adapt}},
+    {AGENT_CAPTURE_VSS,
+     open_vss,
+     {.name = "vss", .family = "hash:", .fits = choice_fits_alone, .adapt = capture_vss_adapt}},
 };
 
 #define WAYS (sizeof(ways) / sizeof(ways[0]))
@@ -196,7 +243,14 @@ agent_host_source(void *arg, const struct capture_frozen *frozen, size_t disk, s
     if (strcmp(c->source, "export") == 0) {
         return capture_export_source(c, frozen, disk, out, err);
     }
-    return strcmp(c->source, "virtdisk") == 0
+    if (strcmp(c->name, "collection") == 0) {
+        enum varve_err rc = capture_collection_source(c, frozen, disk, out, err);
+
+        if (rc != VARVE_OK || *out != NULL) {
+            return rc;
+        }
+    }
+    return strncmp(c->source, "virtdisk", 8) == 0
                ? source_virtdisk_open(out, h->vdisk, fs_system(), path, err)
                : source_file_open(out, fs_system(), path, frozen->allow_raw, err);
 }

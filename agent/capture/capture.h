@@ -15,7 +15,7 @@
 
 /*
  * A capture is a way to freeze a moment of a vm.  Members: capture/refpoint (Hyper-V by WMI),
- * capture/vss (Hyper-V by its VSS writer), capture/export (Hyper-V by WMI, read from exported files),
+ * capture/collection (groups of vms that share VHD sets), capture/vss (Hyper-V by its VSS writer), capture/export (Hyper-V by WMI, read from exported files),
  * capture/sim (a simulated Hyper-V host), capture/folder (disk images at rest), capture_fake (in
  * memory, for tests), capture_fault (fails calls of another capture), capture/choice (several of these as one).
  * tests/hvsim/capture_contract_test.c runs the same cases over all of them.

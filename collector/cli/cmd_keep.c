@@ -236,14 +236,14 @@ print_policy(struct cli *cli, struct print_table *t, const Varve__V1__Policy *p,
                                 p->monthly, p->yearly, p->window_hours};
 
     if (cli->json) {
-        return print_json_line(
-            cli->env->out,
-            json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:o,s:b}", "policy", json_text(p->name),
-                      "last", (int)p->last, "hourly", (int)p->hourly, "daily", (int)p->daily,
-                      "weekly", (int)p->weekly, "monthly", (int)p->monthly, "yearly",
-                      (int)p->yearly, "undelete_hours", (int)p->window_hours, "method",
-                      json_text(p->method), "default", strcmp(p->name, fallback) == 0 ? 1 : 0),
-            err);
+        return print_json_line(cli->env->out,
+                               json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:b}", "policy",
+                                         json_text(p->name), "last", (int)p->last, "hourly",
+                                         (int)p->hourly, "daily", (int)p->daily, "weekly",
+                                         (int)p->weekly, "monthly", (int)p->monthly, "yearly",
+                                         (int)p->yearly, "undelete_hours", (int)p->window_hours,
+                                         "default", strcmp(p->name, fallback) == 0 ? 1 : 0),
+                               err);
     }
     print_table_cell(t, p->name);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -252,7 +252,6 @@ print_policy(struct cli *cli, struct print_table *t, const Varve__V1__Policy *p,
         (void)snprintf(text, sizeof(text), i == 6 ? "%u h" : "%u", numbers[i]);
         print_table_cell(t, text);
     }
-    print_table_cell(t, p->method[0] != '\0' ? p->method : "-");
     print_table_cell(t, strcmp(p->name, fallback) == 0 ? "yes" : "");
     return VARVE_OK;
 }
@@ -284,7 +283,7 @@ static enum varve_err
 policies(struct cli *cli, Varve__V1__PolicyChange *change, bool show, struct varve_error *err)
 {
     static const char *const headers[] = {"POLICY",   ">LAST",   ">HOURLY",   ">DAILY", ">WEEKLY",
-                                          ">MONTHLY", ">YEARLY", ">UNDELETE", "METHOD", "DEFAULT"};
+                                          ">MONTHLY", ">YEARLY", ">UNDELETE", "DEFAULT"};
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     struct print_table *table = NULL;
     struct session *s = NULL;
@@ -297,11 +296,7 @@ policies(struct cli *cli, Varve__V1__PolicyChange *change, bool show, struct var
     }
     request.body_case = VARVE__V1__ENVELOPE__BODY_POLICY_CHANGE;
     request.policy_change = change;
-    rc = session_check_methods(
-        s, change->put != NULL && change->put->method[0] != '\0' ? change->put->method : NULL, err);
-    if (rc == VARVE_OK) {
-        rc = session_send(s, &request, &id, err);
-    }
+    rc = session_send(s, &request, &id, err);
     while (rc == VARVE_OK && more) {
         const Varve__V1__PolicyChangeReply *reply;
         struct envelope_in in;
@@ -366,7 +361,6 @@ cmd_policy_set(struct cli *cli, struct varve_error *err)
     Varve__V1__PolicyChange change = VARVE__V1__POLICY_CHANGE__INIT;
     Varve__V1__Policy policy = VARVE__V1__POLICY__INIT;
     const char *window = cli_value(cli, "--undelete-for");
-    const char *method = cli_value(cli, "--method");
     const struct {
         const char *option;
         uint32_t *to;
@@ -388,7 +382,6 @@ cmd_policy_set(struct cli *cli, struct varve_error *err)
         rc = cli_seconds(window, "--undelete-for", &seconds, err);
     }
     policy.window_hours = (uint32_t)((seconds + 3599) / 3600);
-    policy.method = method != NULL ? (char *)(uintptr_t)method : policy.method;
     change.put = &policy;
     return rc == VARVE_OK ? policies(cli, &change, !cli->quiet, err) : rc;
 }

@@ -39,6 +39,7 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
                              .tracked = true};
     struct refpoint_options o = {
         .fs = fs,
+        .host_fs = fs_system(),
         .state_dir = state_dir,
         .consistency = consistency,
         .wmi_times = {.retry_ms = 1, .poll_first_ms = 1, .poll_ms = 2, .stop_ms = 1000},
@@ -46,8 +47,7 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
         .convert_ms = 5000,
         .busy_ms = 5000,
         .pause_ms = 1};
-    const struct vdisk_fake_options vdisk_options = {.vhd = options->vhd,
-                                                     .vhd_name = options->vhd_name};
+    const struct vdisk_fake_options vdisk_options = {.vhd = options->vhd};
     struct sim_options host_options;
     struct sim_error err;
     struct varve_error why;
@@ -70,8 +70,6 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
     must_work(disk_add(l->host, &l->vm, &disk, &l->disks[0], &err));
     must_work(disk_add(l->host, &l->vm, &disk, &l->disks[1], &err));
     port_script_init(&l->script, &link);
-    host_files_init(&l->files, &l->script);
-    o.host_fs = &l->files.base;
     l->wmi = wmi_fake_new(&l->script, options);
     l->vdisk = vdisk_fake_new(&l->script, &vdisk_options);
     o.wmi = l->wmi;
@@ -236,8 +234,8 @@ refpoint_lab_settle(struct refpoint_lab *l)
     mutex_unlock(&l->lock);
 }
 
-struct sim_vm *
-refpoint_lab_vm(struct refpoint_lab *l)
+static struct sim_vm *
+vm_of(struct refpoint_lab *l)
 {
     struct sim_vm *vm = NULL;
     struct sim_error err;
@@ -249,19 +247,19 @@ refpoint_lab_vm(struct refpoint_lab *l)
 size_t
 refpoint_lab_checkpoints(struct refpoint_lab *l)
 {
-    return refpoint_lab_vm(l)->checkpoint_count;
+    return vm_of(l)->checkpoint_count;
 }
 
 size_t
 refpoint_lab_points(struct refpoint_lab *l)
 {
-    return refpoint_lab_vm(l)->refpoint_count;
+    return vm_of(l)->refpoint_count;
 }
 
 size_t
 refpoint_lab_files(struct refpoint_lab *l)
 {
-    const struct sim_vm *vm = refpoint_lab_vm(l);
+    const struct sim_vm *vm = vm_of(l);
     size_t n = 0;
     size_t i;
 

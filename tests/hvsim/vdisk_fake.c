@@ -107,21 +107,14 @@ look_up(struct fake_disk *d, struct varve_error *err)
 }
 
 static void
-free_disk(struct fake_disk *d)
-{
-    image_close(d->image);
-    count_open(d->port, -1);
-    free(d->path);
-    free(d);
-}
-
-static void
 fake_close_disk(struct vdisk *disk)
 {
     struct fake_disk *d = (struct fake_disk *)disk;
 
-    port_script_note(d->port->script, "vdisk close");
-    free_disk(d);
+    image_close(d->image);
+    count_open(d->port, -1);
+    free(d->path);
+    free(d);
 }
 
 static enum varve_err
@@ -155,19 +148,11 @@ fake_open(struct vdisk_port *port, const char *path, const struct vdisk_how *how
         rc = image_open(&d->image, fs_system(), path, 0, err);
     }
     if (rc != VARVE_OK) {
-        free_disk(d);
+        fake_close_disk(&d->base);
         return rc;
     }
     *out = &d->base;
     return VARVE_OK;
-}
-
-static bool
-is_vhd(const struct fake_disk *d)
-{
-    const struct vdisk_fake_options *o = &d->port->options;
-
-    return o->vhd || (o->vhd_name != NULL && strstr(d->path, o->vhd_name) != NULL);
 }
 
 static enum varve_err
@@ -184,7 +169,7 @@ fake_info(struct vdisk *disk, enum vdisk_info_version version, struct vdisk_info
     out->virtual_size = d->size;
     out->sector_size = d->logical_sector;
     out->block_size = 2 * 1024 * 1024;
-    out->device_id = is_vhd(d) ? 2 : 3;
+    out->device_id = d->port->options.vhd ? 2 : 3;
     out->subtype = 3;
     out->physical_sector = d->physical_sector;
     out->id = d->id;

@@ -10,7 +10,6 @@
 struct vdisk_fake_options {
     bool no_query_changes; /* a system older than Server 2016 */
     bool vhd;              /* every disk is said to be a VHD */
-    const char *vhd_name;  /* ... or only those whose path contains this; NULL */
     bool no_privilege;     /* SE_MANAGE_VOLUME_PRIVILEGE is not held: attaching fails with 1300 */
 };
 

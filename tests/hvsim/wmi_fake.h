@@ -7,18 +7,17 @@
 
 /* root\virtualization\v2 of the simulated host: classes, associations, methods and jobs, as objects. */
 struct wmi_fake_options {
-    bool server_2016;     /* Msvm_VirtualSystemSnapshotSettingData has no GuestBackupType */
-    bool pass_through;    /* each vm has a physical disk too */
-    bool no_role;         /* no such namespace */
-    bool no_rights;       /* the caller is not elevated: lists are empty */
-    bool server_2012;     /* no reference points */
-    bool vhd;             /* every disk is said to be a VHD */
-    const char *vhd_name; /* ... or only those whose path contains this; NULL */
-    bool shared;          /* every disk is said to be shared by a guest cluster */
-    bool easy_guests;     /* application consistency never fails, paused or not */
-    bool at_once;         /* methods answer when their work is done: ReturnValue 0, not a job */
-    bool no_snapshot_id;  /* settings do not say which snapshot of a VHD set is theirs */
-    bool group_32768;     /* a group's recovery checkpoint has the number of a single vm's */
+    bool server_2016;    /* Msvm_VirtualSystemSnapshotSettingData has no GuestBackupType */
+    bool pass_through;   /* each vm has a physical disk too */
+    bool no_role;        /* no such namespace */
+    bool no_rights;      /* the caller is not elevated: lists are empty */
+    bool server_2012;    /* no reference points */
+    bool vhd;            /* every disk is said to be a VHD */
+    bool shared;         /* every disk is said to be shared by a guest cluster */
+    bool easy_guests;    /* application consistency never fails, paused or not */
+    bool at_once;        /* methods answer when their work is done: ReturnValue 0, not a job */
+    bool no_snapshot_id; /* settings do not say which snapshot of a VHD set is theirs */
+    bool group_32768;    /* a group's recovery checkpoint has the number of a single vm's */
 };
 
 struct wmi_port *wmi_fake_new(struct port_script *script, const struct wmi_fake_options *options);

@@ -266,9 +266,6 @@ disk_settings(const struct call *c)
     const struct wmi_param *path = param(c, "Path");
     const char *name = path != NULL ? path->text : "";
     bool set = strlen(name) > 5 && strcmp(name + strlen(name) - 5, ".vhds") == 0;
-    const struct wmi_fake_options *options = &c->f->options;
-    bool vhd =
-        options->vhd || (options->vhd_name != NULL && strstr(name, options->vhd_name) != NULL);
     uint32_t number = 0;
     char said[160];
     json_t *o = port_script_ask(c->f->script, set ? "set.info" : "file.info",
@@ -276,9 +273,9 @@ disk_settings(const struct call *c)
     const struct wmi_param properties[] = {
         {.name = "Format",
          .type = WMI_UINT16,
-         .integer = set   ? 4
-                    : vhd ? 2
-                          : 3},
+         .integer = set                 ? 4
+                    : c->f->options.vhd ? 2
+                                        : 3},
         {.name = "VirtualDiskId",
          .type = WMI_STRING,
          .text = wmi_fake_text(o, set ? "set" : "disk")},

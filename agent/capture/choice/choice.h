@@ -74,7 +74,9 @@ VARVE_CHECK enum varve_err choice_rules_parse(struct choice_rule **rules, size_t
 
 /* ---- choice_fit.c: what the Hyper-V members need ---- */
 
-/* Reference points and change tracking. */
+/* To be frozen without other vms: it shares no VHD set. */
+enum choice_fit choice_fits_alone(const struct capture_vm *vm, char why[CHOICE_WHY_SIZE]);
+/* The same, and reference points and change tracking. */
 enum choice_fit choice_fits_refpoint(const struct capture_vm *vm, char why[CHOICE_WHY_SIZE]);
 
 #endif

@@ -6,12 +6,30 @@
 #include "capture/refpoint/refpoint_internal.h"
 
 enum choice_fit
+choice_fits_alone(const struct capture_vm *vm, char why[CHOICE_WHY_SIZE])
+{
+    size_t i;
+
+    for (i = 0; i < vm->disk_count; i++) {
+        if (refpoint_is_set(vm->disks[i].path)) {
+            (void)snprintf(why, CHOICE_WHY_SIZE,
+                           "it shares a VHD set, and only a checkpoint of its vm group freezes it");
+            return CHOICE_CANNOT;
+        }
+    }
+    return CHOICE_FITS;
+}
+
+enum choice_fit
 choice_fits_refpoint(const struct capture_vm *vm, char why[CHOICE_WHY_SIZE])
 {
     size_t usable = 0;
     size_t tracked = 0;
     size_t i;
 
+    if (choice_fits_alone(vm, why) == CHOICE_CANNOT) {
+        return CHOICE_CANNOT;
+    }
     if (vm->version[0] != '\0' && !refpoint_version_keeps(vm->version)) {
         (void)snprintf(
             why, CHOICE_WHY_SIZE,

@@ -31,6 +31,24 @@ capture_collection_claims(const struct capture_vm *vm)
     return false;
 }
 
+enum choice_fit
+capture_collection_fits(const struct capture_vm *vm, char why[CHOICE_WHY_SIZE])
+{
+    const char *problem = "it shares no VHD set";
+    size_t i;
+
+    for (i = 0; i < vm->disk_count; i++) {
+        if (vm->disks[i].shared && refpoint_is_set(vm->disks[i].path)) {
+            if (vm->disks[i].problem == NULL) {
+                return CHOICE_FITS;
+            }
+            problem = vm->disks[i].problem;
+        }
+    }
+    (void)snprintf(why, CHOICE_WHY_SIZE, "%s", problem);
+    return CHOICE_CANNOT;
+}
+
 /* ---- inventory ---- */
 
 /* A set can be backed up where its vm's group is known. */
@@ -96,6 +114,25 @@ collection_list(struct capture *c, struct capture_inventory *out, struct varve_e
     }
     *out = inv;
     return VARVE_OK;
+}
+
+static enum varve_err
+collection_describe(struct capture *c, const struct guid *vm, struct capture_vm *out,
+                    struct varve_error *err)
+{
+    struct capture_vm found;
+    enum varve_err rc = refpoint_describe(c, vm, &found, err);
+
+    if (rc == VARVE_OK && capture_collection_claims(&found)) {
+        rc = list_vm((struct collection *)c, &found, err);
+        if (rc != VARVE_OK) {
+            capture_vm_release(&found);
+        }
+    }
+    if (rc == VARVE_OK) {
+        *out = found;
+    }
+    return rc;
 }
 
 /* ---- a run ---- */
@@ -175,7 +212,7 @@ collection_keep(struct capture *c, const struct capture_frozen *frozen,
     collection_forget_sets((struct collection *)c, frozen->checkpoint);
     rc = refpoint_keep(c, frozen, before, cancel, out, err);
     if (rc == VARVE_OK) {
-        collection_join_sets(frozen, out);
+        collection_name_ids(frozen, out);
     }
     return rc;
 }
@@ -191,6 +228,7 @@ collection_abort(struct capture *c, const struct guid *vm, const char *checkpoin
 static const struct capture_ops collection_ops = {
     .close = collection_close,
     .list = collection_list,
+    .describe = collection_describe,
     .marks = refpoint_marks,
     .begin = collection_begin,
     .note = refpoint_look_before,

@@ -103,13 +103,15 @@ tell(const struct wmi_object *whole, const struct wmi_object *part, struct wmi_o
      struct varve_error *err)
 {
     struct wmi_object o = {0};
+    char id[CAPTURE_ID_MAX];
     size_t i;
     size_t k;
     enum varve_err rc = wmi_object_init(&o, whole->path, whole->relpath, part->class_name, err);
 
     if (rc == VARVE_OK) {
-        rc = wmi_object_add_text(&o, "InstanceID", WMI_STRING,
-                                 wmi_text_or(whole, "CollectionID", ""), err);
+        (void)snprintf(id, sizeof(id), COLLECTION_FAMILY "%s",
+                       wmi_text_or(whole, "CollectionID", ""));
+        rc = wmi_object_add_text(&o, "InstanceID", WMI_STRING, id, err);
     }
     if (rc == VARVE_OK) {
         rc = wmi_object_add_text(&o, REFPOINT_MEMBER, WMI_REF, part->path, err);
@@ -196,6 +198,10 @@ tell_all(struct refpoint *r, const struct kind *k, const char *vm_path, struct w
 
     if (rc == VARVE_OK) {
         rc = collection_group(r, &vm, &group, err);
+    }
+    if (rc == VARVE_ERR_UNSUPPORTED) { /* in no group, so that there is nothing of one */
+        *out = list;
+        return VARVE_OK;
     }
     if (rc == VARVE_OK) {
         rc = wmi_associators(refpoint_moments(r), group.path, k->owner, k->whole, k->whole_names,
@@ -336,6 +342,7 @@ const struct refpoint_way collection_way = {
     .point_ref = "ResultingReferencePointCollection",
     .result_names = point_names,
     .key = "CollectionID",
+    .family = COLLECTION_FAMILY,
     .checkpoints = moments_of_group,
     .points = points_of_group,
     .create = create_of_group,

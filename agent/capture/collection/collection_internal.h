@@ -38,7 +38,7 @@ VARVE_CHECK enum varve_err collection_changes(struct capture *c,
                                               const char *since, uint64_t off, uint64_t len,
                                               struct extent_list *out, uint64_t *processed,
                                               struct varve_error *err);
-/* What kept has no change ids for: the sets. */
-void collection_join_sets(const struct capture_frozen *frozen, struct capture_kept *kept);
+/* Change ids as this capture has them: those of sets too, all of its family. */
+void collection_name_ids(const struct capture_frozen *frozen, struct capture_kept *kept);
 
 #endif

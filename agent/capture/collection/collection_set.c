@@ -105,15 +105,22 @@ collection_name_snapshots(struct collection *g, struct capture_frozen *f, struct
 }
 
 void
-collection_join_sets(const struct capture_frozen *frozen, struct capture_kept *kept)
+collection_name_ids(const struct capture_frozen *frozen, struct capture_kept *kept)
 {
+    char text[CAPTURE_ID_MAX];
     struct guid id;
     size_t i;
 
     for (i = 0; i < frozen->disk_count; i++) {
+        memcpy(text, kept->change_ids[i], sizeof(text));
         if (collection_is_set(&frozen->disks[i])) {
             snapshot_of(&frozen->disks[i], &id);
-            guid_format(&id, kept->change_ids[i]);
+            guid_format(&id, text);
+        }
+        if (text[0] == '\0' || strlen(COLLECTION_FAMILY) + strlen(text) >= CAPTURE_ID_MAX) {
+            kept->change_ids[i][0] = '\0';
+        } else {
+            (void)snprintf(kept->change_ids[i], CAPTURE_ID_MAX, COLLECTION_FAMILY "%s", text);
         }
     }
 }
@@ -273,6 +280,12 @@ collection_changes(struct capture *c, const struct capture_frozen *frozen, size_
                    const char *since, uint64_t off, uint64_t len, struct extent_list *out,
                    uint64_t *processed, struct varve_error *err)
 {
+    size_t family = strlen(COLLECTION_FAMILY);
+
+    if (strncmp(since, COLLECTION_FAMILY, family) != 0) {
+        return varve_error_set(err, VARVE_ERR_STALE, "the last point was made in another way");
+    }
+    since += family;
     return collection_is_set(&frozen->disks[disk])
                ? set_changes((struct collection *)c, frozen, disk, since, off, len, out, processed,
                              err)

@@ -48,15 +48,15 @@ find_untagged(const struct refpoint *r, const struct wmi_objects *list,
 }
 
 static enum varve_err
-take_id(const struct wmi_object *o, const char *key, char checkpoint[CAPTURE_ID_MAX],
-        struct varve_error *err)
+take_id(const struct wmi_object *o, const char *key, const char *family,
+        char checkpoint[CAPTURE_ID_MAX], struct varve_error *err)
 {
     const char *id = wmi_text_or(o, key, "");
 
-    if (strlen(id) >= CAPTURE_ID_MAX || id[0] == '\0') {
+    if (strlen(family) + strlen(id) >= CAPTURE_ID_MAX || id[0] == '\0') {
         return varve_error_set(err, VARVE_ERR_PROTOCOL, "a checkpoint without a usable id");
     }
-    (void)snprintf(checkpoint, CAPTURE_ID_MAX, "%s", id);
+    (void)snprintf(checkpoint, CAPTURE_ID_MAX, "%s%s", family, id);
     return VARVE_OK;
 }
 
@@ -74,7 +74,7 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
     for (i = 0; i < list->count; i++) {
         if (refpoint_is_recovery(&list->items[i]) &&
             strcmp(wmi_text_or(&list->items[i], "ElementName", ""), tag) == 0) {
-            return take_id(&list->items[i], "InstanceID", checkpoint, err);
+            return take_id(&list->items[i], "InstanceID", "", checkpoint, err);
         }
     }
     rc = refpoint_note_read(r, run, &n, err);
@@ -82,7 +82,7 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
         o = find_untagged(r, list, &n);
         capture_marks_release(&n.before);
         if (o != NULL) {
-            return take_id(o, "InstanceID", checkpoint, err);
+            return take_id(o, "InstanceID", "", checkpoint, err);
         }
     }
     return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has no checkpoint '%s'", tag);
@@ -165,6 +165,7 @@ const struct refpoint_way refpoint_way_vm = {
     .point_ref = "ResultingReferencePoint",
     .result_names = refpoint_point_names,
     .key = "InstanceID",
+    .family = "",
     .checkpoints = checkpoints_of_vm,
     .points = points_of_vm,
     .create = create_of_vm,
@@ -334,7 +335,7 @@ freeze_once(struct refpoint *r, const struct guid *vm, const struct guid *run, s
     if (rc == VARVE_OK) {
         rc = create(r, machine.path, a, cancel, &made, err);
         if (rc == VARVE_OK) {
-            rc = take_id(&made, refpoint_way_of(r)->key, a->id, err);
+            rc = take_id(&made, refpoint_way_of(r)->key, refpoint_way_of(r)->family, a->id, err);
         } else if (wmi_unanswered(rc, err) &&
                    refpoint_find(&r->base, vm, run, a->id, &why) == VARVE_OK) {
             rc = VARVE_OK;

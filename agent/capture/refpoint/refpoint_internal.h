@@ -21,7 +21,8 @@ struct refpoint_way {
     const char *point_class; /* of what a conversion makes, and its [out] REF */
     const char *point_ref;
     const char *const *result_names;
-    const char *key; /* of moments and points */
+    const char *key;    /* of moments and points; an id is it */
+    const char *family; /* ... behind this */
 
     enum varve_err (*checkpoints)(struct refpoint *r, const char *vm_path, struct wmi_objects *out,
                                   struct varve_error *err);

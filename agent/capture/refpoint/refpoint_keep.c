@@ -165,7 +165,7 @@ convert(struct refpoint *r, const struct capture_frozen *frozen, const struct ca
     rc = wmi_call(refpoint_moments(r), &m, NULL, point, err);
     wmi_object_release(&cp);
     if (rc == VARVE_OK && way != &refpoint_way_vm) { /* the vm's part of it is asked for */
-        (void)snprintf(id, sizeof(id), "%s", wmi_text_or(point, way->key, ""));
+        (void)snprintf(id, sizeof(id), "%s%s", way->family, wmi_text_or(point, way->key, ""));
         wmi_object_release(point);
         rc = point_by_id(r, &frozen->vm, id, point, err);
     }
