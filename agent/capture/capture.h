@@ -116,7 +116,8 @@ struct capture_frozen_disk {
     char *path; /* of the frozen file: what a source opens */
     uint64_t size;
     bool tracked;
-    uint64_t stamp[4]; /* the member's own */
+    uint64_t stamp[4];              /* the member's own */
+    char change_id[CAPTURE_ID_MAX]; /* likewise: what the host calls this moment; "": not known */
 };
 
 struct capture_frozen {

@@ -66,6 +66,7 @@ struct disk_spec {
     uint32_t logical_sector;
     uint32_t physical_sector;
     bool tracked;
+    bool vhd;
 };
 
 VARVE_CHECK uint32_t vm_create(struct sim_host *h, const struct vm_spec *spec, struct guid *id,
@@ -157,7 +158,12 @@ VARVE_CHECK uint32_t file_of_path(struct sim_host *h, const char *path, struct s
                                   struct sim_disk **d, struct sim_disk_file **f, bool *in_use,
                                   struct sim_error *err);
 
-enum sim_tracking { SIM_TRACKING_LOST = 1, SIM_TRACKING_OFF, SIM_TRACKING_ON };
+enum sim_tracking {
+    SIM_TRACKING_LOST = 1,
+    SIM_TRACKING_OFF,
+    SIM_TRACKING_ON,
+    SIM_TRACKING_OFFLINE
+};
 
 VARVE_CHECK uint32_t tracking_set(struct sim_host *h, const struct guid *vm,
                                   const struct guid *disk, enum sim_tracking how,

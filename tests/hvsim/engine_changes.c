@@ -115,12 +115,17 @@ tracking_set(struct sim_host *h, const struct guid *vm_id, const struct guid *di
         rc = sim_fail(err, SIM_UNSUPPORTED, "configuration version %s knows no change tracking",
                       vm->config_version);
     }
+    if (rc == SIM_OK && how == SIM_TRACKING_OFFLINE && vm->state != SIM_VM_OFF) {
+        rc = sim_fail(err, SIM_SHARING, "vm '%s' has its disks open", vm->name);
+    }
     if (rc != SIM_OK) {
         return rc;
     }
     merge_stop(vm); /* it may work on the files that are closed below */
-    tracking_kill_all(d, SIM_ID_LOST);
-    d->tracked = how == SIM_TRACKING_LOST ? d->tracked : how == SIM_TRACKING_ON;
+    tracking_kill_all(d, how == SIM_TRACKING_OFFLINE ? SIM_ID_OFFLINE : SIM_ID_LOST);
+    if (how == SIM_TRACKING_OFF || how == SIM_TRACKING_ON) {
+        d->tracked = how == SIM_TRACKING_ON;
+    }
     d->epoch++;
     for (size_t i = 0; i < d->file_count; i++) {
         /* No frozen file can answer across the gap. */

@@ -389,6 +389,9 @@ checkpoint_remove(struct sim_host *h, struct sim_vm *vm, size_t index, struct si
         free(path);
     }
     remove_config(vm, &c->id);
+    if (guid_equal(&vm->applied, &c->id)) {
+        memset(&vm->applied, 0, sizeof(vm->applied));
+    }
     checkpoint_release(c);
     sim_array_remove(vm->checkpoints, &vm->checkpoint_count, sizeof(*c), index);
     tracking_forget_unused(vm);
@@ -434,7 +437,8 @@ revert_disk(struct sim_host *h, struct sim_vm *vm, const struct sim_checkpoint *
         goto out;
     }
     for (size_t i = 0; i < d->id_count; i++) {
-        if (d->ids[i].state == SIM_ID_ALIVE && d->ids[i].epoch > then_epoch) {
+        if (d->ids[i].state == SIM_ID_ALIVE && d->ids[i].epoch > then_epoch &&
+            !h->options.rct_ignores_apply) {
             d->ids[i].state = SIM_ID_UNKNOWN;
         }
     }
@@ -473,6 +477,7 @@ checkpoint_do_apply(struct sim_host *h, struct sim_job *j, struct sim_error *err
         }
     }
     c->busy = false;
+    vm->applied = c->id;
     if (rc == SIM_OK) {
         rc = vm_save(vm, err);
     }

@@ -363,7 +363,8 @@ disk_add(struct sim_host *h, const struct guid *vm_id, const struct disk_spec *s
     d->logical_sector = spec->logical_sector;
     d->physical_sector = spec->physical_sector;
     d->fixed = spec->fixed;
-    d->tracked = spec->tracked && vm_supports_refpoints(vm);
+    d->vhd = spec->vhd;
+    d->tracked = spec->tracked && !spec->vhd && vm_supports_refpoints(vm);
     d->granularity = h->options.rct_granularity;
     d->epoch = 1;
     base = sim_array_add(&d->files, &d->file_count, sizeof(*base));

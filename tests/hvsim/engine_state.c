@@ -137,6 +137,7 @@ pack_disk(const struct sim_disk *d)
     put_u64(o, "logical_sector", d->logical_sector);
     put_u64(o, "physical_sector", d->physical_sector);
     put_bool(o, "fixed", d->fixed);
+    put_bool(o, "vhd", d->vhd);
     put_bool(o, "tracked", d->tracked);
     put_u64(o, "granularity", d->granularity);
     put_u64(o, "epoch", d->epoch);
@@ -178,6 +179,7 @@ unpack_disk(const json_t *o, struct sim_disk *d)
     d->logical_sector = (uint32_t)take_u64(o, "logical_sector");
     d->physical_sector = (uint32_t)take_u64(o, "physical_sector");
     d->fixed = take_bool(o, "fixed");
+    d->vhd = take_bool(o, "vhd");
     d->tracked = take_bool(o, "tracked");
     d->granularity = take_u64(o, "granularity");
     d->epoch = take_u64(o, "epoch");
@@ -309,6 +311,7 @@ vm_save(const struct sim_vm *vm, struct sim_error *err)
     put_bool(o, "integration", vm->integration);
     put_bool(o, "merge_enabled", vm->merge_enabled);
     put_bool(o, "truth", vm->truth);
+    put_guid(o, "applied", &vm->applied);
     for (size_t i = 0; i < vm->disk_count; i++) {
         (void)json_array_append_new(disks, pack_disk(&vm->disks[i]));
     }
@@ -355,6 +358,7 @@ vm_load(struct sim_vm **out, const char *folder, struct sim_error *err)
     vm->integration = take_bool(o, "integration");
     vm->merge_enabled = take_bool(o, "merge_enabled");
     vm->truth = take_bool(o, "truth");
+    take_guid(o, "applied", &vm->applied);
     json_array_foreach(json_object_get(o, "disks"), i, e)
     {
         unpack_disk(e, sim_array_add(&vm->disks, &vm->disk_count, sizeof(vm->disks[0])));
@@ -434,6 +438,7 @@ host_save(struct sim_host *h, struct sim_error *err)
     put_u64(o, "rct_overreport", h->options.rct_overreport);
     put_u64(o, "max_refpoints", h->options.max_refpoints);
     put_bool(o, "rct_quirks", h->options.rct_quirks);
+    put_bool(o, "rct_ignores_apply", h->options.rct_ignores_apply);
     put_bool(o, "truth", h->options.truth);
     rc = write_json(path, o, err);
     json_decref(o);
@@ -468,6 +473,7 @@ host_load(struct sim_host *h, bool *found, struct sim_error *err)
     h->options.rct_overreport = take_u64(o, "rct_overreport");
     h->options.max_refpoints = take_u64(o, "max_refpoints");
     h->options.rct_quirks = take_bool(o, "rct_quirks");
+    h->options.rct_ignores_apply = take_bool(o, "rct_ignores_apply");
     h->options.truth = take_bool(o, "truth");
 out:
     json_decref(o);

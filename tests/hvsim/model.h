@@ -59,6 +59,7 @@ struct sim_disk {
     uint32_t logical_sector;
     uint32_t physical_sector;
     bool fixed;
+    bool vhd; /* the host calls it a VHD, which knows no tracking; the file is what it always is */
     bool tracked;
     uint64_t granularity;
     uint64_t epoch; /* current one */
@@ -144,6 +145,7 @@ struct sim_vm {
     bool integration; /* the guest's backup service runs: application consistency works */
     bool merge_enabled;
     bool truth;
+    struct guid applied; /* the checkpoint that was applied last and is still there; zero: none */
 
     struct sim_disk *disks;
     size_t disk_count;
@@ -287,6 +289,8 @@ struct sim_options {
     uint64_t rct_overreport;  /* percent */
     uint64_t max_refpoints;   /* 0: no limit */
     bool rct_quirks;
+    bool
+        rct_ignores_apply; /* change ids outlive the applying of an older checkpoint, and are wrong then */
     bool truth;
 };
 

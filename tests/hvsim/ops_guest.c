@@ -5,7 +5,7 @@
 #include <string.h>
 
 #define DISK_PARAMETERS                                                                            \
-    "raw:s size:i name:s block_size:i type:s logical_sector:i physical_sector:i tracked:b"
+    "raw:s size:i name:s block_size:i type:s logical_sector:i physical_sector:i tracked:b vhd:b"
 
 const char op_disk_parameters[] = DISK_PARAMETERS;
 
@@ -40,6 +40,7 @@ op_disk_spec(const json_t *o, struct disk_spec *out, struct sim_error *err)
         .logical_sector = (uint32_t)op_u64(o, "logical_sector", 512),
         .physical_sector = (uint32_t)op_u64(o, "physical_sector", 4096),
         .tracked = op_bool(o, "tracked", true),
+        .vhd = op_bool(o, "vhd", false),
     };
     return SIM_OK;
 }

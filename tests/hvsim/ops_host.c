@@ -25,6 +25,7 @@ host_set(struct sim_host *h, const json_t *request, json_t *reply, struct sim_er
     o.rct_granularity = op_u64(request, "rct_granularity", o.rct_granularity);
     o.rct_overreport = op_u64(request, "rct_overreport", o.rct_overreport);
     o.rct_quirks = op_bool(request, "rct_quirks", o.rct_quirks);
+    o.rct_ignores_apply = op_bool(request, "rct_ignores_apply", o.rct_ignores_apply);
     o.max_refpoints = op_u64(request, "max_refpoints", o.max_refpoints);
     o.truth = op_bool(request, "truth", o.truth);
     return host_set_options(h, &o, err);
@@ -145,7 +146,7 @@ const struct op host_ops[] = {
     {"host.info", "", host_info},
     {"host.set",
      "job_ms:i job_ttl_ms:i merge_mib_per_s:i rct_granularity:i rct_overreport:i rct_quirks:b "
-     "max_refpoints:i truth:b",
+     "rct_ignores_apply:b max_refpoints:i truth:b",
      host_set},
     {"event.list", "after:i", event_list},
     {"job.get", "job:g!", job_get},

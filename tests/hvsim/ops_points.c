@@ -108,7 +108,7 @@ describe_frozen(struct sim_vm *vm, const struct sim_moment_disk *m)
     reply_u64(o, "size", d->size);
     reply_u64(o, "logical_sector", d->logical_sector);
     reply_u64(o, "physical_sector", d->physical_sector);
-    reply_text(o, "format", "vhdx");
+    reply_text(o, "format", d->vhd ? "vhd" : "vhdx");
     reply_bool(o, "tracked", d->tracked);
     free(path);
     free(instance);
@@ -301,7 +301,13 @@ op_file_info(struct sim_host *h, const json_t *request, json_t *reply, struct si
     reply_u64(reply, "size", d->size);
     reply_u64(reply, "logical_sector", d->logical_sector);
     reply_u64(reply, "physical_sector", d->physical_sector);
+    reply_text(reply, "format", d->vhd ? "vhd" : "vhdx");
     reply_bool(reply, "tracked", d->tracked);
+    for (size_t i = 0; d->tracked && i < d->id_count; i++) {
+        if (f->sealed_epoch != 0 && d->ids[i].epoch == f->sealed_epoch) {
+            reply_text(reply, "change_id", d->ids[i].text);
+        }
+    }
     reply_bool(reply, "in_use", in_use);
     return SIM_OK;
 }

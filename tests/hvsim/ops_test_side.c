@@ -8,18 +8,18 @@
 static uint32_t
 op_tracking(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
 {
-    static const char *const names[] = {"lost", "off", "on"};
+    static const char *const names[] = {"lost", "off", "on", "offline"};
     const char *how = op_text(request, "how", "lost");
     struct guid vm = op_guid(request, "vm");
     struct guid disk = op_guid(request, "disk");
 
     (void)reply;
-    for (unsigned i = 0; i < 3; i++) {
+    for (unsigned i = 0; i < 4; i++) {
         if (strcmp(names[i], how) == 0) {
             return tracking_set(h, &vm, &disk, (enum sim_tracking)(i + 1), err);
         }
     }
-    return sim_fail(err, SIM_INVALID, "'how' is lost, off or on, not '%.40s'", how);
+    return sim_fail(err, SIM_INVALID, "'how' is lost, off, on or offline, not '%.40s'", how);
 }
 
 /* ---- faults ---- */

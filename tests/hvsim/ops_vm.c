@@ -57,7 +57,7 @@ describe_disk(const struct sim_vm *vm, struct sim_disk *d)
     reply_u64(controller, "number", 0);
     reply_u64(controller, "slot", d->slot);
     (void)json_object_set_new(o, "controller", controller);
-    reply_text(o, "format", "vhdx");
+    reply_text(o, "format", d->vhd ? "vhd" : "vhdx");
     reply_text(o, "type", vhdx_is_child(d->vhdx) ? "differencing" : d->fixed ? "fixed" : "dynamic");
     reply_u64(o, "block_size", vhdx_block_size(d->vhdx));
     reply_bool(o, "tracked", d->tracked);
@@ -105,6 +105,9 @@ describe_vm(const struct sim_host *h, struct sim_vm *vm)
     (void)json_object_set_new(o, "status", words);
     reply_u64(o, "health_state", vm->says.health != 0 ? vm->says.health : 5);
     reply_u64(o, "replication_mode", vm->says.replication);
+    if (!guid_is_zero(&vm->applied)) {
+        reply_guid(o, "applied", &vm->applied);
+    }
     reply_bool(o, "merge_enabled", vm->merge_enabled);
     reply_bool(capabilities, "reference_points", vm_supports_refpoints(vm));
     reply_bool(capabilities, "application_consistency", vm->integration);

@@ -221,29 +221,6 @@ a_fixed_disk_with_sectors_of_4_kib_is_read_and_tracked(void **state)
 }
 
 static void
-a_vhd_is_backed_up_without_tracking(void **state)
-{
-    const struct wmi_fake_options options = {.vhd = true};
-    struct capture_inventory inv;
-    struct refpoint_lab l;
-    struct varve_error err;
-    struct refpoint_moment m;
-
-    (void)state;
-    open_lab(&l, &options);
-    assert_ok(l.capture->ops->list(l.capture, &inv, &err), &err);
-    assert_null(inv.vms[0].disks[0].problem);
-    assert_string_equal(inv.vms[0].disks[0].format, "vhd");
-    assert_false(inv.vms[0].disks[0].tracked);
-    capture_inventory_release(&inv);
-    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
-    assert_int_equal(m.frozen.disk_count, 2);
-    assert_false(m.frozen.disks[0].tracked);
-    refpoint_lab_end(&l, &m);
-    refpoint_lab_close(&l);
-}
-
-static void
 a_disk_shared_by_a_guest_cluster_is_listed_with_what_is_wrong(void **state)
 {
     const struct wmi_fake_options options = {.shared = true};
@@ -292,7 +269,6 @@ main(void)
         cmocka_unit_test(a_cancelled_run_stops_its_job),
         cmocka_unit_test(a_vmms_that_starts_again_forgets_the_job_and_the_run_goes_on),
         cmocka_unit_test(a_fixed_disk_with_sectors_of_4_kib_is_read_and_tracked),
-        cmocka_unit_test(a_vhd_is_backed_up_without_tracking),
         cmocka_unit_test(a_disk_shared_by_a_guest_cluster_is_listed_with_what_is_wrong),
         cmocka_unit_test(what_another_program_makes_during_our_run_is_never_touched),
     };

@@ -47,7 +47,7 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
         .convert_ms = 5000,
         .busy_ms = 5000,
         .pause_ms = 1};
-    const struct vdisk_fake_options vdisk_options = {.vhd = options->vhd};
+    const struct vdisk_fake_options vdisk_options = {0};
     struct sim_options host_options;
     struct sim_error err;
     struct varve_error why;

@@ -166,92 +166,6 @@ a_frozen_merge_is_switched_on_again(void **state)
 }
 
 static void
-each_way_to_lose_tracking_is_stale(void **state)
-{
-    struct capture_marks none = {0};
-    struct capture_kept kept;
-    struct refpoint_lab l;
-    struct varve_error err;
-    struct sim_error why;
-    struct refpoint_moment m;
-    int how;
-
-    (void)state;
-    for (how = 0; how < 4; how++) {
-        struct extent_list list;
-        uint64_t done;
-
-        lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
-        assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
-        assert_ok(l.capture->ops->keep(l.capture, &m.frozen, &none, NULL, &kept, &err), &err);
-        capture_frozen_release(&m.frozen);
-        refpoint_lab_settle(&l);
-        if (how == 0) {
-            assert_int_equal(tracking_set(l.host, &l.vm, &l.disks[0], SIM_TRACKING_LOST, &why),
-                             SIM_OK);
-        } else if (how == 1) {
-            assert_int_equal(tracking_set(l.host, &l.vm, &l.disks[0], SIM_TRACKING_OFF, &why),
-                             SIM_OK);
-        } else if (how == 2) {
-            assert_int_equal(disk_resize(l.host, &l.vm, &l.disks[0], 2 * LAB_DISK_SIZE, &why),
-                             SIM_OK);
-        } else {
-            assert_ok(l.capture->ops->drop(l.capture, &l.vm, kept.refpoint, NULL, &err), &err);
-        }
-        assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
-        extent_list_init(&list, 100);
-        assert_err(l.capture->ops->changes(l.capture, &m.frozen, 0, kept.change_ids[0], 0,
-                                           m.frozen.disks[0].size, &list, &done, &err),
-                   VARVE_ERR_STALE, &err);
-        assert_int_equal(err.source, VARVE_SRC_HRESULT);
-        extent_list_release(&list);
-        refpoint_lab_end(&l, &m);
-        capture_kept_release(&kept);
-        refpoint_lab_close(&l);
-    }
-}
-
-static void
-every_number_of_change_tracking_is_stale_and_no_other(void **state)
-{
-    struct capture_marks none = {0};
-    struct capture_kept kept;
-    struct refpoint_lab l;
-    struct varve_error err;
-    struct refpoint_moment m;
-    uint32_t number;
-
-    (void)state;
-    lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
-    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
-    assert_ok(l.capture->ops->keep(l.capture, &m.frozen, &none, NULL, &kept, &err), &err);
-    capture_frozen_release(&m.frozen);
-    refpoint_lab_settle(&l);
-    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
-    for (number = 0xC03A001F; number <= 0xC03A0031; number++) {
-        bool tracking = number >= 0xC03A0020 && number <= 0xC03A0030;
-        struct extent_list list;
-        uint64_t done;
-
-        mutex_lock(&l.script.lock);
-        (void)snprintf(l.script.only, sizeof(l.script.only), "vdisk query_changes");
-        l.script.nth = l.script.times = 1;
-        l.script.mode = PORT_FAULT_BEFORE;
-        l.script.number = number;
-        mutex_unlock(&l.script.lock);
-        extent_list_init(&list, 100);
-        assert_err(l.capture->ops->changes(l.capture, &m.frozen, 0, kept.change_ids[0], 0,
-                                           m.frozen.disks[0].size, &list, &done, &err),
-                   tracking ? VARVE_ERR_STALE : VARVE_ERR_IO, &err);
-        assert_int_equal(err.native, number);
-        extent_list_release(&list);
-    }
-    refpoint_lab_end(&l, &m);
-    capture_kept_release(&kept);
-    refpoint_lab_close(&l);
-}
-
-static void
 a_moved_vm_goes_on_with_its_chain_on_the_new_host(void **state)
 {
     struct capture_marks none = {0};
@@ -467,8 +381,6 @@ main(void)
         cmocka_unit_test(checkpoints_of_others_are_never_touched),
         cmocka_unit_test(a_checkpoint_without_its_name_is_known_by_what_was_there_before),
         cmocka_unit_test(a_frozen_merge_is_switched_on_again),
-        cmocka_unit_test(each_way_to_lose_tracking_is_stale),
-        cmocka_unit_test(every_number_of_change_tracking_is_stale_and_no_other),
         cmocka_unit_test(a_moved_vm_goes_on_with_its_chain_on_the_new_host),
         cmocka_unit_test(reads_of_any_alignment_give_the_bytes_of_the_disk),
         cmocka_unit_test(names_and_times_of_a_host_are_understood),

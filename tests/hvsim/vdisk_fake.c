@@ -33,6 +33,8 @@ struct fake_disk {
     uint32_t logical_sector;
     uint32_t physical_sector;
     bool tracked;
+    bool vhd;
+    char change_id[VDISK_CHANGE_ID_MAX];
 };
 
 struct fake_io {
@@ -81,6 +83,14 @@ fake_may_attach(struct vdisk_port *port)
     return !((struct fake_port *)port)->options.no_privilege;
 }
 
+static const char *
+text_of(const json_t *o, const char *key)
+{
+    const char *v = json_string_value(json_object_get(o, key));
+
+    return v != NULL ? v : "";
+}
+
 static enum varve_err
 look_up(struct fake_disk *d, struct varve_error *err)
 {
@@ -101,6 +111,8 @@ look_up(struct fake_disk *d, struct varve_error *err)
     d->logical_sector = (uint32_t)json_integer_value(json_object_get(o, "logical_sector"));
     d->physical_sector = (uint32_t)json_integer_value(json_object_get(o, "physical_sector"));
     d->tracked = json_is_true(json_object_get(o, "tracked"));
+    d->vhd = strcmp(text_of(o, "format"), "vhd") == 0;
+    (void)snprintf(d->change_id, sizeof(d->change_id), "%s", text_of(o, "change_id"));
     number = json_is_true(json_object_get(o, "in_use")) && !d->info_only ? SHARING_VIOLATION : 0;
     json_decref(o);
     return number == 0 ? VARVE_OK : native_error(err, number, "OpenVirtualDisk of '%s'", d->path);
@@ -169,11 +181,12 @@ fake_info(struct vdisk *disk, enum vdisk_info_version version, struct vdisk_info
     out->virtual_size = d->size;
     out->sector_size = d->logical_sector;
     out->block_size = 2 * 1024 * 1024;
-    out->device_id = d->port->options.vhd ? 2 : 3;
+    out->device_id = d->vhd ? 2 : 3;
     out->subtype = 3;
     out->physical_sector = d->physical_sector;
     out->id = d->id;
     out->tracking_enabled = d->tracked;
+    (void)snprintf(out->most_recent_id, sizeof(out->most_recent_id), "%s", d->change_id);
     return VARVE_OK;
 }
 

@@ -273,9 +273,9 @@ disk_settings(const struct call *c)
     const struct wmi_param properties[] = {
         {.name = "Format",
          .type = WMI_UINT16,
-         .integer = set                 ? 4
-                    : c->f->options.vhd ? 2
-                                        : 3},
+         .integer = set                                              ? 4
+                    : strcmp(wmi_fake_text(o, "format"), "vhd") == 0 ? 2
+                                                                     : 3},
         {.name = "VirtualDiskId",
          .type = WMI_STRING,
          .text = wmi_fake_text(o, set ? "set" : "disk")},

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <ctype.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -227,6 +228,7 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
                struct varve_error *err)
 {
     char id[WMI_FAKE_ID];
+    const char *owner = NULL;
     struct varve_error why;
     bool checkpoint = false;
     json_t *reply;
@@ -250,6 +252,7 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
     if (reply == NULL) {
         checkpoint = true;
         reply = wmi_fake_ask(f, "checkpoint.disks", "checkpoint", id, err);
+        owner = id; /* the settings of a checkpoint carry its own GUID */
     }
     if (reply == NULL) {
         return err->code;
@@ -260,38 +263,84 @@ add_components(struct wmi_fake *f, const char *path, const char *result, struct 
     d = d != NULL ? d : json_object_get(reply, "disks");
     for (i = 0; i < json_array_size(d); i++) {
         const json_t *disk = json_array_get(d, i);
+        const char *own = wmi_fake_text(disk, "instance_id");
+        char *instance = owner != NULL ? sim_printf("Microsoft:%s%s", owner, strchr(own, '\\'))
+                                       : sim_strdup(own);
 
-        add_disk(wmi_fake_text(disk, "instance_id"), 31, "Microsoft:Hyper-V:Virtual Hard Disk",
-                 wmi_fake_text(disk, "path"), f->options.shared, list);
+        add_disk(instance, 31, "Microsoft:Hyper-V:Virtual Hard Disk", wmi_fake_text(disk, "path"),
+                 f->options.shared, list);
+        free(instance);
     }
     json_decref(reply);
     return add_sets(f, id, checkpoint, list, err);
 }
 
-static void
-add_point(const json_t *point, struct wmi_objects *list)
+/* "microsoft:{...}\{...}\0\1\L" */
+static char *
+odd_id(const char *instance)
 {
+    char *out = sim_alloc(2 * strlen(instance) + 1);
+    size_t n = 0;
+    size_t i;
+
+    for (i = 0; instance[i] != '\0'; i++) {
+        const bool guid = (i == 10 || (i > 0 && instance[i - 1] == '\\')) &&
+                          strlen(instance + i) >= GUID_TEXT_SIZE;
+
+        if (guid) {
+            out[n++] = '{';
+            for (size_t k = 0; k < GUID_TEXT_SIZE - 1; k++) {
+                out[n++] = (char)tolower((unsigned char)instance[i++]);
+            }
+            out[n++] = '}';
+            i--;
+        } else {
+            out[n++] = instance[i];
+        }
+    }
+    out[n - 1] = 'L';
+    return out;
+}
+
+static void
+add_point(const struct wmi_fake *f, const json_t *vm, const json_t *point, struct wmi_objects *list)
+{
+    char *odd[64];
     const char *places[64];
     const char *ids[64];
     char *id = sim_printf("Microsoft:%s", wmi_fake_text(point, "id"));
     struct wmi_object o;
     struct varve_error err;
     size_t n = 0;
+    size_t tracked = 0;
     size_t i;
     json_t *d;
 
+    json_array_foreach(json_object_get(vm, "disks"), i, d)
+    {
+        if (f->options.uneven && !json_is_true(json_object_get(d, "tracked"))) {
+            places[n++] = wmi_fake_text(d, "instance_id");
+        }
+    }
     json_array_foreach(json_object_get(point, "disks"), i, d)
     {
-        places[n] = wmi_fake_text(d, "instance_id");
-        ids[n++] = wmi_fake_text(d, "change_id");
+        places[n++] = wmi_fake_text(d, "instance_id");
+        ids[tracked++] = wmi_fake_text(d, "change_id");
+    }
+    for (i = 0; i < n; i++) {
+        odd[i] = f->options.odd_ids ? odd_id(places[i]) : sim_strdup(places[i]);
+        places[i] = odd[i];
     }
     wmi_fake_begin(&o, "Msvm_VirtualSystemReferencePoint", "InstanceID", id);
     wmi_fake_put(&o, "InstanceID", id);
     wmi_fake_put(&o, "VirtualSystemIdentifier", wmi_fake_text(point, "vm"));
     number(&o, "ReferencePointType", 2);
     must(wmi_object_add_texts(&o, "VirtualDiskIdentifiers", places, n, &err));
-    must(wmi_object_add_texts(&o, "ResilientChangeTrackingIdentifiers", ids, n, &err));
+    must(wmi_object_add_texts(&o, "ResilientChangeTrackingIdentifiers", ids, tracked, &err));
     wmi_fake_take(list, &o);
+    for (i = 0; i < n; i++) {
+        free(odd[i]);
+    }
     free(id);
 }
 
@@ -319,7 +368,7 @@ wmi_fake_moments(struct wmi_fake *f, const char *vm_id, const char *only, bool p
             continue;
         }
         if (points) {
-            add_point(o, list);
+            add_point(f, json_object_get(vm, "vm"), o, list);
         } else {
             add_settings(json_object_get(vm, "vm"), o, list);
         }
@@ -413,6 +462,21 @@ wmi_fake_at(struct wmi_fake *f, const char *path, struct wmi_object *out, struct
     return rc;
 }
 
+static enum varve_err
+add_applied(struct wmi_fake *f, const char *vm_id, struct wmi_objects *list,
+            struct varve_error *err)
+{
+    json_t *vm = wmi_fake_ask(f, "vm.get", "vm", vm_id, err);
+    const char *applied = wmi_fake_text(json_object_get(vm, "vm"), "applied");
+    enum varve_err rc = vm != NULL ? VARVE_OK : err->code;
+
+    if (rc == VARVE_OK && applied[0] != '\0') {
+        rc = wmi_fake_moments(f, vm_id, applied, false, list, err);
+    }
+    json_decref(vm);
+    return rc;
+}
+
 enum varve_err
 wmi_fake_associated(struct wmi_fake *f, const char *path, const char *assoc, const char *result,
                     struct wmi_objects *list, struct varve_error *err)
@@ -434,6 +498,9 @@ wmi_fake_associated(struct wmi_fake *f, const char *path, const char *assoc, con
     if (strcmp(assoc, "Msvm_SnapshotOfVirtualSystem") == 0 ||
         strcmp(assoc, "Msvm_ReferencePointOfVirtualSystem") == 0) {
         return wmi_fake_moments(f, id, "", points, list, err);
+    }
+    if (strcmp(assoc, "Msvm_LastAppliedSnapshot") == 0) {
+        return add_applied(f, id, list, err);
     }
     if (strcmp(assoc, "Msvm_SettingsDefineState") != 0) {
         return wmi_fake_hresult(err, 0x80041010u, "no such association");

@@ -14,7 +14,7 @@ collection_close(struct capture *c)
 
     collection_forget_sets(g, NULL);
     mutex_destroy(&g->lock);
-    free(g->host.state_dir);
+    refpoint_release(&g->host);
     free(g);
 }
 

@@ -95,7 +95,7 @@ export_close(struct capture *c)
         export_forget(x, &x->made->run);
     }
     mutex_destroy(&x->lock);
-    free(x->host.state_dir);
+    refpoint_release(&x->host);
     free(x->folder);
     free(x->server);
     free(x);
@@ -333,6 +333,7 @@ capture_export_open(struct capture **out, const struct export_options *o, struct
     x->host_fs = o->host_fs;
     x->host.state_dir = refpoint_copy(o->state_dir);
     mutex_init(&x->lock);
+    mutex_init(&x->host.lock);
     rc = x->host.state_dir != NULL ? export_take_folder(x, o, err) : varve_error_nomem(err);
     if (rc == VARVE_OK) {
         rc = read_gates(x, err);

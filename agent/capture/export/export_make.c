@@ -23,18 +23,21 @@ run_of(const struct wmi_object *checkpoint, struct guid *run)
 /* ---- the base of a differential export ---- */
 
 static bool
-point_has(const struct wmi_object *point, const char *change_id)
+point_has_all(const struct wmi_object *point, const struct capture_frozen *frozen,
+              const char *const *since)
 {
-    size_t i;
+    size_t k;
 
-    for (i = 0; i < wmi_count(point, "ResilientChangeTrackingIdentifiers"); i++) {
-        const char *id = wmi_text_at(point, "ResilientChangeTrackingIdentifiers", i);
+    for (k = 0; k < frozen->disk_count; k++) {
+        char id[CAPTURE_ID_MAX];
+        struct varve_error err;
 
-        if (id != NULL && strcmp(id, change_id) == 0) {
-            return true;
+        if (refpoint_branch_take(&frozen->disks[k], since[k], id, &err) != VARVE_OK ||
+            !refpoint_point_has(point, id)) {
+            return false;
         }
     }
-    return false;
+    return true;
 }
 
 /* The path of the reference point that has all these change ids; *out NULL: a full export is asked for. */
@@ -46,7 +49,6 @@ find_base(struct export *x, const struct capture_frozen *frozen, const char *con
     struct wmi_objects points = {0};
     size_t asked = 0;
     size_t i;
-    size_t k;
     enum varve_err rc;
 
     *out = NULL;
@@ -65,9 +67,7 @@ find_base(struct export *x, const struct capture_frozen *frozen, const char *con
         rc = refpoint_points(&x->host, machine.path, &points, err);
     }
     for (i = 0; rc == VARVE_OK && *out == NULL && i < points.count; i++) {
-        for (k = 0; k < frozen->disk_count && point_has(&points.items[i], since[k]); k++) {
-        }
-        if (k == frozen->disk_count) {
+        if (point_has_all(&points.items[i], frozen, since)) {
             *out = refpoint_copy(points.items[i].path);
             rc = *out != NULL ? VARVE_OK : varve_error_nomem(err);
         }

@@ -10,12 +10,20 @@
 #define BUSY_MS    600000u
 #define PAUSE_MS   1000u
 
+void
+refpoint_release(struct refpoint *r)
+{
+    mutex_destroy(&r->lock);
+    free(r->untracked);
+    free(r->state_dir);
+}
+
 static void
 refpoint_close(struct capture *c)
 {
     struct refpoint *r = (struct refpoint *)c;
 
-    free(r->state_dir);
+    refpoint_release(r);
     free(r);
 }
 
@@ -94,6 +102,7 @@ refpoint_init(struct refpoint *r, const struct refpoint_options *o, struct varve
 {
     enum varve_err rc = VARVE_OK;
 
+    mutex_init(&r->lock);
     r->base.ops = &refpoint_ops;
     r->base.name = "refpoint";
     r->base.source = "virtdisk";

@@ -82,6 +82,8 @@ attach_disk(struct refpoint *r, struct capture_frozen_disk *out, const char *pat
     struct vdisk_info size;
     struct vdisk_info id;
     struct vdisk_info type;
+    struct vdisk_info tracking;
+    struct varve_error why;
     struct vdisk *d = NULL;
     enum varve_err rc;
 
@@ -99,13 +101,20 @@ attach_disk(struct refpoint *r, struct capture_frozen_disk *out, const char *pat
     if (rc == VARVE_OK) {
         rc = d->ops->info(d, VDISK_INFO_STORAGE_TYPE, &type, err);
     }
+    /* There is no RCT for VHD.  What is not said here, the question for changes will say. */
+    if (rc == VARVE_OK && keeps && type.device_id == 3) {
+        out->tracked = true;
+        if (d->ops->info(d, VDISK_INFO_TRACKING, &tracking, &why) == VARVE_OK) {
+            out->tracked = tracking.tracking_enabled;
+            (void)snprintf(out->change_id, sizeof(out->change_id), "%s", tracking.most_recent_id);
+        }
+    }
     d->ops->close_disk(d);
     if (rc != VARVE_OK) {
         return varve_error_prefix(err, "'%s'", path);
     }
     out->id = id.id;
     out->size = size.virtual_size;
-    out->tracked = keeps && type.device_id == 3; /* VHDX: there is no RCT for VHD */
     return name_disk(out, path, err);
 }
 
@@ -119,11 +128,15 @@ refpoint_attach(struct capture *c, const struct guid *vm, const char *checkpoint
     struct wmi_objects disks = {0};
     struct capture_frozen f;
     struct guid snapshot;
+    struct guid branch;
     size_t i;
     enum varve_err rc;
 
     memset(&f, 0, sizeof(f));
     rc = refpoint_vm(r, vm, &machine, err);
+    if (rc == VARVE_OK) {
+        rc = refpoint_branch(r, machine.path, &branch, err);
+    }
     if (rc == VARVE_OK) {
         rc = refpoint_checkpoint(r, vm, checkpoint, &cp, err);
     }
@@ -158,6 +171,7 @@ refpoint_attach(struct capture *c, const struct guid *vm, const char *checkpoint
             guid_parse(&snapshot, wmi_text_or(&disks.items[i], "SnapshotId", ""))) {
             memcpy(f.disks[i].stamp, snapshot.bytes, sizeof(snapshot.bytes)); /* of a VHD set */
         }
+        refpoint_branch_note(&f.disks[i], &branch);
     }
     if (rc == VARVE_OK) {
         *out = f;
@@ -169,6 +183,29 @@ out:
     wmi_object_release(&cp);
     wmi_objects_release(&disks);
     return rc;
+}
+
+static const char *
+stale_name(int64_t number)
+{
+    switch (number) {
+    case 0xC03A0020:
+        return "change tracking has no log of the disk";
+    case 0xC03A0021:
+        return "the log of changes has grown too large";
+    case 0xC03A0022:
+        return "the disk was resized, compacted or changed offline";
+    case 0xC03A0024:
+        return "the log of changes is damaged";
+    case 0xC03A0029:
+        return "the disk does not know the change id";
+    case 0xC03A002A:
+        return "change tracking is off for the disk";
+    case 0xC03A0030:
+        return "the host keeps that change id no more";
+    default:
+        return "change tracking cannot tell";
+    }
 }
 
 /* What virtdisk.dll says of change tracking is in here; not all of the numbers are documented.  An answer to a query
@@ -185,18 +222,23 @@ refpoint_changes(struct capture *c, const struct capture_frozen *frozen, size_t 
     const struct capture_frozen_disk *fd = &frozen->disks[disk];
     struct vdisk_range *ranges = calloc(RANGES, sizeof(*ranges));
     struct vdisk *d = NULL;
+    char id[CAPTURE_ID_MAX];
     uint64_t done = 0;
     uint32_t count = RANGES;
     uint32_t i;
     enum varve_err rc =
-        ranges != NULL ? virtdisk_open_frozen(r->vdisk, fd->path, &d, err) : varve_error_nomem(err);
+        ranges != NULL ? refpoint_branch_take(fd, since, id, err) : varve_error_nomem(err);
 
     if (rc == VARVE_OK) {
-        rc = d->ops->query_changes(d, since, off, len, ranges, &count, &done, err);
+        rc = virtdisk_open_frozen(r->vdisk, fd->path, &d, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = d->ops->query_changes(d, id, off, len, ranges, &count, &done, err);
         d->ops->close_disk(d);
         if (rc != VARVE_OK && err->source == VARVE_SRC_HRESULT && err->native >= TRACKING_FIRST &&
             err->native <= TRACKING_LAST) {
-            rc = err->code = VARVE_ERR_STALE;
+            err->code = VARVE_ERR_STALE;
+            rc = varve_error_prefix(err, "%s", stale_name(err->native));
         }
     }
     if (rc == VARVE_OK && (done == 0 || done > len || count > RANGES)) {

@@ -53,13 +53,18 @@ struct refpoint {
     uint32_t busy_ms;
     uint32_t pause_ms;
     bool has_guest_backup_type; /* Msvm_VirtualSystemSnapshotSettingData.GuestBackupType: 2019 */
+
+    struct mutex lock;      /* the disks that the last run got no change id for: */
+    struct guid *untracked; /* owned */
+    size_t untracked_count;
 };
 
 #define REFPOINT_TAG_SIZE 64u
 
-/* Fills *r, which is all zero; after an error too state_dir is the caller's to free(). */
+/* Fills *r, which is all zero; also after an error it is released. */
 VARVE_CHECK enum varve_err refpoint_init(struct refpoint *r, const struct refpoint_options *options,
                                          struct varve_error *err);
+void refpoint_release(struct refpoint *r); /* what it owns, not r */
 
 /* ---- refpoint_look.c: asking ---- */
 
@@ -104,7 +109,22 @@ bool refpoint_time(int64_t *us, const char *datetime);
 VARVE_CHECK enum varve_err refpoint_marks(struct capture *c, const struct guid *vm,
                                           struct capture_marks *out, struct varve_error *err);
 
+/* ---- refpoint_branch.c: the checkpoint that was applied last; zero: none ---- */
+
+VARVE_CHECK enum varve_err refpoint_branch(struct refpoint *r, const char *vm_path,
+                                           struct guid *out, struct varve_error *err);
+void refpoint_branch_note(struct capture_frozen_disk *d, const struct guid *branch);
+bool refpoint_branch_is(const struct capture_frozen_disk *d, const struct guid *branch);
+/* Adds it to the host's change id. */
+void refpoint_branch_put(char id[CAPTURE_ID_MAX], const struct guid *branch);
+/* The host's change id out of one of ours; VARVE_ERR_STALE: it is of another branch than the frozen disk. */
+VARVE_CHECK enum varve_err refpoint_branch_take(const struct capture_frozen_disk *d,
+                                                const char *since, char id[CAPTURE_ID_MAX],
+                                                struct varve_error *err);
+
 /* ---- refpoint_list.c ---- */
+/* Whether the next run can ask what changed on the disk, as far as the last run has seen. */
+void refpoint_set_tracked(struct refpoint *r, const struct guid *disk, bool tracked);
 /* What VMMS knows of a disk's file, an embedded Msvm_VirtualHardDiskSettingData; service: Msvm_ImageManagementService. */
 VARVE_CHECK enum varve_err refpoint_image(struct refpoint *r, const char *service, const char *path,
                                           struct wmi_object *out, struct varve_error *err);
@@ -153,6 +173,14 @@ VARVE_CHECK enum varve_err refpoint_files(struct capture *c, const struct captur
 VARVE_CHECK enum varve_err refpoint_checkpoint(struct refpoint *r, const struct guid *vm,
                                                const char *id, struct wmi_object *out,
                                                struct varve_error *err);
+
+/* ---- refpoint_join.c ---- */
+/* Whether the reference point has this id of change tracking. */
+bool refpoint_point_has(const struct wmi_object *point, const char *id);
+/* The change ids of the frozen disks, whose settings are sasds; branch: the one of now. */
+void refpoint_join(struct refpoint *r, const struct capture_frozen *frozen,
+                   const struct wmi_objects *sasds, const struct wmi_object *point,
+                   const struct guid *branch, struct capture_kept *kept);
 
 /* ---- refpoint_keep.c ---- */
 VARVE_CHECK enum varve_err refpoint_keep(struct capture *c, const struct capture_frozen *frozen,

@@ -52,50 +52,6 @@ explain(struct varve_error *err)
     }
 }
 
-/* "Microsoft:<vm or checkpoint>\<device>\<controller>\<location>\D": the place is what follows. */
-static const char *
-place_of(const char *instance_id)
-{
-    const char *p = strchr(instance_id, '\\');
-
-    return p != NULL ? p : instance_id;
-}
-
-/* Joins by place, and place to disk by the frozen file: the order of the arrays means nothing. */
-static void
-join(const struct capture_frozen *frozen, const struct wmi_objects *sasds,
-     const struct wmi_object *point, struct capture_kept *kept)
-{
-    size_t n = wmi_count(point, "VirtualDiskIdentifiers");
-    size_t i;
-    size_t k;
-    size_t d;
-
-    if (n != wmi_count(point, "ResilientChangeTrackingIdentifiers")) {
-        log_warn("capture", "the reference point's lists differ in length: the next run reads all");
-        return;
-    }
-    for (i = 0; i < n; i++) {
-        const char *where = wmi_text_at(point, "VirtualDiskIdentifiers", i);
-        const char *id = wmi_text_at(point, "ResilientChangeTrackingIdentifiers", i);
-
-        for (k = 0; where != NULL && id != NULL && k < sasds->count; k++) {
-            const char *path = wmi_text_at(&sasds->items[k], "HostResource", 0);
-
-            if (strcmp(place_of(where),
-                       place_of(wmi_text_or(&sasds->items[k], "InstanceID", ""))) != 0 ||
-                strlen(id) >= CAPTURE_ID_MAX) {
-                continue;
-            }
-            for (d = 0; d < frozen->disk_count; d++) {
-                if (strcmp(frozen->disks[d].path, path) == 0) {
-                    (void)snprintf(kept->change_ids[d], CAPTURE_ID_MAX, "%s", id);
-                }
-            }
-        }
-    }
-}
-
 enum varve_err
 refpoint_find_kept(struct capture *c, const struct guid *vm, const char *checkpoint,
                    const struct capture_marks *before, char refpoint[CAPTURE_ID_MAX],
@@ -187,9 +143,18 @@ refpoint_keep(struct capture *c, const struct capture_frozen *frozen,
     struct wmi_object cp = {0};
     struct wmi_object point = {0};
     struct wmi_objects sasds = {0};
+    struct wmi_object machine = {0};
+    struct guid branch;
     enum varve_err rc = refpoint_checkpoint(r, &frozen->vm, frozen->checkpoint, &cp, err);
 
     (void)cancel; /* converting is not given up half way */
+    if (rc == VARVE_OK) {
+        rc = refpoint_vm(r, &frozen->vm, &machine, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = refpoint_branch(r, machine.path, &branch, err);
+        wmi_object_release(&machine);
+    }
     if (rc == VARVE_OK) {
         rc = refpoint_disks(r, refpoint_part(&cp), &sasds, err);
     }
@@ -211,7 +176,7 @@ refpoint_keep(struct capture *c, const struct capture_frozen *frozen,
         kept.count = frozen->disk_count;
         (void)snprintf(kept.refpoint, sizeof(kept.refpoint), "%s",
                        wmi_text_or(&point, "InstanceID", ""));
-        join(frozen, &sasds, &point, &kept);
+        refpoint_join(r, frozen, &sasds, &point, &branch, &kept);
         *out = kept;
         memset(&kept, 0, sizeof(kept));
     }

@@ -7,6 +7,7 @@
 #include "wmi/cim_xml.h"
 
 #define RESOURCE_DRIVE 17
+#define UNTRACKED_MAX  65536u
 
 /*
  * What VMMS knows of the file the vm writes to, which nobody else may open: an embedded
@@ -33,6 +34,42 @@ refpoint_image(struct refpoint *r, const char *service, const char *path, struct
                                (int)answer.return_value);
     wmi_result_release(&answer);
     return rc;
+}
+
+void
+refpoint_set_tracked(struct refpoint *r, const struct guid *disk, bool tracked)
+{
+    struct guid *grown;
+    size_t i = 0;
+
+    mutex_lock(&r->lock);
+    while (i < r->untracked_count && !guid_equal(&r->untracked[i], disk)) {
+        i++;
+    }
+    if (tracked && i < r->untracked_count) {
+        r->untracked[i] = r->untracked[--r->untracked_count];
+    } else if (!tracked && i == r->untracked_count && i < UNTRACKED_MAX) {
+        grown = realloc(r->untracked, (i + 1) * sizeof(*grown));
+        if (grown != NULL) {
+            r->untracked = grown;
+            grown[r->untracked_count++] = *disk;
+        }
+    }
+    mutex_unlock(&r->lock);
+}
+
+static bool
+is_untracked(struct refpoint *r, const struct guid *disk)
+{
+    bool found = false;
+    size_t i;
+
+    mutex_lock(&r->lock);
+    for (i = 0; i < r->untracked_count && !found; i++) {
+        found = guid_equal(&r->untracked[i], disk);
+    }
+    mutex_unlock(&r->lock);
+    return found;
 }
 
 /* An id for what has none of its own: the device's, out of "Microsoft:<vm>\<device>\..." */
@@ -102,7 +139,7 @@ list_disk(struct refpoint *r, const char *service, struct capture_disk *d,
     }
     d->size = (uint64_t)wmi_integer_or(&image, "MaxInternalSize", 0);
     d->logical_sector = (uint32_t)wmi_integer_or(&image, "LogicalSectorSize", 512);
-    d->tracked = keeps && strcmp(d->format, "vhdx") == 0;
+    d->tracked = keeps && strcmp(d->format, "vhdx") == 0 && !is_untracked(r, &d->id);
     wmi_object_release(&image);
     return rc;
 }

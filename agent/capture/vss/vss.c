@@ -109,6 +109,7 @@ vss_close(struct capture *c)
         vss_end_moment(vss_take_moment(v, &v->moments->run));
     }
     mutex_destroy(&v->lock);
+    refpoint_release(&v->host);
     free(v->state_dir);
     free(v);
 }
@@ -271,6 +272,7 @@ capture_vss_open(struct capture **out, const struct vss_options *o, struct varve
         return varve_error_nomem(err);
     }
     mutex_init(&v->lock);
+    mutex_init(&v->host.lock);
     names_sweep(v->fs, v->state_dir);
     *out = &v->base;
     return VARVE_OK;
