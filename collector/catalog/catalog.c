@@ -402,6 +402,7 @@ catalog_close(struct catalog *c)
         mark_release(&c->marks[i]);
     }
     free(c->hits);
+    free(c->unsettled);
     free(c->marks);
     free(c->gone);
     free(c->points);

@@ -99,6 +99,14 @@ VARVE_CHECK enum varve_err catalog_publish(struct catalog *c, struct point *p, u
                                            struct point **existing, struct varve_error *err);
 
 /*
+ * A put of a point that failed may have made its object: after a power cut it would be listed, though nobody was
+ * told of it and what it needs may be collected by then.  catalog_publish() removes it at once; where that failed
+ * too this tries again.  VARVE_OK: nothing of that kind is left, and none comes back.  Whoever removes what
+ * only an unknown point could need calls this first.
+ */
+VARVE_CHECK enum varve_err catalog_settle(struct catalog *c, struct varve_error *err);
+
+/*
  * The whole point, read again from its object: in what the other calls hand out, files have name and
  * length but data is NULL, so that a catalog of many points stays small.  *out is the caller's.
  */

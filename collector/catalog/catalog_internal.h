@@ -20,6 +20,12 @@ struct catalog_hit {
     uint64_t seq;
 };
 
+/* A point whose put failed; its object may be there all the same (promise 3 of store.h). */
+struct catalog_unsettled {
+    struct guid vm;
+    uint64_t seq;
+};
+
 struct catalog {
     struct chunk_store *cs;
     struct mutex marks_lock; /* a change of marks, objects included; taken before lock */
@@ -46,6 +52,9 @@ struct catalog {
     size_t hit_count;
     bool hits_known;
     uint64_t hits_at;
+    struct catalog_unsettled *unsettled; /* in no order */
+    size_t unsettled_count;
+    size_t unsettled_cap;
 
     /* Constant once points are published. */
     void (*on_publish)(void *arg, const struct point *p);

@@ -3,6 +3,7 @@
 
 #include <stdlib.h>
 
+#include "base/log.h"
 #include "base/time.h"
 #include "catalog/point_record.h"
 #include "crypto/identity.h"
@@ -116,6 +117,84 @@ next_seq(struct catalog *c, const struct guid *vm)
     return seq;
 }
 
+/* ---- puts that failed ---- */
+
+static enum varve_err
+reserve_unsettled(struct catalog *c, struct varve_error *err)
+{
+    size_t cap = c->unsettled_cap == 0 ? 8 : c->unsettled_cap * 2;
+    struct catalog_unsettled *p = NULL;
+    enum varve_err rc = VARVE_OK;
+
+    mutex_lock(&c->lock);
+    /* Each vm that publishes may need one. */
+    if (c->unsettled_count + c->vm_count >= c->unsettled_cap) {
+        cap = cap > c->unsettled_count + c->vm_count ? cap : c->unsettled_count + c->vm_count + 8;
+        p = realloc(c->unsettled, cap * sizeof(*p));
+        if (p == NULL) {
+            rc = varve_error_nomem(err);
+        } else {
+            c->unsettled = p;
+            c->unsettled_cap = cap;
+        }
+    }
+    mutex_unlock(&c->lock);
+    return rc;
+}
+
+static void
+note_unsettled(struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    mutex_lock(&c->lock);
+    c->unsettled[c->unsettled_count++] = (struct catalog_unsettled){.vm = *vm, .seq = seq};
+    mutex_unlock(&c->lock);
+}
+
+enum varve_err
+catalog_settle(struct catalog *c, struct varve_error *err)
+{
+    struct store *store = chunk_store_objects(c->cs);
+    struct catalog_unsettled next;
+    char name[STORE_NAME_MAX + 1];
+    enum varve_err rc = VARVE_OK;
+
+    for (;;) {
+        mutex_lock(&c->lock);
+        if (c->unsettled_count == 0) {
+            mutex_unlock(&c->lock);
+            return VARVE_OK;
+        }
+        next = c->unsettled[c->unsettled_count - 1];
+        mutex_unlock(&c->lock);
+        catalog_object_name(&next.vm, next.seq, name);
+        rc = store_remove(store, name, err);
+        if (rc != VARVE_OK && rc != VARVE_ERR_NOT_FOUND) {
+            return varve_error_prefix(err, "removing '%s', which could not be published", name);
+        }
+        mutex_lock(&c->lock);
+        for (size_t i = 0; i < c->unsettled_count; i++) {
+            if (c->unsettled[i].seq == next.seq && guid_equal(&c->unsettled[i].vm, &next.vm)) {
+                c->unsettled[i] = c->unsettled[--c->unsettled_count];
+                break;
+            }
+        }
+        mutex_unlock(&c->lock);
+    }
+}
+
+static void
+settle_now(struct catalog *c, const struct point *p)
+{
+    struct varve_error err;
+
+    note_unsettled(c, &p->vm, p->seq);
+    if (catalog_settle(c, &err) != VARVE_OK) {
+        log_warn("catalog", "nothing is collected until this succeeds: %s", err.msg);
+    }
+}
+
+/* ---- publishing ---- */
+
 /* Creates the object; *light is what the catalog keeps. */
 static enum varve_err
 put_point(struct catalog *c, struct point *p, struct point **light, struct varve_error *err)
@@ -147,8 +226,14 @@ put_point(struct catalog *c, struct point *p, struct point **light, struct varve
                                      err);
     }
     if (rc == VARVE_OK) {
+        rc = reserve_unsettled(c, err);
+    }
+    if (rc == VARVE_OK) {
         part = (struct store_part){.data = sealed, .len = sealed_len};
         rc = store_put(store, name, &part, 1, err);
+        if (rc != VARVE_OK && rc != VARVE_ERR_EXISTS) {
+            settle_now(c, p);
+        }
     }
     if (rc == VARVE_OK) {
         *light = kept;

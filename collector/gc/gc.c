@@ -316,8 +316,12 @@ gc_account(struct gc *gc, struct cancel *cancel, struct collect_cost *cost, stru
 void
 gc_note_blocked(struct gc *gc, struct gc_result *r)
 {
+    struct varve_error err;
+
     memset(&r->blocked, 0, sizeof(r->blocked));
-    if (chunk_store_index_is_doubted(gc->cs)) {
+    if (catalog_settle(gc->catalog, &err) != VARVE_OK) {
+        r->blocked = err;
+    } else if (chunk_store_index_is_doubted(gc->cs)) {
         (void)varve_error_set(&r->blocked, VARVE_ERR_CORRUPT,
                               "the index is damaged, nothing is removed on its word: it is built "
                               "anew at the next start");

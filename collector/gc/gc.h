@@ -20,7 +20,7 @@
  *
  * Invariants, beside those of gc/account.h and store/chunk_collect.h:
  *   1. Nothing is removed unless every readable point object is counted, no point object without counts is
- *      unreadable, and no node is opaque.
+ *      unreadable, no put of a point that failed may have made one (catalog_settle()), and no node is opaque.
  *   2. A condemned pack is removed when no use is left that began before the last condemnation or
  *      the last purge of a point, whichever came later, and a look after that finds no name in it with a
  *      count.  The purge matters because a run may build on the point that goes.

@@ -86,6 +86,21 @@ still_damaged(struct chunk_store *cs, const struct quarantined *one, bool *damag
 
 /* ---- the file ---- */
 
+static enum varve_err
+sync_folder(const struct quarantine *q, struct varve_error *err)
+{
+    const char *slash = strrchr(q->path, '/'); /* there is one: chunk_store_open() */
+    char *folder = strndup(q->path, (size_t)(slash - q->path));
+    enum varve_err rc;
+
+    if (folder == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = fs_sync_dir(q->fs, folder, err);
+    free(folder);
+    return rc;
+}
+
 static void
 append_file(struct quarantine *q, const struct quarantined *one)
 {
@@ -93,15 +108,17 @@ append_file(struct quarantine *q, const struct quarantined *one)
     struct file_stat st;
     struct file *f = NULL;
     char line[LINE_SIZE + 1];
+    bool made = false;
     enum varve_err rc;
 
     if (q->path == NULL) {
         return;
     }
     quarantine_line_format(one, line);
-    rc = file_open(fs_system(), &f, q->path, FILE_READ_WRITE, &err);
+    rc = file_open(q->fs, &f, q->path, FILE_READ_WRITE, &err);
     if (rc == VARVE_ERR_NOT_FOUND) {
-        rc = file_open(fs_system(), &f, q->path, FILE_CREATE_NEW, &err);
+        rc = file_open(q->fs, &f, q->path, FILE_CREATE_NEW, &err);
+        made = rc == VARVE_OK;
     }
     if (rc == VARVE_OK) {
         rc = file_fstat(f, &st, &err);
@@ -114,6 +131,9 @@ append_file(struct quarantine *q, const struct quarantined *one)
         rc = file_sync(f, &err);
     }
     file_close(f);
+    if (rc == VARVE_OK && made) {
+        rc = sync_folder(q, &err);
+    }
     if (rc != VARVE_OK) {
         log_warn("store", "damage could not be written down reason=%s", err.msg);
     }
@@ -132,7 +152,7 @@ save(struct quarantine *q)
     for (size_t i = 0; i < q->count; i++) {
         quarantine_line_format(&q->list[i], text + i * LINE_SIZE);
     }
-    rc = fs_write_durable(fs_system(), q->path, text, q->count * LINE_SIZE, false, &err);
+    rc = fs_write_durable(q->fs, q->path, text, q->count * LINE_SIZE, false, &err);
     if (rc != VARVE_OK) {
         log_warn("store", "the list of damage could not be written reason=%s", err.msg);
     }
@@ -150,8 +170,8 @@ quarantine_load(struct chunk_store *cs)
     size_t len = 0;
     size_t lines = 0;
 
-    if (q->path == NULL || fs_read_all(fs_system(), q->path, (size_t)QUARANTINE_MAX * LINE_SIZE,
-                                       &text, &len, &err) != VARVE_OK) {
+    if (q->path == NULL || fs_read_all(q->fs, q->path, (size_t)QUARANTINE_MAX * LINE_SIZE, &text,
+                                       &len, &err) != VARVE_OK) {
         return;
     }
     for (size_t at = 0; at + LINE_SIZE <= len; at += LINE_SIZE, lines++) {

@@ -33,26 +33,42 @@ start_threads(struct chunk_store *cs, unsigned count, struct varve_error *err)
     return VARVE_OK;
 }
 
-/* What stands beside the index: what is known of damage and doubt, and scratch. */
 static enum varve_err
-set_paths(struct chunk_store *cs, const char *path, struct varve_error *err)
+path_in(char **out, const char *folder, const char *name, struct varve_error *err)
 {
-    struct varve_error ignored;
-
-    cs->quarantine.path = malloc(strlen(path) + sizeof("/quarantine"));
-    cs->quarantine.doubt = malloc(strlen(path) + sizeof("/doubt"));
-    cs->scratch = malloc(strlen(path) + sizeof("/scratch"));
-    if (cs->quarantine.path == NULL || cs->quarantine.doubt == NULL || cs->scratch == NULL) {
+    *out = malloc(strlen(folder) + strlen(name) + 2);
+    if (*out == NULL) {
         return varve_error_nomem(err);
     }
-    sprintf(cs->quarantine.path, "%s/quarantine", path);
-    sprintf(cs->quarantine.doubt, "%s/doubt", path);
-    sprintf(cs->scratch, "%s/scratch", path);
-    if (fs_remove(fs_system(), cs->scratch, &ignored) == VARVE_OK) {
+    sprintf(*out, "%s/%s", folder, name);
+    return VARVE_OK;
+}
+
+/* What stands beside the index: what is known of damage and doubt, and scratch. */
+static enum varve_err
+set_paths(struct chunk_store *cs, const struct chunk_store_options *options,
+          struct varve_error *err)
+{
+    const char *notes = options->notes_fs != NULL ? options->notes_path : options->index_path;
+    struct varve_error ignored;
+    enum varve_err rc = VARVE_OK;
+
+    cs->quarantine.fs = options->notes_fs != NULL ? options->notes_fs : fs_system();
+    if (notes != NULL) {
+        rc = path_in(&cs->quarantine.path, notes, "quarantine", err);
+    }
+    if (rc == VARVE_OK && options->index_path != NULL) {
+        rc = path_in(&cs->quarantine.doubt, options->index_path, "doubt", err);
+    }
+    if (rc == VARVE_OK && options->index_path != NULL) {
+        rc = path_in(&cs->scratch, options->index_path, "scratch", err);
+    }
+    if (rc == VARVE_OK && cs->scratch != NULL &&
+        fs_remove(fs_system(), cs->scratch, &ignored) == VARVE_OK) {
         log_info("store", "removed what a check left when the process ended path='%s'",
                  cs->scratch);
     }
-    return VARVE_OK;
+    return rc;
 }
 
 static void
@@ -62,23 +78,22 @@ index_is_rotten(void *arg)
 }
 
 static enum varve_err
-open_index(struct chunk_store *cs, const char *path, struct varve_error *err)
+open_index(struct chunk_store *cs, const struct chunk_store_options *store_options,
+           struct varve_error *err)
 {
+    const char *path = store_options->index_path;
     struct index_options options = {.store_id = cs->config.id,
                                     .pack_names = pack_contents_names,
                                     .pack_names_arg = cs,
                                     .rotten = index_is_rotten,
                                     .rotten_arg = cs};
     bool fresh = false;
-    enum varve_err rc;
+    enum varve_err rc = set_paths(cs, store_options, err);
 
-    if (path == NULL) {
+    if (rc == VARVE_OK && path == NULL) {
         rc = index_mem_open(&cs->index, err);
-    } else {
+    } else if (rc == VARVE_OK) {
         rc = index_doubt_settle(path, err);
-        if (rc == VARVE_OK) {
-            rc = set_paths(cs, path, err);
-        }
         if (rc == VARVE_OK) {
             rc = index_lmdb_open(&cs->index, path, &options, &fresh, err);
         }
@@ -164,7 +179,7 @@ chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
     if (rc != VARVE_OK) {
         goto out;
     }
-    rc = open_index(cs, options->index_path, err);
+    rc = open_index(cs, options, err);
     if (rc != VARVE_OK) {
         goto out;
     }

@@ -51,6 +51,9 @@ struct chunk_store_options {
     /* Completing the index goes on: packs of total done.  May be NULL. */
     void (*progress)(void *arg, size_t packs, size_t total);
     void *progress_arg;
+    /* For tests: what is known of damage is kept in this folder of this file system, not beside the index. */
+    struct fs *notes_fs;
+    const char *notes_path;
 };
 
 /*

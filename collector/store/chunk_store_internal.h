@@ -85,6 +85,7 @@ struct quarantine {
     _Atomic bool doubted; /* the next was written */
     char *doubt;          /* file that says: build the index anew; NULL: the index is in memory */
     char *path;           /* NULL: kept in memory only */
+    struct fs *fs;        /* it is in this one */
     struct mutex lock;    /* everything below */
     struct quarantined *list;
     size_t count;

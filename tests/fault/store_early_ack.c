@@ -147,10 +147,9 @@ static void
 early_close(struct store *s)
 {
     struct early_ack *e = early_of(s);
+    struct varve_error ignored;
 
-    for (size_t i = 0; i < e->count; i++) {
-        free(e->held[i].data);
-    }
+    (void)!flush_locked(e, &ignored); /* it is there in the end, unless the power went */
     mutex_destroy(&e->lock);
     free(e);
 }

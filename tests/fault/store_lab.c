@@ -112,8 +112,17 @@ lab_open_secret(struct lab *l, struct fs *fs, const char *folder, const char *in
                 const struct store_secret *secret, struct store *(*wrap)(struct store *inner),
                 struct varve_error *err)
 {
-    struct chunk_store_options options = {
-        .index_path = index_path, .secret = secret, .chunk_size = LAB_CHUNK, .put_threads = 1};
+    const struct chunk_store_options options = {.index_path = index_path, .secret = secret};
+
+    return lab_open_with(l, fs, folder, &options, wrap, err);
+}
+
+enum varve_err
+lab_open_with(struct lab *l, struct fs *fs, const char *folder,
+              const struct chunk_store_options *wanted, struct store *(*wrap)(struct store *inner),
+              struct varve_error *err)
+{
+    struct chunk_store_options options = *wanted;
     char store_path[512];
     char key_path[512];
     enum varve_err rc;
@@ -122,6 +131,8 @@ lab_open_secret(struct lab *l, struct fs *fs, const char *folder, const char *in
     (void)snprintf(store_path, sizeof(store_path), "%s/store", folder);
     (void)snprintf(key_path, sizeof(key_path), "%s/store.key", folder);
     options.key_path = key_path;
+    options.chunk_size = LAB_CHUNK;
+    options.put_threads = 1;
     rc = store_dir_open(&l->dir, fs, store_path, err);
     if (rc != VARVE_OK) {
         return rc;
@@ -336,91 +347,6 @@ lab_verify(struct lab *l, const struct point *p, struct varve_error *err)
         }
     }
     manifest_reader_free(reader);
-    return rc;
-}
-
-/* ---- the promises ---- */
-
-static enum varve_err
-check_listed(struct lab *l, const struct lab_book *book, struct point **list, size_t count,
-             struct varve_error *err)
-{
-    static uint8_t seen[LAB_VMS][LAB_RUNS_MAX];
-    enum varve_err rc = VARVE_OK;
-
-    memset(seen, 0, sizeof(seen));
-    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
-        unsigned number = 0;
-        unsigned vm = 0;
-
-        lab_identify(list[i], &vm, &number);
-        if (vm >= LAB_VMS || number >= LAB_RUNS_MAX || !book->tried[vm][number]) {
-            return varve_error_set(err, VARVE_ERR_INTERNAL, "run %u of vm %u was never published",
-                                   number, vm);
-        }
-        seen[vm][number] = 1;
-        rc = lab_verify(l, list[i], err);
-    }
-    for (unsigned vm = 0; rc == VARVE_OK && vm < LAB_VMS; vm++) {
-        for (unsigned n = 0; rc == VARVE_OK && n < LAB_RUNS_MAX; n++) {
-            if (book->acked[vm][n] && !seen[vm][n]) {
-                rc = varve_error_set(err, VARVE_ERR_NOT_FOUND,
-                                     "run %u of vm %u was acknowledged and is not listed", n, vm);
-            }
-        }
-    }
-    return rc;
-}
-
-enum varve_err
-lab_check(struct lab *l, const struct lab_book *book, unsigned *points, struct varve_error *err)
-{
-    struct catalog_damage *damage = NULL;
-    struct point **list = NULL;
-    size_t damaged = 0;
-    size_t count = 0;
-    enum varve_err rc;
-
-    rc = catalog_damaged(l->catalog, &damage, &damaged, err);
-    if (rc == VARVE_OK && damaged > 0) {
-        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "object '%s' is damaged: %s", damage[0].name,
-                             damage[0].reason);
-    }
-    free(damage);
-    if (rc == VARVE_OK) {
-        rc = catalog_list(l->catalog, NULL, &list, &count, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = check_listed(l, book, list, count, err);
-        *points = (unsigned)count;
-        catalog_list_free(list, count);
-    }
-    return rc;
-}
-
-enum varve_err
-lab_check_goes_on(struct lab *l, struct lab_book *book, struct varve_error *err)
-{
-    enum varve_err rc = VARVE_OK;
-
-    for (unsigned vm = 0; rc == VARVE_OK && vm < LAB_VMS; vm++) {
-        struct guid id = lab_vm_id(vm);
-        struct point *p = NULL;
-        unsigned number = LAB_RUNS_MAX - 1;
-
-        while (number > 1 && !book->tried[vm][number - 1]) {
-            number--;
-        }
-        book->tried[vm][number] = 1;
-        rc = lab_backup(l, vm, number, err);
-        if (rc != VARVE_OK) {
-            return varve_error_prefix(err, "the next run");
-        }
-        book->acked[vm][number] = 1;
-        catalog_latest(l->catalog, &id, &p);
-        rc = lab_verify(l, p, err);
-        point_unref(p);
-    }
     return rc;
 }
 

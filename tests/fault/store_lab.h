@@ -18,7 +18,8 @@
  */
 #define LAB_CHUNK   4096u
 #define LAB_VMS     2u
-#define LAB_VMS_MAX 8u /* those above are in the default domain */
+#define LAB_VMS_MAX 8u           /* those above are in the default domain */
+#define LAB_NOW     1000000000ll /* the time at which lab_collect() collects, in us */
 
 struct lab {
     struct store *dir;
@@ -36,6 +37,10 @@ enum varve_err lab_open(struct lab *l, struct fs *fs, const char *folder, const 
 enum varve_err lab_open_secret(struct lab *l, struct fs *fs, const char *folder,
                                const char *index_path, const struct store_secret *secret,
                                struct store *(*wrap)(struct store *inner), struct varve_error *err);
+/* The same with other options; key file, chunk size and threads are the lab's. */
+enum varve_err lab_open_with(struct lab *l, struct fs *fs, const char *folder,
+                             const struct chunk_store_options *wanted,
+                             struct store *(*wrap)(struct store *inner), struct varve_error *err);
 void lab_close(struct lab *l); /* also after a failed lab_open() */
 
 /* One run of one vm, in steps, so that several can be under way at once. */
@@ -93,5 +98,13 @@ enum varve_err lab_check(struct lab *l, const struct lab_book *book, unsigned *p
 
 /* Each vm can be backed up again, and what comes of it reads back. */
 enum varve_err lab_check_goes_on(struct lab *l, struct lab_book *book, struct varve_error *err);
+
+/* One collection, at LAB_NOW; that it is forbidden to remove anything is an error here.  out may be NULL. */
+enum varve_err lab_collect(struct lab *l, unsigned move_percent, struct gc_result *out,
+                           struct varve_error *err);
+/* Every count is what a full mark says. */
+enum varve_err lab_check_counts(struct lab *l, struct varve_error *err);
+/* The promises, the counts, a collection that moves all it can, the promises again, the next runs. */
+enum varve_err lab_check_collects(struct lab *l, struct lab_book *book, struct varve_error *err);
 
 #endif

@@ -5,7 +5,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/log.h"
 #include "crypto/identity.h"
 #include "fault/store_lab.h"
 #include "fault/sweep.h"
@@ -15,7 +14,7 @@
 
 /* What is said about points, how long they are kept, and who can open the store: changed with a fault at each
  * change (sweep.h). */
-#define NOW    1000000000ll
+#define NOW    LAB_NOW
 #define WINDOW 3600000000ll
 
 enum said { NO, MAYBE, YES };
@@ -24,32 +23,6 @@ static enum said
 said(enum varve_err rc, enum said when_done)
 {
     return rc == VARVE_OK ? when_done : MAYBE;
-}
-
-/* Points, a collection, counts, the next runs: as after anything else. */
-static enum varve_err
-check_store(struct lab *l, struct lab_book *book, struct varve_error *err)
-{
-    const struct gc_options options = {.now_us = NOW, .move_percent = 101};
-    struct account_check counts;
-    unsigned points = 0;
-    struct gc_result r;
-    enum varve_err rc = gc_collect(l->gc, &options, &r, err);
-
-    if (rc == VARVE_OK && r.blocked.code != VARVE_OK) {
-        *err = r.blocked;
-        rc = err->code;
-    }
-    if (rc == VARVE_OK) {
-        rc = gc_check(l->gc, NULL, &counts, err);
-    }
-    if (rc == VARVE_OK && (counts.missing > 0 || counts.extra > 0)) {
-        rc = varve_error_set(err, VARVE_ERR_INTERNAL, "counts are wrong after a collection");
-    }
-    if (rc == VARVE_OK) {
-        rc = lab_check_goes_on(l, book, err);
-    }
-    return rc == VARVE_OK ? lab_check(l, book, &points, err) : rc;
 }
 
 /* ---- marks ---- */
@@ -229,7 +202,7 @@ marks_check(void *table, struct fs *fs, struct varve_error *err)
         rc = check_marks(t, &l, n, err);
     }
     if (rc == VARVE_OK) {
-        rc = check_store(&l, &t->book, err);
+        rc = lab_check_collects(&l, &t->book, err);
     }
     lab_close(&l);
     return rc;
@@ -238,11 +211,8 @@ marks_check(void *table, struct fs *fs, struct varve_error *err)
 static void
 marks_of_points_are_there_or_not_as_was_said(void **state)
 {
-    static const struct sweep_case c = {.name = "marks",
-                                        .prepare = marks_prepare,
-                                        .run = marks_run,
-                                        .check = marks_check,
-                                        .step = 2};
+    static const struct sweep_case c = {
+        .name = "marks", .prepare = marks_prepare, .run = marks_run, .check = marks_check};
 
     (void)state;
     sweep(&c);
@@ -341,11 +311,8 @@ policy_check(void *table, struct fs *fs, struct varve_error *err)
 static void
 policies_are_those_that_were_saved_last(void **state)
 {
-    static const struct sweep_case c = {.name = "policies",
-                                        .prepare = policy_prepare,
-                                        .run = policy_run,
-                                        .check = policy_check,
-                                        .step = 2};
+    static const struct sweep_case c = {
+        .name = "policies", .prepare = policy_prepare, .run = policy_run, .check = policy_check};
 
     (void)state;
     sweep(&c);
@@ -491,21 +458,11 @@ key_check(void *table, struct fs *fs, struct varve_error *err)
 static void
 a_change_of_recipients_locks_nobody_out_and_lets_nobody_in(void **state)
 {
-    static const struct sweep_case c = {.name = "recipients",
-                                        .prepare = key_prepare,
-                                        .run = key_run,
-                                        .check = key_check,
-                                        .step = 2};
+    static const struct sweep_case c = {
+        .name = "recipients", .prepare = key_prepare, .run = key_run, .check = key_check};
 
     (void)state;
     sweep(&c);
-}
-
-static void
-drop_line(enum log_level level, const char *line)
-{
-    (void)level;
-    (void)line;
 }
 
 int
@@ -518,8 +475,7 @@ main(void)
     };
     struct varve_error err;
 
-    log_set_sink(
-        drop_line); /* thousands of failures are the point of this test; their lines are not */
+    sweep_no_log();
     if (crypto_init(&err) != VARVE_OK) {
         return 1;
     }

@@ -6,7 +6,7 @@
 #include <string.h>
 
 #include "fault/store_early_ack.h"
-#include "fault/store_late_remove.h"
+#include "fault/store_late.h"
 #include "index/index_state.h"
 
 /* Opening, closing, cutting, killing, and the folder of the index, which is on the machine's own file
