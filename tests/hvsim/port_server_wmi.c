@@ -44,6 +44,24 @@ static const struct {
       {"ExportDirectory", WMI_STRING},
       {"ExportSettingData", WMI_STRING}}},
     {"Msvm_ImageManagementService", "GetVirtualHardDiskSettingData", {{"Path", WMI_STRING}}},
+    {"Msvm_ImageManagementService",
+     "GetVHDSnapshotInformation",
+     {{"VHDSetPath", WMI_STRING}, {"SnapshotIds", WMI_STRING}}},
+    {"Msvm_CollectionSnapshotService",
+     "CreateSnapshot",
+     {{"Collection", WMI_REF},
+      {"SnapshotSettings", WMI_STRING},
+      {"SnapshotType", WMI_UINT16},
+      {"ResultingSnapshotCollection", WMI_REF}}},
+    {"Msvm_CollectionSnapshotService",
+     "DestroySnapshot",
+     {{"AffectedSnapshotCollection", WMI_REF}}},
+    {"Msvm_CollectionSnapshotService",
+     "ConvertToReferencePoint",
+     {{"AffectedSnapshotCollection", WMI_REF}, {"ResultingReferencePointCollection", WMI_REF}}},
+    {"Msvm_CollectionReferencePointService",
+     "DestroyReferencePoint",
+     {{"AffectedReferencePointCollection", WMI_REF}}},
     {"Msvm_ConcreteJob",
      "RequestStateChange",
      {{"RequestedState", WMI_UINT16}, {"TimeoutPeriod", WMI_STRING}}},
@@ -85,15 +103,20 @@ text_of(const struct port_call *c, const char *key)
     return v != NULL ? v : "";
 }
 
-/* "\\SERVER\SHARE\a" is of a share, all else of a drive. */
+/* "\\SERVER\SHARE\a" is of a share, in a folder here or (a VHD set) on a file server; all else of a drive. */
 static char *
 path_given(struct port_server *s, const char *path)
 {
-    bool share = strncmp(path, "\\\\", 2) == 0 && path[2] != '?' && s->shares != NULL;
-    char *local = port_server_to_linux(share ? path + 1 : path);
-    char *out = share ? sim_printf("%s%s", s->shares, local) : local;
+    bool unc = strncmp(path, "\\\\", 2) == 0 && path[2] != '?';
+    char *local;
+    char *out;
 
-    if (share) {
+    if (unc && s->shares == NULL) {
+        return sim_strdup(path);
+    }
+    local = port_server_to_linux(unc ? path + 1 : path);
+    out = unc ? sim_printf("%s%s", s->shares, local) : local;
+    if (unc) {
         free(local);
     }
     return out;

@@ -7,21 +7,11 @@
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
+. "$here/sspi.sh"
 wine_ready || exit 77
-python3=/usr/bin/python3
-"$python3" -c 'import gssapi' 2>/dev/null || {
-    echo "skipped: python3-gssapi is not installed"
-    exit 77
-}
-
-dir=$(mktemp -d /tmp/varve-wine-rsvd-XXXXXX)
-relay=
-cleanup() {
-    [ -z "$relay" ] || kill "$relay" 2>/dev/null || true
-    wait 2>/dev/null || true
-    rm -rf "$dir"
-}
-trap cleanup EXIT
+sspi_start
+dir=$SSPI
+trap sspi_end EXIT
 # Programs look for libraries in their own folder first; their lines end as Windows' do.
 cp "$1" "$dir/smb_tool.exe"
 cp "$2" "$dir/rsvd_cases.exe"
@@ -36,31 +26,7 @@ WRAPPER
 done
 export VARVE_WINE_OVERRIDES="${VARVE_WINE_OVERRIDES:+$VARVE_WINE_OVERRIDES;}secur32=n"
 
-PYTHONDONTWRITEBYTECODE=1 "$here/sspi_testd.py" --dir "$dir" 2>"$dir/relay.err" &
-relay=$!
-for _ in $(seq 200); do
-    [ -e "$dir/sspi-port" ] && break
-    kill -0 "$relay" 2>/dev/null || break
-    sleep 0.05
-done
-[ -e "$dir/sspi-port" ] || {
-    echo "sspi_testd.py does not listen: $(cat "$dir/relay.err")" >&2
-    exit 1
-}
-VARVE_SSPI_PORT=$(cat "$dir/sspi-port")
-export VARVE_SSPI_PORT RSVD_WINDOWS=yes
-
 for script in backup cases kerberos; do
     "$here/../rsvd/$script.sh" "$dir/$([ $script = cases ] && echo rsvd_cases || echo smb_tool)"
 done
-kill "$relay"
-wait "$relay" || true
-relay=
-[ "$(cat "$dir/sspi-left")" = 0 ] || {
-    echo "$(cat "$dir/sspi-left") handles of SSPI were not given back" >&2
-    exit 1
-}
-[ ! -s "$dir/relay.err" ] || {
-    cat "$dir/relay.err" >&2
-    exit 1
-}
+sspi_check
