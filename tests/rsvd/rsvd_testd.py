@@ -154,7 +154,7 @@ class Rsvd(testd_smb.Server):
         if conn.fault not in self.shares:
             names = ("test.vhdx", "rsvd.vhds")
             self.shares[conn.fault] = {n: Disk(n, self.size, self.image, n.endswith(".vhds")) for n in names}
-        return {**self.shares[conn.fault], **self.sets.get(conn.fault, {})}
+        return self.shares[conn.fault]
 
     # ---- opening ----
 
@@ -168,7 +168,7 @@ class Rsvd(testd_smb.Server):
         if colon and (suffix != "SharedVirtualDisk" or not self.has_rsvd):
             # With named streams it is one that is not there.
             raise Refused(NAME_NOT_FOUND if conn.fault == "streams" else NAME_INVALID)
-        disk = self.disks(conn).get(plain.lower())
+        disk = self.disks(conn).get(plain.lower()) or self.sets.get(conn.fault, {}).get(plain.lower())
         if disk is None:
             raise Refused(NAME_NOT_FOUND)
         if disposition != 1:
