@@ -83,6 +83,9 @@ VARVE_CHECK enum varve_err cli_parse(struct cli *out, int argc, char **argv,
                                      struct varve_error *err);
 /* The value of an option of the command: NULL when it was not given. */
 const char *cli_value(const struct cli *cli, const char *option);
+/* The value of an option, at most 100000; *out stays when it was not given. */
+VARVE_CHECK enum varve_err cli_number(struct cli *cli, const char *option, uint32_t *out,
+                                      struct varve_error *err);
 /* "90s", "30m", "24h", "7d": 1 to UINT32_MAX seconds.  option: for the error. */
 VARVE_CHECK enum varve_err cli_seconds(const char *text, const char *option, uint64_t *out,
                                        struct varve_error *err);

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -347,6 +348,26 @@ cli_value(const struct cli *cli, const char *option)
         }
     }
     return NULL;
+}
+
+enum varve_err
+cli_number(struct cli *cli, const char *option, uint32_t *out, struct varve_error *err)
+{
+    const char *text = cli_value(cli, option);
+    char *end = NULL;
+    unsigned long n;
+
+    if (text == NULL) {
+        return VARVE_OK;
+    }
+    errno = 0;
+    n = strtoul(text, &end, 10);
+    if (text[0] < '0' || text[0] > '9' || *end != '\0' || errno != 0 || n > 100000) {
+        return varve_error_set(err, VARVE_ERR_INVALID, "%s: '%.40s' is no number up to 100000",
+                               option, text);
+    }
+    *out = (uint32_t)n;
+    return VARVE_OK;
 }
 
 enum varve_err
