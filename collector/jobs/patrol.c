@@ -8,13 +8,15 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "hash/crc32c.h"
 #include "jobs/damage_points.h"
-#include "jobs/patrol_packs.h"
+#include "store/chunk_collect.h"
 
 #define SAVE_NS     ((uint64_t)30 * 1000 * 1000 * 1000)
 #define IDLE_MS     1000u
 #define STATE_MAX   512u
-#define FILE_MAGIC  "varve-patrol-1"
+#define FILE_MAGIC  "varve-patrol-2"
+#define CHECK_LINE  9u             /* 8 hex digits and the end of the line */
 #define RATE_MIN    (1024u * 1024) /* a small store is done in an hour, not in a month */
 #define HITS_LOGGED 20u
 
@@ -31,65 +33,116 @@ struct patrol {
     struct mutex lock; /* state */
     struct patrol_state state;
 
-    struct pack_id position; /* last pack that was looked at in this pass */
+    char position[STORE_NAME_MAX + 1]; /* last object that was looked at in this pass */
     bool has_position;
+    uint64_t bad_before; /* objects other than packs, found damaged in the last whole pass ... */
+    uint64_t bad_now;    /* ... and in this one, under the lock */
+    char first_bad[200];
     uint64_t seen_damage; /* chunk_store_damage_found() at the last walk */
 };
 
-/* ---- the file ---- */
+/* ---- time ---- */
+
+static uint64_t
+mono_ns(const struct patrol *p)
+{
+    const struct patrol_clock *c = p->options.clock;
+
+    return c == NULL ? time_mono_ns() : c->mono_ns(c->arg);
+}
+
+static int64_t
+now_us(const struct patrol *p)
+{
+    const struct patrol_clock *c = p->options.clock;
+
+    return c == NULL ? time_now_us() : c->now_us(c->arg);
+}
+
+/* True: it is to stop. */
+static bool
+sleep_ms(struct patrol *p, uint32_t ms)
+{
+    const struct patrol_clock *c = p->options.clock;
+
+    if (c == NULL) {
+        return cancel_wait(&p->stop, ms);
+    }
+    c->sleep_ms(c->arg, ms);
+    return cancel_is_set(&p->stop);
+}
+
+/* ---- the file: FILE_MAGIC, two times, name of an object or "-", CRC-32C of the lines before; a line each ---- */
 
 static void
 save(struct patrol *p)
 {
     struct varve_error err;
     char text[STATE_MAX];
-    char object[PACK_OBJECT_NAME_SIZE] = "-";
     int len;
 
     if (p->path == NULL) {
         return;
     }
-    if (p->has_position) {
-        pack_object_name(&p->position, object);
-    }
-    len = snprintf(text, sizeof(text), "%s\n%" PRId64 "\n%" PRId64 "\n%s\n", FILE_MAGIC,
-                   p->state.pass_began_us, p->state.last_finished_us, object);
+    len = snprintf(text, sizeof(text) - 16, "%s\n%" PRId64 "\n%" PRId64 "\n%s\n", FILE_MAGIC,
+                   p->state.pass_began_us, p->state.last_finished_us,
+                   p->has_position ? p->position : "-");
+    len += snprintf(text + len, 16, "%08" PRIx32 "\n", crc32c(text, (size_t)len));
     if (fs_write_durable(p->options.fs, p->path, text, (size_t)len, false, &err) != VARVE_OK) {
         log_warn("verify", "the position could not be kept reason=%s", err.msg);
     }
 }
 
-/* FILE_MAGIC, two times, name of a pack: a line each. */
-static void
-parse_state(struct patrol *p, char *text)
+/* A number and the end of its line. */
+static bool
+take_number(const char **text, int64_t *out)
 {
     char *end = NULL;
-    int64_t began;
-    int64_t finished;
 
-    if (strncmp(text, FILE_MAGIC "\n", sizeof(FILE_MAGIC)) != 0) {
+    *out = strtoll(*text, &end, 10);
+    if (end == *text || *end != '\n') {
+        return false;
+    }
+    *text = end + 1;
+    return true;
+}
+
+/* Half of a position would be worse than none: what a pass has not looked at would wait for the next one. */
+static void
+parse_state(struct patrol *p, const char *text, size_t len)
+{
+    char want[CHECK_LINE + 1];
+    int64_t began = 0;
+    int64_t finished = 0;
+    size_t name_len;
+
+    if (len < sizeof(FILE_MAGIC) + CHECK_LINE || strlen(text) != len ||
+        strncmp(text, FILE_MAGIC "\n", sizeof(FILE_MAGIC)) != 0) {
+        return;
+    }
+    (void)snprintf(want, sizeof(want), "%08" PRIx32 "\n", crc32c(text, len - CHECK_LINE));
+    if (strcmp(text + len - CHECK_LINE, want) != 0) {
         return;
     }
     text += sizeof(FILE_MAGIC);
-    began = strtoll(text, &end, 10);
-    if (end == text || *end != '\n') {
+    if (!take_number(&text, &began) || !take_number(&text, &finished)) {
         return;
     }
-    text = end + 1;
-    finished = strtoll(text, &end, 10);
-    if (end == text || *end != '\n') {
+    name_len = strcspn(text, "\n");
+    if (name_len > STORE_NAME_MAX) {
         return;
     }
-    text = end + 1;
-    text[strcspn(text, "\n")] = '\0';
     p->state.pass_began_us = began;
     p->state.last_finished_us = finished;
-    p->has_position = pack_object_name_parse(&p->position, text);
+    memcpy(p->position, text, name_len);
+    p->position[name_len] = '\0';
+    p->has_position = strcmp(p->position, "-") != 0 && store_name_valid(p->position);
 }
 
 static void
 load(struct patrol *p)
 {
+    char copy[STATE_MAX] = "";
     struct varve_error err;
     uint8_t *text = NULL;
     size_t len = 0;
@@ -98,12 +151,8 @@ load(struct patrol *p)
         fs_read_all(p->options.fs, p->path, STATE_MAX - 1, &text, &len, &err) != VARVE_OK) {
         return;
     }
-    {
-        char copy[STATE_MAX] = "";
-
-        memcpy(copy, text, len);
-        parse_state(p, copy);
-    }
+    memcpy(copy, text, len);
+    parse_state(p, copy, len);
     free(text);
 }
 
@@ -172,10 +221,10 @@ name_hits(struct patrol *p, struct varve_error *err)
     if (rc == VARVE_OK) {
         p->seen_damage = found; /* reading nodes may have found more: then the walk is made again */
         mutex_lock(&p->lock);
-        p->state.damaged = damaged;
+        p->state.damaged = damaged + (p->bad_now > p->bad_before ? p->bad_now : p->bad_before);
         p->state.points_hit = n.points;
         p->state.disks_waiting = p->ing == NULL ? 0 : ingest_count_full(p->ing);
-        memcpy(p->state.first_hit, n.first, sizeof(n.first));
+        memcpy(p->state.first_hit, n.hits > 0 ? n.first : p->first_bad, sizeof(n.first));
         mutex_unlock(&p->lock);
     }
     return rc;
@@ -196,8 +245,8 @@ follow_up(struct patrol *p)
 
 struct sitting {
     struct patrol *p;
-    const struct patrol_packs *packs;
-    size_t counted; /* packs whose bytes are in bytes_done */
+    const struct patrol_objects *objects;
+    size_t counted; /* objects whose bytes are in bytes_done */
     uint64_t saved_ns;
 };
 
@@ -222,8 +271,8 @@ on_news(void *arg, size_t finished, uint64_t problems)
     uint64_t bytes = 0;
 
     for (; s->counted < finished; s->counted++) {
-        bytes += s->packs->list[s->counted].size;
-        p->position = s->packs->list[s->counted].id;
+        bytes += s->objects->list[s->counted].size;
+        patrol_object_name(&s->objects->list[s->counted], p->position);
         p->has_position = true;
     }
     mutex_lock(&p->lock);
@@ -231,63 +280,100 @@ on_news(void *arg, size_t finished, uint64_t problems)
     p->state.problems += problems;
     mutex_unlock(&p->lock);
     follow_up(p);
-    if (time_mono_ns() - s->saved_ns > SAVE_NS) {
+    if (mono_ns(p) - s->saved_ns > SAVE_NS) {
         save(p);
-        s->saved_ns = time_mono_ns();
+        s->saved_ns = mono_ns(p);
     }
 }
 
-/* Reads the packs behind the position; as fast as it goes when hurry. */
-static enum varve_err
-read_packs(struct patrol *p, struct patrol_packs *l, bool hurry, struct varve_error *err)
+static void
+on_damaged(void *arg, const char *name, const struct varve_error *why)
 {
-    struct sitting s = {.p = p, .packs = l, .saved_ns = time_mono_ns()};
-    const struct patrol_packs_watch watch = {.arg = &s, .news = on_news};
-    size_t first = 0;
+    struct sitting *s = arg;
+    struct patrol *p = s->p;
+
+    log_error("verify", "'%s' is damaged, no backup brings it again: %s", name, why->msg);
+    mutex_lock(&p->lock);
+    if (p->bad_now++ == 0) {
+        (void)snprintf(p->first_bad, sizeof(p->first_bad), "object '%.100s': %.60s", name,
+                       why->msg);
+    }
+    mutex_unlock(&p->lock);
+}
+
+/* Reads the objects behind the position; as fast as it goes when hurry. */
+static enum varve_err
+read_objects(struct patrol *p, struct patrol_objects *l, bool hurry, struct varve_error *err)
+{
+    struct sitting s = {.p = p, .objects = l, .saved_ns = mono_ns(p)};
+    const struct patrol_objects_watch watch = {.arg = &s, .news = on_news, .damaged = on_damaged};
+    size_t first = p->has_position ? patrol_objects_until(l, p->position) : 0;
     uint64_t before = 0;
 
-    while (p->has_position && first < l->count &&
-           memcmp(l->list[first].id.bytes, p->position.bytes, PACK_ID_SIZE) <= 0) {
-        before += l->list[first++].size;
+    for (size_t i = 0; i < first; i++) {
+        before += l->list[i].size;
     }
     s.counted = first;
     mutex_lock(&p->lock);
     p->state.bytes_done = before;
     mutex_unlock(&p->lock);
-    return patrol_packs_check(l, first, p->cs, hurry ? 0 : rate_of(p, l->bytes), &watch, &p->stop,
-                              err);
+    return patrol_objects_check(l, first, p->cs, hurry ? 0 : rate_of(p, l->bytes), &watch,
+                                p->options.clock, &p->stop, err);
+}
+
+/* Whatever it finds has told the store, which has the index built anew. */
+static void
+check_index(struct patrol *p)
+{
+    struct varve_error err;
+    enum varve_err rc = index_check(chunk_store_index(p->cs), &p->stop, &err);
+
+    if (rc == VARVE_ERR_CORRUPT) {
+        log_error("verify", "the index is damaged: %s", err.msg);
+        mutex_lock(&p->lock);
+        p->state.problems++;
+        mutex_unlock(&p->lock);
+    } else if (rc != VARVE_OK && rc != VARVE_ERR_CANCELLED) {
+        log_warn("verify", "the index could not be checked reason=%s", err.msg);
+    }
 }
 
 static enum varve_err
 pass(struct patrol *p, bool hurry, struct varve_error *err)
 {
-    struct patrol_packs l;
-    enum varve_err rc = patrol_packs_list(&l, p->cs, err);
+    struct patrol_objects l;
+    enum varve_err rc = patrol_objects_list(&l, p->cs, err);
 
     if (rc == VARVE_OK) {
         mutex_lock(&p->lock);
         if (!p->has_position) {
-            p->state.pass_began_us = time_now_us();
+            p->state.pass_began_us = now_us(p);
+            p->bad_now = 0;
+            p->first_bad[0] = '\0';
         }
         p->state.running = true;
         p->state.bytes_done = 0;
         p->state.problems = 0;
         p->state.bytes_total = l.bytes;
         mutex_unlock(&p->lock);
-        rc = read_packs(p, &l, hurry, err);
+        if (!p->has_position) {
+            check_index(p);
+        }
+        rc = read_objects(p, &l, hurry, err);
     }
     if (rc == VARVE_OK) {
+        p->bad_before = p->bad_now;
         rc = name_hits(p, err);
     }
     mutex_lock(&p->lock);
     p->state.running = false;
     if (rc == VARVE_OK) {
         p->has_position = false;
-        p->state.last_finished_us = time_now_us();
+        p->state.last_finished_us = now_us(p);
     }
     mutex_unlock(&p->lock);
     save(p);
-    patrol_packs_release(&l);
+    patrol_objects_release(&l);
     return rc;
 }
 
@@ -297,9 +383,9 @@ pass_is_due(struct patrol *p)
     int64_t wait_us = (int64_t)p->options.age_ms * 1000 * 4 / 5;
 
     /* A clock that was set back makes the next pass early, never late. */
-    return p->options.age_ms > 0 && (p->has_position || p->state.last_finished_us == 0 ||
-                                     time_now_us() - p->state.pass_began_us >= wait_us ||
-                                     time_now_us() < p->state.pass_began_us);
+    return p->options.age_ms > 0 &&
+           (p->has_position || p->state.last_finished_us == 0 ||
+            now_us(p) - p->state.pass_began_us >= wait_us || now_us(p) < p->state.pass_began_us);
 }
 
 static void
@@ -311,11 +397,11 @@ patrol_main(void *arg)
     if (name_hits(p, &err) != VARVE_OK) {
         log_warn("verify", "looking for what is missing failed reason=%s", err.msg);
     }
-    while (!cancel_wait(&p->stop, IDLE_MS)) {
+    while (!sleep_ms(p, IDLE_MS)) {
         follow_up(p);
         if (pass_is_due(p) && pass(p, false, &err) != VARVE_OK && err.code != VARVE_ERR_CANCELLED) {
             log_warn("verify", "a pass over the store was cut off reason=%s", err.msg);
-            (void)cancel_wait(&p->stop, 60 * IDLE_MS);
+            (void)sleep_ms(p, 60 * IDLE_MS);
         }
     }
 }

@@ -36,6 +36,16 @@ pick(void *arg, const char *name, uint64_t size)
     return true;
 }
 
+static bool
+pick_any(void *arg, const char *name, uint64_t size)
+{
+    struct pack_pick *p = arg;
+
+    (void)snprintf(p->name, sizeof(p->name), "%s", name);
+    p->size = size;
+    return false;
+}
+
 static struct pack_pick
 last_pack(struct fixture *f, enum chunk_kind kind)
 {
@@ -170,6 +180,42 @@ a_pack_that_is_gone_is_missed_and_healed_by_the_next_run(void **state)
     free(im.data);
 }
 
+static void
+flip_first(struct fixture *f, const char *prefix)
+{
+    struct pack_pick p = {.store = f->mem};
+
+    assert_ok(store_list(f->mem, prefix, pick_any, &p, &err), &err);
+    assert_true(p.size > 0);
+    flip(f, &p, 40);
+}
+
+static void
+a_point_or_a_setting_of_which_one_copy_is_damaged_is_named(void **state)
+{
+    static const char *const prefixes[] = {"point/", "cfg/"};
+    struct fixture *f = *state;
+    struct image im = image_new(4 * CHUNK, 8);
+    struct point *p = back_up(f, 1, &im);
+    struct patrol_state s;
+
+    for (size_t i = 0; i < 2; i++) {
+        flip_first(f, prefixes[i]);
+        s = pass(f);
+        assert_int_equal(s.problems, 1);
+        assert_int_equal(s.damaged, 1);
+        assert_int_equal(s.points_hit, 0);
+        assert_non_null(strstr(s.first_hit, prefixes[i]));
+        flip_first(f, prefixes[i]); /* back */
+        s = pass(f);
+        assert_int_equal(s.problems, 0);
+        assert_int_equal(s.damaged, 0);
+        assert_string_equal(s.first_hit, "");
+    }
+    point_unref(p);
+    free(im.data);
+}
+
 #define BACKUPS 6u
 
 struct every {
@@ -258,6 +304,7 @@ main(void)
         TEST(a_damaged_chunk_in_an_unchanged_part_of_the_disk_is_named_and_healed_by_the_next_run),
         TEST(a_damaged_manifest_node_is_healed_by_the_next_run),
         TEST(a_pack_that_is_gone_is_missed_and_healed_by_the_next_run),
+        TEST(a_point_or_a_setting_of_which_one_copy_is_damaged_is_named),
         TEST(damage_in_many_packs_is_found_by_one_pass),
         TEST(a_patrol_goes_on_by_itself_and_ends_when_it_is_told),
     };

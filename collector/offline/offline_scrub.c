@@ -6,8 +6,7 @@
 #include "base/time.h"
 #include "catalog/catalog.h"
 #include "offline/offline_internal.h"
-#include "store/chunk_record.h"
-#include "store/key_ring.h"
+#include "store/object_scrub.h"
 #include "store/pack.h"
 
 /*
@@ -96,29 +95,11 @@ bad_record(void *arg, uint32_t offset, const struct varve_error *why)
     tell(t->s, t->name, text);
 }
 
-/* Points, what is marked on them, domains, policies; also those that a repair has put aside. */
-static bool
-is_record(const char *name)
-{
-    static const char *const prefixes[] = {"point/", "hold/",       "lock/",
-                                           "gone/",  "cfg/domain/", "policy/"};
-    static const char lost[] = "lost/";
-    bool is = false;
-
-    name += strncmp(name, lost, sizeof(lost) - 1) == 0 ? sizeof(lost) - 1 : 0;
-
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-        is = is || strncmp(name, prefixes[i], strlen(prefixes[i])) == 0;
-    }
-    return is;
-}
-
 static void
 look_at(struct scrub *s, const char *name, const uint8_t *bytes, size_t len)
 {
     struct pack_talk talk = {.s = s, .name = name};
     struct varve_error err;
-    struct store_config config;
     struct pack_id id;
     size_t records = 0;
     enum varve_err rc = VARVE_OK;
@@ -131,12 +112,8 @@ look_at(struct scrub *s, const char *name, const uint8_t *bytes, size_t len)
         if (rc != VARVE_OK && talk.told > 0) {
             return; /* record by record */
         }
-    } else if (strcmp(name, STORE_CONFIG_NAME) == 0) {
-        rc = store_config_decode(&config, bytes, len, &err);
-    } else if (strncmp(name, KEY_RING_PREFIX, sizeof(KEY_RING_PREFIX) - 1) == 0) {
-        rc = key_ring_scrub(bytes, len, &err);
-    } else if (is_record(name)) {
-        rc = chunk_record_scrub(bytes, len, &err);
+    } else {
+        rc = object_scrub(name, bytes, len, &err);
     }
     if (rc != VARVE_OK) {
         tell(s, name, err.msg);
