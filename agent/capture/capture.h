@@ -284,6 +284,15 @@ struct capture_ops {
     enum varve_err (*abort)(struct capture *c, const struct guid *vm, const char *checkpoint,
                             struct cancel *cancel, struct varve_error *err);
 
+    /*
+     * NULL: nothing to find.  Destroys checkpoints that this agent made and whose run known() does not know, of one vm
+     * or, vm NULL, of all; those of others are told in notes (may be NULL) and left alone.  Whoever calls knows every
+     * run from before its checkpoint is made until that is gone.
+     */
+    enum varve_err (*sweep)(struct capture *c, const struct guid *vm,
+                            bool (*known)(void *arg, const struct guid *run), void *arg,
+                            struct cancel *cancel, struct notes *notes, struct varve_error *err);
+
     /* Waits until the host has merged what our checkpoints left; VARVE_ERR_TIMEOUT while it still
      * does. */
     enum varve_err (*wait_merged)(struct capture *c, const struct guid *vm, uint32_t timeout_ms,

@@ -235,6 +235,19 @@ fault_wait_merged(struct capture *c, const struct guid *vm, uint32_t timeout_ms,
     return INNER(c)->ops->wait_merged(INNER(c), vm, timeout_ms, cancel, notes, err);
 }
 
+static enum varve_err
+fault_sweep(struct capture *c, const struct guid *vm,
+            bool (*known)(void *arg, const struct guid *run), void *arg, struct cancel *cancel,
+            struct notes *notes, struct varve_error *err)
+{
+    if (fault_verdict(fault_of(c), false) != VERDICT_PASS) {
+        return fault_error(err);
+    }
+    return INNER(c)->ops->sweep != NULL
+               ? INNER(c)->ops->sweep(INNER(c), vm, known, arg, cancel, notes, err)
+               : VARVE_OK;
+}
+
 static const struct capture_ops fault_ops = {
     .close = fault_close,
     .list = fault_list,
@@ -251,6 +264,7 @@ static const struct capture_ops fault_ops = {
     .find_kept = fault_find_kept,
     .drop = fault_drop,
     .abort = fault_abort,
+    .sweep = fault_sweep,
     .wait_merged = fault_wait_merged,
 };
 

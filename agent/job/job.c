@@ -412,6 +412,33 @@ finish_left_overs(const struct job_env *env, const struct guid *vm, const struct
     free(runs);
 }
 
+static bool
+is_in_journal(void *arg, const struct guid *run)
+{
+    const struct job_env *env = arg;
+    struct journal_entry e;
+    struct varve_error err;
+    enum varve_err rc = journal_read(env->fs, env->state_dir, run, &e, &err);
+
+    if (rc == VARVE_OK) {
+        journal_entry_release(&e);
+    }
+    return rc != VARVE_ERR_NOT_FOUND; /* one that cannot be read is for people to see to */
+}
+
+void
+job_sweep(const struct job_env *env, const struct guid *vm, struct notes *notes)
+{
+    struct capture *c = env->capture;
+    struct job_env copy = *env;
+    struct varve_error err;
+
+    if (c->ops->sweep != NULL &&
+        c->ops->sweep(c, vm, is_in_journal, &copy, env->halt, notes, &err) != VARVE_OK) {
+        log_warn("job", "checkpoints that earlier runs left are looked for later: %s", err.msg);
+    }
+}
+
 static enum varve_err
 take_request(struct job *j, const struct job_request *r, struct varve_error *err)
 {
@@ -453,6 +480,7 @@ job_run(const struct job_env *env, const struct job_request *request, struct can
     rc = take_request(j, request, err);
     if (rc == VARVE_OK) {
         finish_left_overs(env, &request->vm, &request->run, cancel, pulse);
+        job_sweep(env, &request->vm, &j->notes);
         rc = job_join(j, err);
     }
     if (rc != VARVE_OK) {

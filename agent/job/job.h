@@ -85,6 +85,10 @@ VARVE_CHECK enum varve_err job_run(const struct job_env *env, const struct job_r
                                    struct cancel *cancel, struct job_pulse *pulse,
                                    struct varve_error *err);
 
+/* Removes from the vm (NULL: from all vms) the checkpoints of this agent whose run the journal does not have; what others
+ * left is told in notes (may be NULL).  A failure is only logged: the next run of the vm looks again. */
+void job_sweep(const struct job_env *env, const struct guid *vm, struct notes *notes);
+
 /* Goes on with a run of the journal: resumes it when collector and host still hold it, finishes it
  * when it is a point already, undoes it otherwise. */
 VARVE_CHECK enum varve_err job_recover(const struct job_env *env, const struct guid *run,

@@ -12,6 +12,7 @@ struct task {
     struct task *next;
     struct job_request request; /* of a recovered run: run and vm only */
     bool recover;
+    bool sweep; /* no run: all vms are looked over once */
     bool running;
     struct cancel cancel;
     struct job_pulse pulse;
@@ -97,6 +98,10 @@ run_task(struct runner *r, struct task *t)
     uint64_t start = time_mono_ns();
     enum varve_err rc;
 
+    if (t->sweep) {
+        job_sweep(&r->env, NULL, NULL);
+        return;
+    }
     guid_format(&t->request.run, run);
     guid_format(&t->request.vm, vm);
     log_info("job", "run %s run=%s vm=%s", t->recover ? "taken up again" : "begins", run, vm);
@@ -202,6 +207,22 @@ recover_one(struct runner *r, const struct guid *run, struct varve_error *err)
     return VARVE_OK;
 }
 
+/* After what the journal knows of: it takes what that has let go. */
+static enum varve_err
+add_sweep(struct runner *r, struct varve_error *err)
+{
+    struct task *t = task_new();
+
+    if (t == NULL) {
+        return varve_error_nomem(err);
+    }
+    t->sweep = true;
+    mutex_lock(&r->lock);
+    append_locked(r, t);
+    mutex_unlock(&r->lock);
+    return VARVE_OK;
+}
+
 enum varve_err
 runner_recover(struct runner *r, struct varve_error *err)
 {
@@ -215,7 +236,7 @@ runner_recover(struct runner *r, struct varve_error *err)
         rc = recover_one(r, &runs[i], err);
     }
     free(runs);
-    return rc;
+    return rc == VARVE_OK && r->env.capture->ops->sweep != NULL ? add_sweep(r, err) : rc;
 }
 
 enum varve_err

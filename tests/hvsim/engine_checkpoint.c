@@ -224,12 +224,7 @@ note_truth(struct sim_vm *vm, const struct sim_checkpoint *c)
 static uint32_t
 check_can_freeze(const struct sim_vm *vm, struct sim_job *j, struct sim_error *err)
 {
-    size_t users = 0;
-
-    for (size_t i = 0; i < vm->checkpoint_count; i++) {
-        users += vm->checkpoints[i].type == SIM_CHECKPOINT_USER ? 1 : 0;
-    }
-    if (j->type == SIM_CHECKPOINT_USER && users >= CHECKPOINTS_MAX) {
+    if (vm->checkpoint_count >= CHECKPOINTS_MAX) {
         return sim_fail(err, SIM_FAILED, "vm '%s' has %u checkpoints already", vm->name,
                         CHECKPOINTS_MAX);
     }

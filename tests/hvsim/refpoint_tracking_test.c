@@ -485,6 +485,31 @@ more_ranges_than_one_answer_holds_come_in_several(void **state)
     free(extents);
 }
 
+static void
+an_answer_that_does_not_get_on_is_stale(void **state)
+{
+    struct capture_kept kept;
+    struct refpoint_moment m;
+    struct refpoint_lab l;
+    struct vdisk_port *stuck;
+    struct varve_error err;
+    uint64_t bytes = 0;
+
+    (void)state;
+    open_lab(&l, &plain);
+    point(&l, &kept);
+    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
+    stuck = vdisk_fake_new(&l.script, &(const struct vdisk_fake_options){.stuck = true});
+    ((struct refpoint *)l.capture)->vdisk = stuck;
+    assert_err(changed(&l, &m, 0, kept.change_ids[0], &bytes, &err), VARVE_ERR_STALE, &err);
+    assert_non_null(strstr(err.msg, "covered 0 of"));
+    ((struct refpoint *)l.capture)->vdisk = l.vdisk;
+    vdisk_port_close(stuck);
+    refpoint_lab_end(&l, &m);
+    capture_kept_release(&kept);
+    refpoint_lab_close(&l);
+}
+
 int
 main(void)
 {
@@ -498,6 +523,7 @@ main(void)
         cmocka_unit_test(a_checkpoint_applied_while_a_run_reads_leaves_it_without_ids),
         cmocka_unit_test(ranges_without_order_and_with_overlaps_are_all_of_it),
         cmocka_unit_test(more_ranges_than_one_answer_holds_come_in_several),
+        cmocka_unit_test(an_answer_that_does_not_get_on_is_stale),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -234,7 +234,8 @@ fake_query_changes(struct vdisk *disk, const char *change_id, uint64_t off, uint
         ranges[i].length = (uint64_t)json_integer_value(json_array_get(pair, 1));
         (*count)++;
     }
-    *processed = (uint64_t)json_integer_value(json_object_get(o, "processed"));
+    *processed =
+        d->port->options.stuck ? 0 : (uint64_t)json_integer_value(json_object_get(o, "processed"));
     json_decref(o);
     return VARVE_OK;
 }

@@ -9,6 +9,7 @@
  * aligned or not attached, a handle left open) is noted in script->violation. */
 struct vdisk_fake_options {
     bool no_query_changes; /* a system older than Server 2016 */
+    bool stuck;            /* questions for changes are answered without getting on */
     bool no_privilege;     /* SE_MANAGE_VOLUME_PRIVILEGE is not held: attaching fails with 1300 */
 };
 

@@ -13,8 +13,9 @@ struct wmi_fake_options {
     bool no_rights;    /* the caller is not elevated: lists are empty */
     bool server_2012;  /* no reference points */
     bool shared;       /* every disk is said to be shared by a guest cluster */
-    bool uneven;  /* reference points name disks without tracking too, which have no change id */
-    bool odd_ids; /* InstanceIDs in reference points: lower case, braces, L instead of D */
+    bool uneven;     /* reference points name disks without tracking too, which have no change id */
+    bool odd_ids;    /* InstanceIDs in reference points: lower case, braces, L instead of D */
+    bool log_points; /* each vm has a reference point of Hyper-V Replica too, which is by log */
     bool easy_guests;    /* application consistency never fails, paused or not */
     bool at_once;        /* methods answer when their work is done: ReturnValue 0, not a job */
     bool no_snapshot_id; /* settings do not say which snapshot of a VHD set is theirs */

@@ -344,6 +344,22 @@ add_point(const struct wmi_fake *f, const json_t *vm, const json_t *point, struc
     free(id);
 }
 
+static void
+add_log_point(struct wmi_objects *list)
+{
+    static const char *const none[] = {""};
+    const char *id = "Microsoft:AAAAAAAA-0000-4000-8000-000000000001";
+    struct wmi_object o;
+    struct varve_error err;
+
+    wmi_fake_begin(&o, "Msvm_VirtualSystemReferencePoint", "InstanceID", id);
+    wmi_fake_put(&o, "InstanceID", id);
+    number(&o, "ReferencePointType", 1);
+    must(wmi_object_add_texts(&o, "VirtualDiskIdentifiers", none, 0, &err));
+    must(wmi_object_add_texts(&o, "ResilientChangeTrackingIdentifiers", none, 0, &err));
+    wmi_fake_take(list, &o);
+}
+
 /* Checkpoints or reference points of a vm; only the one with this id, unless it is "". */
 enum varve_err
 wmi_fake_moments(struct wmi_fake *f, const char *vm_id, const char *only, bool points,
@@ -372,6 +388,9 @@ wmi_fake_moments(struct wmi_fake *f, const char *vm_id, const char *only, bool p
         } else {
             add_settings(json_object_get(vm, "vm"), o, list);
         }
+    }
+    if (points && only[0] == '\0' && f->options.log_points) {
+        add_log_point(list);
     }
     json_decref(vm);
     json_decref(reply);

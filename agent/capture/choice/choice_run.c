@@ -406,6 +406,25 @@ choice_abort(struct capture *base, const struct guid *vm, const char *checkpoint
     return m != NULL ? m->ops->abort(m, vm, checkpoint, cancel, err) : nobody(c, checkpoint, err);
 }
 
+static enum varve_err
+choice_sweep(struct capture *base, const struct guid *vm,
+             bool (*known)(void *arg, const struct guid *run), void *arg, struct cancel *cancel,
+             struct notes *notes, struct varve_error *err)
+{
+    struct choice *c = (struct choice *)base;
+    size_t i;
+    enum varve_err rc = VARVE_OK;
+
+    for (i = 0; rc == VARVE_OK && i < c->count; i++) {
+        struct capture *m = c->members[i].capture;
+
+        if (speaks(c, i) && m->ops->sweep != NULL) {
+            rc = m->ops->sweep(m, vm, known, arg, cancel, notes, err);
+        }
+    }
+    return rc;
+}
+
 /* What any way has left to merge: the old one's reference point goes at the end of a new one's run. */
 static enum varve_err
 choice_wait_merged(struct capture *base, const struct guid *vm, uint32_t timeout_ms,
@@ -445,5 +464,6 @@ const struct capture_ops choice_ops = {
     .find_kept = choice_find_kept,
     .drop = choice_drop,
     .abort = choice_abort,
+    .sweep = choice_sweep,
     .wait_merged = choice_wait_merged,
 };

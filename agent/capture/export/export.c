@@ -264,6 +264,14 @@ export_abort(struct capture *c, const struct guid *vm, const char *checkpoint,
 }
 
 static enum varve_err
+export_sweep_checkpoints(struct capture *c, const struct guid *vm,
+                         bool (*known)(void *arg, const struct guid *run), void *arg,
+                         struct cancel *cancel, struct notes *notes, struct varve_error *err)
+{
+    return refpoint_sweep(HOST(c), vm, known, arg, cancel, notes, err);
+}
+
+static enum varve_err
 export_wait_merged(struct capture *c, const struct guid *vm, uint32_t timeout_ms,
                    struct cancel *cancel, struct notes *notes, struct varve_error *err)
 {
@@ -288,6 +296,7 @@ static const struct capture_ops export_ops = {
     .find_kept = export_find_kept,
     .drop = export_drop,
     .abort = export_abort,
+    .sweep = export_sweep_checkpoints,
     .wait_merged = export_wait_merged,
 };
 

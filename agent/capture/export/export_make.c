@@ -14,10 +14,9 @@
 static bool
 run_of(const struct wmi_object *checkpoint, struct guid *run)
 {
-    const char *name = wmi_text_or(checkpoint, "ElementName", "");
-    size_t len = strlen("varve run ");
+    struct guid owner;
 
-    return strncmp(name, "varve run ", len) == 0 && guid_parse(run, name + len);
+    return refpoint_tag_read(wmi_text_or(checkpoint, "ElementName", ""), run, &owner);
 }
 
 /* ---- the base of a differential export ---- */

@@ -55,6 +55,7 @@ static const struct capture_ops refpoint_ops = {
     .find_kept = refpoint_find_kept,
     .drop = refpoint_drop,
     .abort = refpoint_abort,
+    .sweep = refpoint_sweep,
     .wait_merged = refpoint_wait_merged,
 };
 

@@ -13,7 +13,7 @@
  *
  * Ids: a checkpoint and a reference point are named by their WMI InstanceID; a path (__PATH) holds the
  * host's name and is asked for anew each time.  Ours is a checkpoint whose ElementName is "varve run
- * <run>".  Hyper-V gives the name only after the checkpoint is there; what stood on the vm before is
+ * <run> of <owner>", the owner being this agent's own random id in <state_dir>/refpoint/owner.  Hyper-V gives the name only after the checkpoint is there; what stood on the vm before is
  * therefore written to <state_dir>/refpoint/<run> first, so that one that a crash left without its
  * name is known again: the only nameless one that is new and was made in our time.
  */

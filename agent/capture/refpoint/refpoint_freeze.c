@@ -26,6 +26,8 @@ find_untagged(const struct refpoint *r, const struct wmi_objects *list,
               const struct capture_note *n)
 {
     const struct wmi_object *found = NULL;
+    struct guid owner;
+    struct guid run;
     size_t i;
 
     for (i = 0; i < list->count; i++) {
@@ -34,7 +36,7 @@ find_untagged(const struct refpoint *r, const struct wmi_objects *list,
 
         if (!refpoint_is_recovery(o) ||
             capture_marks_has(&n->before, wmi_text_or(o, "InstanceID", "")) ||
-            strncmp(wmi_text_or(o, "ElementName", ""), "varve run ", 10) == 0) {
+            refpoint_tag_read(wmi_text_or(o, "ElementName", ""), &run, &owner)) {
             continue;
         }
         if (!refpoint_time(&made, wmi_text_or(o, "CreationTime", "")) ||
@@ -67,13 +69,16 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
     struct capture_note n = {0};
     const struct wmi_object *o;
     char tag[REFPOINT_TAG_SIZE];
+    struct guid named;
+    struct guid owner;
     size_t i;
     enum varve_err rc;
 
-    refpoint_tag(run, tag);
+    /* Whoever made it: after a failover another host's agent looks for it. */
     for (i = 0; i < list->count; i++) {
         if (refpoint_is_recovery(&list->items[i]) &&
-            strcmp(wmi_text_or(&list->items[i], "ElementName", ""), tag) == 0) {
+            refpoint_tag_read(wmi_text_or(&list->items[i], "ElementName", ""), &named, &owner) &&
+            guid_equal(&named, run)) {
             return take_id(&list->items[i], "InstanceID", "", checkpoint, err);
         }
     }
@@ -85,6 +90,7 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
             return take_id(o, "InstanceID", "", checkpoint, err);
         }
     }
+    refpoint_tag(run, NULL, tag);
     return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has no checkpoint '%s'", tag);
 }
 
@@ -207,10 +213,14 @@ refpoint_name(struct refpoint *r, struct wmi *w, const char *id, const struct gu
                                  .params = params,
                                  .count = 1,
                                  .timeout_ms = r->convert_ms};
+    struct guid owner;
     char *xml = NULL;
-    enum varve_err rc;
+    enum varve_err rc = r->way == NULL ? refpoint_owner(r, &owner, err) : VARVE_OK;
 
-    refpoint_tag(run, tag);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    refpoint_tag(run, r->way == NULL ? &owner : NULL, tag);
     rc = wmi_embed(w, "Msvm_VirtualSystemSettingData", settings, 2, &xml, err);
     if (rc == VARVE_OK) {
         params[0].text = xml;

@@ -57,9 +57,10 @@ struct refpoint {
     struct mutex lock;      /* the disks that the last run got no change id for: */
     struct guid *untracked; /* owned */
     size_t untracked_count;
+    struct guid owner; /* zero: not read yet */
 };
 
-#define REFPOINT_TAG_SIZE 64u
+#define REFPOINT_TAG_SIZE 96u
 
 /* Fills *r, which is all zero; also after an error it is released. */
 VARVE_CHECK enum varve_err refpoint_init(struct refpoint *r, const struct refpoint_options *options,
@@ -68,7 +69,6 @@ void refpoint_release(struct refpoint *r); /* what it owns, not r */
 
 /* ---- refpoint_look.c: asking ---- */
 
-void refpoint_tag(const struct guid *run, char out[REFPOINT_TAG_SIZE]);
 char *refpoint_copy(const char *text); /* NULL: no memory */
 const struct refpoint_way *refpoint_way_of(const struct refpoint *r);
 struct wmi *refpoint_moments(struct refpoint *r); /* where they are */
@@ -108,6 +108,19 @@ bool refpoint_time(int64_t *us, const char *datetime);
 
 VARVE_CHECK enum varve_err refpoint_marks(struct capture *c, const struct guid *vm,
                                           struct capture_marks *out, struct varve_error *err);
+
+/* ---- refpoint_owner.c: "varve run <run> of <owner>", the name of a checkpoint ---- */
+
+void refpoint_tag(const struct guid *run, const struct guid *owner, char out[REFPOINT_TAG_SIZE]);
+/* False: no name of ours.  *owner is zero when the name has none. */
+bool refpoint_tag_read(const char *name, struct guid *run, struct guid *owner);
+/* This agent's; made when it is asked for first. */
+VARVE_CHECK enum varve_err refpoint_owner(struct refpoint *r, struct guid *out,
+                                          struct varve_error *err);
+VARVE_CHECK enum varve_err refpoint_sweep(struct capture *c, const struct guid *vm,
+                                          bool (*known)(void *arg, const struct guid *run),
+                                          void *arg, struct cancel *cancel, struct notes *notes,
+                                          struct varve_error *err);
 
 /* ---- refpoint_branch.c: the checkpoint that was applied last; zero: none ---- */
 

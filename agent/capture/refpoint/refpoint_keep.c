@@ -94,6 +94,47 @@ refpoint_find_kept(struct capture *c, const struct guid *vm, const char *checkpo
                                         found);
 }
 
+/* Several are new: the one that has what the frozen disks called their moment is ours. */
+static enum varve_err
+point_of_moment(struct refpoint *r, const struct capture_frozen *frozen,
+                const struct capture_marks *before, char id[CAPTURE_ID_MAX],
+                struct varve_error *err)
+{
+    struct wmi_object machine = {0};
+    struct wmi_object cp = {0};
+    struct wmi_objects points = {0};
+    size_t found = 0;
+    size_t i;
+    size_t d;
+    enum varve_err rc = refpoint_checkpoint(r, &frozen->vm, frozen->checkpoint, &cp, err);
+
+    if (rc != VARVE_ERR_NOT_FOUND || r->way != NULL) {
+        wmi_object_release(&cp);
+        return VARVE_ERR_NOT_FOUND; /* it was not converted */
+    }
+    rc = refpoint_vm(r, &frozen->vm, &machine, err);
+    if (rc == VARVE_OK) {
+        rc = refpoint_points(r, machine.path, &points, err);
+    }
+    for (i = 0; rc == VARVE_OK && i < points.count; i++) {
+        const char *new_id = wmi_text_or(&points.items[i], "InstanceID", "");
+
+        for (d = 0; !capture_marks_has(before, new_id) && d < frozen->disk_count; d++) {
+            const char *moment = frozen->disks[d].change_id;
+
+            if (moment[0] != '\0' && strlen(new_id) < CAPTURE_ID_MAX &&
+                refpoint_point_has(&points.items[i], moment)) {
+                (void)snprintf(id, CAPTURE_ID_MAX, "%s", new_id);
+                found++;
+                break;
+            }
+        }
+    }
+    wmi_object_release(&machine);
+    wmi_objects_release(&points);
+    return rc == VARVE_OK && found != 1 ? VARVE_ERR_NOT_FOUND : rc;
+}
+
 /* The checkpoint is looked up each time: after a restart of VMMS its path may be another. */
 static enum varve_err
 convert(struct refpoint *r, const struct capture_frozen *frozen, const struct capture_marks *before,
@@ -126,8 +167,9 @@ convert(struct refpoint *r, const struct capture_frozen *frozen, const struct ca
         rc = point_by_id(r, &frozen->vm, id, point, err);
     }
     /* What the host did although it said otherwise counts. */
-    if (rc != VARVE_OK && refpoint_find_kept(&r->base, &frozen->vm, frozen->checkpoint, before, id,
-                                             &why) == VARVE_OK) {
+    if (rc != VARVE_OK && (refpoint_find_kept(&r->base, &frozen->vm, frozen->checkpoint, before, id,
+                                              &why) == VARVE_OK ||
+                           point_of_moment(r, frozen, before, id, &why) == VARVE_OK)) {
         rc = point_by_id(r, &frozen->vm, id, point, err);
     }
     return rc;

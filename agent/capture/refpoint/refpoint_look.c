@@ -32,15 +32,6 @@
 #define POINT_BY_LOG 1
 #define POINT_BY_RCT 2
 
-void
-refpoint_tag(const struct guid *run, char out[REFPOINT_TAG_SIZE])
-{
-    char text[GUID_TEXT_SIZE];
-
-    guid_format(run, text);
-    (void)snprintf(out, REFPOINT_TAG_SIZE, "varve run %s", text);
-}
-
 char *
 refpoint_copy(const char *text)
 {
