@@ -186,7 +186,7 @@ struct index_options {
     void (*rotten)(void *arg);
     void *rotten_arg;
     uint32_t locality_names; /* kept at most; 0: 256 Ki */
-    uint32_t build_names;    /* gathered at a time; 0: 1 Mi */
+    uint32_t build_names;    /* gathered at a time; 0: a 25th of them, 1 to 8 Mi */
     uint64_t check_bytes;    /* a larger file is not checked by an open; 0: 1 GiB */
     uint64_t ahead_bytes; /* a larger file is read ahead of writes, by several threads; 0: 1 GiB */
 };
@@ -236,7 +236,7 @@ VARVE_CHECK enum varve_err index_drop_entries(struct index *ix, const struct pac
                                               uint64_t *operations, struct varve_error *err);
 /*
  * Many packs, some packs of them, are about to be added: between the two calls the caller is alone and calls index_add_pack() only.
- * Their names are gathered in memory (64 MiB) and written sorted, so that each page of the file is written once for
+ * Their names are gathered in memory (48 to 384 MiB, 2 bytes for each expected one) and written sorted, so that each page of the file is written once for
  * many of them.  When the process ends in between, or after one of the calls failed, the next open finds an
  * index that is right or none.  A pack that was there already may be an error of any later call.
  */

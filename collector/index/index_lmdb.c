@@ -18,7 +18,6 @@
 #define SYNC_SECONDS     10u
 #define CHECK_BYTES      (1ull << 30) /* a second, when it has to come from a disk */
 #define AHEAD_BYTES      (1ull << 30) /* what is smaller is taken to be in the page cache */
-#define BUILD_NAMES      (1024u * 1024)
 #define LOCALITY_NAMES   (256u * 1024)
 #define PROVEN_SECONDS   60u /* an index that worked so long is not what ended the process */
 
@@ -476,7 +475,7 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
         goto out;
     }
     x->ahead_bytes = options->ahead_bytes == 0 ? AHEAD_BYTES : options->ahead_bytes;
-    x->build_names = options->build_names == 0 ? BUILD_NAMES : options->build_names;
+    x->build_names = options->build_names;
     x->pack_names = options->pack_names;
     x->pack_names_arg = options->pack_names_arg;
     x->rotten = options->rotten;

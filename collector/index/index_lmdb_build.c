@@ -8,8 +8,9 @@
 
 /*
  * Building: names come in the order of packs and go to random places of the table, and each place costs the copy
- * of a page and of its parents.  So a million of them is gathered, sorted, and written from the first to the
- * last in transactions that each stay in one stretch of the table.
+ * of a page and of its parents.  So a million of them is gathered, or a 25th of what is expected, sorted, and written
+ * from the first to the last in transactions that each stay in one stretch of the table: the more at a time, the more of them
+ * share a page.
  *
  * While one such load is being written, the file holds rows of packs whose names are not all there: the row
  * "building" says so, and an open that finds it starts anew.  It comes with the first transaction and goes with
@@ -18,6 +19,11 @@
 #define SLICES    256u /* of a load */
 #define SLICE_MIN 16u  /* names */
 
+#define PACK_NAMES 256u /* about as many as a pack has */
+#define LOADS      25u
+#define LOAD_MIN   (1024u * 1024)
+#define LOAD_MAX   (8u * 1024 * 1024) /* names; 384 MiB */
+
 struct gathered {
     struct record_name name;
     uint8_t place[PLACE_SIZE]; /* the number being the pack's place in the load */
@@ -25,6 +31,7 @@ struct gathered {
 
 struct index_build {
     uint64_t packs_expected; /* of the whole build */
+    uint32_t load;           /* names that are gathered at a time */
     struct gathered *names;  /* a load, and what one pack may add */
     uint32_t count;
     struct index_pack *packs;
@@ -44,6 +51,49 @@ compare_gathered(const void *a, const void *b)
     uint32_t n = get_le32(q->place);
 
     return d != 0 ? d : m < n ? -1 : m > n ? 1 : 0; /* the first pack's place comes first */
+}
+
+static void
+swap_gathered(struct gathered *a, struct gathered *b)
+{
+    struct gathered c = *a;
+
+    *a = *b;
+    *b = c;
+}
+
+/* In place: qsort() of all would take as much memory again.  Names are hashes, so their first bytes make even parts. */
+static void
+sort_gathered(struct gathered *names, uint32_t count)
+{
+    uint32_t end[256] = {0};
+    uint32_t at[256];
+    uint32_t sum = 0;
+
+    for (uint32_t i = 0; i < count; i++) {
+        end[names[i].name.bytes[0]]++;
+    }
+    for (unsigned b = 0; b < 256; b++) {
+        at[b] = sum;
+        sum += end[b];
+        end[b] = sum;
+    }
+    for (unsigned b = 0; b < 256; b++) {
+        while (at[b] < end[b]) {
+            uint8_t to = names[at[b]].name.bytes[0];
+
+            if (to == b) {
+                at[b]++;
+            } else {
+                swap_gathered(&names[at[b]], &names[at[to]++]);
+            }
+        }
+    }
+    for (unsigned b = 0; b < 256; b++) {
+        uint32_t first = b == 0 ? 0 : end[b - 1];
+
+        qsort(names + first, end[b] - first, sizeof(names[0]), compare_gathered);
+    }
 }
 
 struct slice {
@@ -100,7 +150,7 @@ size_filter(struct index_lmdb *x, struct index_build *b, struct varve_error *err
 static enum varve_err
 write_load(struct index_lmdb *x, struct index_build *b, struct varve_error *err)
 {
-    uint32_t names = x->build_names / SLICES < SLICE_MIN ? SLICE_MIN : x->build_names / SLICES;
+    uint32_t names = b->load / SLICES < SLICE_MIN ? SLICE_MIN : b->load / SLICES;
     enum varve_err rc;
 
     if (b->pack_count == 0) {
@@ -110,7 +160,7 @@ write_load(struct index_lmdb *x, struct index_build *b, struct varve_error *err)
     for (uint32_t i = 0; rc == VARVE_OK && i < b->count; i++) { /* before the index */
         (void)index_filter_add(x->filter, &b->names[i].name);
     }
-    qsort(b->names, b->count, sizeof(b->names[0]), compare_gathered);
+    sort_gathered(b->names, b->count);
     for (uint32_t at = 0; rc == VARVE_OK && (at < b->count || at == 0); at += names) {
         struct slice s = {
             .b = b, .at = at, .names = names, .first = at == 0, .last = b->count - at <= names};
@@ -172,7 +222,17 @@ lmdb_build_add(struct index_lmdb *x, const struct index_pack *pack,
         lmdb_place_encode(g->place, b->pack_count, &entries[i]);
     }
     b->packs[b->pack_count++] = *pack;
-    return b->count < x->build_names ? VARVE_OK : write_load(x, b, err);
+    return b->count < b->load ? VARVE_OK : write_load(x, b, err);
+}
+
+/* Two bytes of memory for each name that is expected: with the filter less than the budget has, docs/design/index.md. */
+static uint32_t
+load_of(const struct index_lmdb *x, uint64_t packs)
+{
+    uint64_t part = (packs > UINT32_MAX ? UINT32_MAX : packs) * PACK_NAMES / LOADS;
+
+    part = part > LOAD_MAX ? LOAD_MAX : part;
+    return x->build_names != 0 ? x->build_names : part > LOAD_MIN ? (uint32_t)part : LOAD_MIN;
 }
 
 enum varve_err
@@ -184,7 +244,8 @@ lmdb_build_begin(struct index *ix, uint64_t packs, struct varve_error *err)
     if (b == NULL) {
         return varve_error_nomem(err);
     }
-    b->names = malloc(((size_t)lmdb_of(ix)->build_names + PACK_RECORDS_MAX) * sizeof(b->names[0]));
+    b->load = load_of(x, packs);
+    b->names = malloc(((size_t)b->load + PACK_RECORDS_MAX) * sizeof(b->names[0]));
     if (b->names == NULL) {
         free(b);
         return varve_error_nomem(err);

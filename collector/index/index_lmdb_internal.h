@@ -81,7 +81,7 @@ struct index_lmdb {
     atomic_bool checked; /* all of the file, since it was opened */
 
     uint64_t ahead_bytes;
-    uint32_t build_names;
+    uint32_t build_names;      /* 0: what the build says */
     struct index_build *build; /* NULL but between build_begin and build_end */
 
     uint32_t sync_seconds;

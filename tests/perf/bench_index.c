@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <fcntl.h>
 #include <inttypes.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,14 +15,15 @@
 #include "index/index.h"
 #include "os/file.h"
 #include "os/thread.h"
+#include "perf/bench_lib.h"
 #include "store/pack.h"
 #include "store/store_config.h"
 
 /*
  * The index with many synthetic names:
  *
- *   bench_index FOLDER [MILLIONS]   makes FOLDER, which must not exist: as a rebuild does, the last million as ingest does;
- *                                   then everything is asked for
+ *   bench_index FOLDER [MILLIONS]   makes FOLDER, which must not exist: names as a rebuild does, the last million as ingest
+ *                                   does; then a count for each; then everything is asked for
  *   bench_index FOLDER look         asks an index that an earlier run left in FOLDER, from a cold page cache
  *   bench_index FOLDER ingest       adds a quarter of a million names to it, pack by pack, from a cold page cache
  *
@@ -54,20 +56,6 @@ fail(const char *what)
     exit(1);
 }
 
-/* Four words from one number, as good as a hash. */
-static void
-name_of(uint64_t n, struct record_name *out)
-{
-    for (unsigned i = 0; i < 4; i++) {
-        uint64_t z = n * 4 + i + 0x9e3779b97f4a7c15ull * (n + 1);
-
-        z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
-        z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
-        z ^= z >> 31;
-        memcpy(out->bytes + i * 8, &z, 8);
-    }
-}
-
 static uint64_t
 next_random(void)
 {
@@ -75,18 +63,6 @@ next_random(void)
     state ^= state >> 7;
     state ^= state << 17;
     return state;
-}
-
-static double
-cpu_seconds(void)
-{
-    struct rusage u;
-
-    if (getrusage(RUSAGE_SELF, &u) != 0) {
-        fail("getrusage");
-    }
-    return (double)(u.ru_utime.tv_sec + u.ru_stime.tv_sec) +
-           (double)(u.ru_utime.tv_usec + u.ru_stime.tv_usec) / 1e6;
 }
 
 struct mark {
@@ -119,7 +95,7 @@ disk_read(void)
 static struct mark
 begin(struct index *ix)
 {
-    struct mark m = {.start = time_mono_ns(), .cpu = cpu_seconds(), .read = disk_read()};
+    struct mark m = {.start = time_mono_ns(), .cpu = bench_cpu_seconds(), .read = disk_read()};
 
     (void)getrusage(RUSAGE_SELF, &m.usage);
     if (ix != NULL) {
@@ -133,30 +109,20 @@ tell(const char *what, uint64_t count, const struct mark *m, struct index *ix)
 {
     double seconds = (double)(time_mono_ns() - m->start) / 1e9;
     struct index_stats stats = m->stats;
-    unsigned long anon = 0;
-    unsigned long mapped = 0;
-    char line[128];
-    FILE *f = fopen("/proc/self/status", "r");
+    uint64_t anon;
+    uint64_t mapped;
     struct rusage u;
 
-    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
-        if (strncmp(line, "RssAnon:", 8) == 0) {
-            anon = strtoul(line + 8, NULL, 10);
-        } else if (strncmp(line, "RssFile:", 8) == 0) {
-            mapped = strtoul(line + 8, NULL, 10);
-        }
-    }
-    if (f != NULL) {
-        fclose(f);
-    }
+    bench_memory(&anon, &mapped);
     if (ix != NULL) {
         index_get_stats(ix, &stats);
     }
     (void)getrusage(RUSAGE_SELF, &u);
-    printf("%-26s %10" PRIu64 " %8.1f s %9.0f /s %7.2f us cpu each, anon %lu MiB, file %lu MiB, "
-           "faults %ld, read %" PRIu64 " MiB, table %" PRIu64 ", packs %" PRIu64 "\n",
+    printf("%-26s %10" PRIu64 " %8.1f s %9.0f /s %7.2f us cpu each, anon %" PRIu64
+           " MiB, file %" PRIu64 " MiB, faults %ld, read %" PRIu64 " MiB, table %" PRIu64
+           ", packs %" PRIu64 "\n",
            what, count, seconds, (double)count / seconds,
-           (cpu_seconds() - m->cpu) * 1e6 / (double)count, anon / 1024, mapped / 1024,
+           (bench_cpu_seconds() - m->cpu) * 1e6 / (double)count, anon / 1024, mapped / 1024,
            u.ru_majflt - m->usage.ru_majflt, (disk_read() - m->read) >> 20,
            stats.asked_table - m->stats.asked_table, stats.packs_loaded - m->stats.packs_loaded);
     fflush(stdout);
@@ -174,7 +140,7 @@ make_pack(uint64_t first, struct index_pack *pack, struct pack_entry entries[PAC
     memcpy(pack->id.bytes, &first, sizeof(first));
     pack->id.bytes[15] = 1;
     for (uint32_t i = 0; i < PACK; i++) {
-        name_of(first + i, &entries[i].name);
+        bench_name(first + i, entries[i].name.bytes);
         entries[i].offset = at;
         entries[i].stored_len = 64900;
         entries[i].raw_len = 65536;
@@ -280,6 +246,118 @@ insert(struct bench *b, uint64_t from, uint64_t to, bool build)
     tell("end", 1, &m, NULL);
 }
 
+/* ---- counts ---- */
+
+/*
+ * Every name is referenced once, as after one full backup of each disk.  A collector counts what a point brings, 32
+ * leaves at a time; for all of them that would take an hour.  So most are counted here in the order of their names, each part
+ * of the table once, and the rest as a collector does.
+ */
+#define PART_NAMES (2u * 1024 * 1024)
+#define LEAVES     (32u * 128)
+
+static void
+apply(struct bench *b, struct index_delta *deltas, size_t count)
+{
+    struct index_change change = {.deltas = deltas, .delta_count = count};
+    struct varve_error err;
+
+    if (index_apply(b->ix, &change, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
+}
+
+static void
+count_sorted(struct bench *b, uint64_t to)
+{
+    uint64_t parts = to / PART_NAMES + 1;
+    size_t cap = (size_t)(to / parts + to / parts / 8 + 65536);
+    struct index_delta *deltas = malloc(cap * sizeof(*deltas));
+    struct mark m = begin(b->ix);
+
+    if (deltas == NULL) {
+        fail("no memory");
+    }
+    for (uint64_t part = 0; part < parts; part++) {
+        size_t count = 0;
+
+        for (uint64_t n = 0; n < to; n++) {
+            struct index_delta *d = &deltas[count];
+
+            bench_name(n, d->name.bytes);
+            if ((d->name.bytes[0] * 256u + d->name.bytes[1]) * parts / 65536 != part) {
+                continue;
+            }
+            d->kind = CHUNK_DATA;
+            d->delta = 1;
+            if (++count == cap) {
+                fail("the names are not even");
+            }
+        }
+        apply(b, deltas, count);
+    }
+    free(deltas);
+    tell("counts, sorted", to, &m, NULL);
+}
+
+static void
+count_as_collector(struct bench *b, uint64_t from, uint64_t to)
+{
+    static struct index_delta deltas[LEAVES];
+    struct mark m = begin(b->ix);
+
+    for (uint64_t n = from; n < to; n += LEAVES) {
+        size_t count = to - n < LEAVES ? (size_t)(to - n) : LEAVES;
+
+        for (size_t i = 0; i < count; i++) {
+            deltas[i] = (struct index_delta){.kind = CHUNK_DATA, .delta = 1};
+            bench_name(n + i, deltas[i].name.bytes);
+        }
+        apply(b, deltas, count);
+    }
+    tell("counts, as of points", to - from, &m, NULL);
+}
+
+/* All of them read, as check-counts does. */
+static bool
+sum_count(void *arg, const uint8_t *key, size_t key_len, uint32_t count)
+{
+    (void)key;
+    (void)key_len;
+    *(uint64_t *)arg += count;
+    return true;
+}
+
+static void
+scan_counts(struct bench *b)
+{
+    struct mark m = begin(b->ix);
+    struct varve_error err;
+    uint64_t sum = 0;
+
+    if (index_ref_scan(b->ix, CHUNK_DATA, sum_count, &sum, &err) != VARVE_OK) {
+        fail(err.msg);
+    }
+    if (sum != b->names) {
+        fail("counts are missing");
+    }
+    tell("counts, all read", sum, &m, NULL);
+}
+
+static void
+tell_size(struct bench *b, const char *what, uint64_t names)
+{
+    struct varve_error err;
+    struct file_stat st;
+    char data[1040];
+
+    (void)snprintf(data, sizeof(data), "%s/index.mdb", b->index);
+    if (fs_stat(fs_system(), data, &st, &err) == VARVE_OK) {
+        printf("%-26s %10" PRIu64 " MiB, %.1f bytes a name\n", what, st.size >> 20,
+               (double)st.size / (double)names);
+    }
+}
+
 enum order { ABSENT, RANDOM, SEQUENTIAL };
 
 static void
@@ -297,7 +375,7 @@ look_up(struct bench *b, const char *what, enum order order, uint64_t count)
                              : order == RANDOM ? next_random() % b->names
                                                : (n + i) % b->names;
 
-            name_of(which, &batch[i]);
+            bench_name(which, batch[i].bytes);
         }
         if (index_get(b->ix, batch, BATCH, NULL, found, &err) != VARVE_OK) {
             fail(err.msg);
@@ -391,6 +469,9 @@ look(struct bench *b, bool cold)
         look_up(b, order, SEQUENTIAL, cold ? count / 16 / BATCH * BATCH : count);
         look_up(b, "absent", ABSENT, cold ? count / 16 / BATCH * BATCH : count);
         look_up(b, "random", RANDOM, cold ? count / 16 / BATCH * BATCH : count);
+        if (!cold && with_footers) {
+            scan_counts(b);
+        }
         close_index(b);
     }
 }
@@ -412,20 +493,17 @@ static void
 make(struct bench *b, uint64_t names)
 {
     uint64_t ingest = names / 2 < INGEST ? names / 2 / PACK * PACK : INGEST;
-    struct varve_error err;
-    struct file_stat st;
-    char data[1040];
 
     write_footers(b, names < LOOKS_MAX ? names : LOOKS_MAX);
     open_index(b, true);
     insert(b, 0, names - ingest, true);
     insert(b, names - ingest, names, false);
+    tell_size(b, "file, names", names);
+    count_sorted(b, names - ingest / 4);
+    count_as_collector(b, names - ingest / 4, names);
     close_index(b);
-    (void)snprintf(data, sizeof(data), "%s/index.mdb", b->index);
-    if (fs_stat(fs_system(), data, &st, &err) == VARVE_OK) {
-        printf("file %" PRIu64 " MiB, %.1f bytes each\n", st.size >> 20,
-               (double)st.size / (double)names);
-    }
+    tell_size(b, "file, names and counts", names);
+    (void)malloc_trim(0); /* what counting that many at a time has left is not the index's */
 }
 
 int
