@@ -379,7 +379,7 @@ take_root(struct store_dir *d, enum open_how how, struct varve_error *err)
     if (rc == VARVE_OK && d->fs == fs_system()) {
         rc = dir_lock_take(&d->lock_fd, d->root, err);
     }
-    return rc == VARVE_OK ? store_dir_clean(d, "", err) : rc;
+    return rc == VARVE_OK ? store_dir_clean(d, err) : rc;
 }
 
 static enum varve_err

@@ -76,10 +76,9 @@ char *store_dir_path(const struct store_dir *d, const char *name);
 enum varve_err store_dir_list(struct store *s, const char *prefix,
                               bool (*cb)(void *arg, const char *name, uint64_t size), void *arg,
                               struct varve_error *err);
-/* Removes what puts of an earlier process left half done, and makes durable what they left whole; folder
- * "": everywhere.  Costs one sync of each folder. */
-VARVE_CHECK enum varve_err store_dir_clean(struct store_dir *d, const char *folder,
-                                           struct varve_error *err);
+/* Removes what puts of an earlier process left half done, and makes durable what they left whole.
+ * Costs one look into each folder and 256 syncs at most, where fs_sync_dirs() can be had. */
+VARVE_CHECK enum varve_err store_dir_clean(struct store_dir *d, struct varve_error *err);
 
 /* Holds root/.lock against other processes until dir_lock_drop(). */
 VARVE_CHECK enum varve_err dir_lock_take(int *out_fd, const char *root, struct varve_error *err);

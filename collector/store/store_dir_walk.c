@@ -164,21 +164,45 @@ store_dir_list(struct store *s, const char *prefix,
     return walk_folder(&w, "", err);
 }
 
-/* Names that a process left behind which was killed before it could sync them are seen, and would be relied
- * upon, but a power cut may still take them. */
-static enum varve_err
-sync_folder(struct store_dir *d, const char *folder, struct varve_error *err)
-{
-    char *path = store_dir_path(d, folder);
-    enum varve_err rc = path == NULL ? varve_error_nomem(err) : fs_sync_dir(d->fs, path, err);
+/*
+ * Names that a process left behind which was killed before it could sync them are seen, and would be relied
+ * upon, but a power cut may still take them.  So every folder is synced: the first ones each, those of a store of many
+ * VMs all at once, but for folders that are other file systems.
+ */
+#define SYNC_EACH 256u
 
+struct cleaning {
+    struct store_dir *dir;
+    uint64_t device; /* of the root */
+    size_t folders;
+    bool each; /* whatever their number */
+    bool rest; /* some are left to be synced at once */
+};
+
+static enum varve_err
+sync_folder(struct cleaning *c, const char *folder, struct varve_error *err)
+{
+    char *path = store_dir_path(c->dir, folder);
+    struct file_stat st;
+    enum varve_err rc = path == NULL ? varve_error_nomem(err) : VARVE_OK;
+    bool later = false;
+
+    if (rc == VARVE_OK && !c->each && ++c->folders > SYNC_EACH) {
+        rc = fs_stat(c->dir->fs, path, &st, err);
+        later = rc == VARVE_OK && st.device == c->device;
+        c->rest = c->rest || later;
+    }
+    if (rc == VARVE_OK && !later) {
+        rc = fs_sync_dir(c->dir->fs, path, err);
+    }
     free(path);
     return rc;
 }
 
-enum varve_err
-store_dir_clean(struct store_dir *d, const char *folder, struct varve_error *err)
+static enum varve_err
+clean_folder(struct cleaning *c, const char *folder, struct varve_error *err)
 {
+    struct store_dir *d = c->dir;
     struct entries e = {.tmp = true};
     char name[STORE_NAME_MAX + TMP_NAME_LEN + 2];
     struct varve_error reason;
@@ -196,7 +220,7 @@ store_dir_clean(struct store_dir *d, const char *folder, struct varve_error *err
         if (name[len - 1] == '/') {
             name[len - 1] = '\0';
             if (strlen(name) < STORE_NAME_MAX) {
-                rc = store_dir_clean(d, name, err);
+                rc = clean_folder(c, name, err);
             }
             continue;
         }
@@ -212,5 +236,26 @@ store_dir_clean(struct store_dir *d, const char *folder, struct varve_error *err
         free(path);
     }
     entries_release(&e);
-    return rc == VARVE_OK ? sync_folder(d, folder, err) : rc;
+    return rc == VARVE_OK ? sync_folder(c, folder, err) : rc;
+}
+
+enum varve_err
+store_dir_clean(struct store_dir *d, struct varve_error *err)
+{
+    struct cleaning c = {.dir = d};
+    struct file_stat st;
+    enum varve_err rc = fs_stat(d->fs, d->root, &st, err);
+
+    if (rc == VARVE_OK) {
+        c.device = st.device;
+        rc = clean_folder(&c, "", err);
+    }
+    if (rc == VARVE_OK && c.rest) {
+        rc = fs_sync_dirs(d->fs, d->root, err);
+        if (rc == VARVE_ERR_UNSUPPORTED) {
+            c.each = true;
+            rc = clean_folder(&c, "", err);
+        }
+    }
+    return rc;
 }

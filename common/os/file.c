@@ -182,6 +182,14 @@ fs_sync_dir(struct fs *fs, const char *path, struct varve_error *err)
 }
 
 enum varve_err
+fs_sync_dirs(struct fs *fs, const char *path, struct varve_error *err)
+{
+    return fs->ops->sync_dirs == NULL
+               ? varve_error_set(err, VARVE_ERR_UNSUPPORTED, "folders are synced one by one here")
+               : fs->ops->sync_dirs(fs, path, err);
+}
+
+enum varve_err
 fs_list(struct fs *fs, const char *path, bool (*cb)(void *arg, const char *name, bool is_dir),
         void *arg, struct varve_error *err)
 {

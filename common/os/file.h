@@ -71,6 +71,8 @@ struct fs_ops {
     enum varve_err (*remove)(struct fs *fs, const char *path, struct varve_error *err);
     enum varve_err (*mkdir)(struct fs *fs, const char *path, struct varve_error *err); /* 0700 */
     enum varve_err (*sync_dir)(struct fs *fs, const char *path, struct varve_error *err);
+    /* NULL: it cannot.  See fs_sync_dirs(). */
+    enum varve_err (*sync_dirs)(struct fs *fs, const char *path, struct varve_error *err);
     /* Calls cb for each entry but "." and "..", in no order; a false from cb ends the walk. */
     enum varve_err (*list)(struct fs *fs, const char *path,
                            bool (*cb)(void *arg, const char *name, bool is_dir), void *arg,
@@ -132,6 +134,9 @@ VARVE_CHECK enum varve_err fs_mkdir(struct fs *fs, const char *path, struct varv
 VARVE_CHECK enum varve_err fs_mkdir_parents(struct fs *fs, const char *path,
                                             struct varve_error *err);
 VARVE_CHECK enum varve_err fs_sync_dir(struct fs *fs, const char *path, struct varve_error *err);
+/* As fs_sync_dir() of every folder on the file system on which path is, in one call: for many of them.  Writes out
+ * whatever else is dirty there.  VARVE_ERR_UNSUPPORTED where that cannot be had. */
+VARVE_CHECK enum varve_err fs_sync_dirs(struct fs *fs, const char *path, struct varve_error *err);
 VARVE_CHECK enum varve_err fs_list(struct fs *fs, const char *path,
                                    bool (*cb)(void *arg, const char *name, bool is_dir), void *arg,
                                    struct varve_error *err);

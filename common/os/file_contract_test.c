@@ -416,6 +416,10 @@ mkdir_accepts_a_folder_and_refuses_a_file(struct member *m)
     assert_true(st.is_dir);
     assert_ok(fs_sync_dir(m->fs, at(m, "x/y"), &err), &err);
     assert_err(fs_sync_dir(m->fs, at(m, "no"), &err), VARVE_ERR_NOT_FOUND, &err);
+    if (m->fs->ops->sync_dirs != NULL) {
+        assert_ok(fs_sync_dirs(m->fs, at(m, "x/y"), &err), &err);
+        assert_err(fs_sync_dirs(m->fs, at(m, "no"), &err), VARVE_ERR_NOT_FOUND, &err);
+    }
 }
 
 static void

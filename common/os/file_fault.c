@@ -460,6 +460,19 @@ fault_sync_dir(struct fs *fs, const char *path, struct varve_error *err)
 }
 
 static enum varve_err
+fault_sync_dirs(struct fs *fs, const char *path, struct varve_error *err)
+{
+    struct fault_fs *ff = of_fs(fs);
+    struct verdict v = decide(ff, FAULT_SYNC_DIR, path, NULL);
+    enum varve_err rc = VARVE_OK;
+
+    if (v.call) {
+        rc = fs_sync_dirs(ff->inner, path, err);
+    }
+    return v.fail != 0 ? injected(err, &v, "syncing the folders of", path) : rc;
+}
+
+static enum varve_err
 fault_list(struct fs *fs, const char *path, bool (*cb)(void *arg, const char *name, bool is_dir),
            void *arg, struct varve_error *err)
 {
@@ -496,6 +509,7 @@ static const struct fs_ops fault_ops = {
     .remove = fault_remove,
     .mkdir = fault_mkdir,
     .sync_dir = fault_sync_dir,
+    .sync_dirs = fault_sync_dirs,
     .list = fault_list,
     .free_bytes = fault_free_bytes,
 };

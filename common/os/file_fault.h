@@ -31,7 +31,7 @@ enum fault_op {
     FAULT_RENAME = 1 << 7,   /* both kinds */
     FAULT_REMOVE = 1 << 8,
     FAULT_MKDIR = 1 << 9,
-    FAULT_SYNC_DIR = 1 << 10,
+    FAULT_SYNC_DIR = 1 << 10, /* fs_sync_dirs() too */
     FAULT_LIST = 1 << 11,
     FAULT_FREE_BYTES = 1 << 12
 };

@@ -457,6 +457,7 @@ static const struct fs_ops mem_ops = {
     .remove = mem_remove,
     .mkdir = mem_mkdir,
     .sync_dir = mem_sync_dir,
+    .sync_dirs = mem_sync_dirs,
     .list = mem_list,
     .free_bytes = mem_free_bytes,
 };

@@ -140,6 +140,7 @@ enum varve_err mem_rename_over(struct fs *fs, const char *from, const char *to,
                                struct varve_error *err);
 enum varve_err mem_remove(struct fs *fs, const char *path, struct varve_error *err);
 enum varve_err mem_mkdir(struct fs *fs, const char *path, struct varve_error *err);
+enum varve_err mem_sync_dirs(struct fs *fs, const char *path, struct varve_error *err);
 enum varve_err mem_sync_dir(struct fs *fs, const char *path, struct varve_error *err);
 enum varve_err mem_list(struct fs *fs, const char *path,
                         bool (*cb)(void *arg, const char *name, bool is_dir), void *arg,

@@ -334,11 +334,28 @@ touches(const struct mem_change *c, const struct mem_inode *dir)
     return c->slots[0].dir == dir || c->slots[1].dir == dir;
 }
 
+static void
+commit_chosen_locked(struct mem_fs *m)
+{
+    struct mem_change **link = &m->changes;
+
+    while (*link != NULL) {
+        struct mem_change *c = *link;
+
+        if (c->chosen) {
+            *link = c->next;
+            mem_change_commit(c);
+        } else {
+            link = &c->next;
+        }
+    }
+    m->changes_tail = link;
+}
+
 /* Commits each change of dir and whatever those need. */
 static void
 sync_dir_locked(struct mem_fs *m, const struct mem_inode *dir)
 {
-    struct mem_change **link;
     bool more = true;
 
     for (struct mem_change *c = m->changes; c != NULL; c = c->next) {
@@ -355,18 +372,7 @@ sync_dir_locked(struct mem_fs *m, const struct mem_inode *dir)
             }
         }
     }
-    link = &m->changes;
-    while (*link != NULL) {
-        struct mem_change *c = *link;
-
-        if (c->chosen) {
-            *link = c->next;
-            mem_change_commit(c);
-        } else {
-            link = &c->next;
-        }
-    }
-    m->changes_tail = link;
+    commit_chosen_locked(m);
 }
 
 enum varve_err
@@ -386,6 +392,26 @@ mem_sync_dir(struct fs *fs, const char *path, struct varve_error *err)
     }
     mutex_unlock(&m->lock);
     return rc == 0 ? VARVE_OK : varve_error_errno(err, rc, "syncing folder '%s'", path);
+}
+
+/* Names only: what is in files is as durable as before. */
+enum varve_err
+mem_sync_dirs(struct fs *fs, const char *path, struct varve_error *err)
+{
+    struct mem_fs *m = of_fs(fs);
+    struct mem_inode *dir;
+    int rc;
+
+    mutex_lock(&m->lock);
+    rc = walk_locked(m, path, &dir, NULL, NULL, NULL);
+    for (struct mem_change *c = m->changes; rc == 0 && c != NULL; c = c->next) {
+        c->chosen = true;
+    }
+    if (rc == 0) {
+        commit_chosen_locked(m);
+    }
+    mutex_unlock(&m->lock);
+    return rc == 0 ? VARVE_OK : varve_error_errno(err, rc, "syncing the folders of '%s'", path);
 }
 
 /* The callback may call back into this file system: it gets a copy, and no lock is held. */

@@ -18,6 +18,7 @@
  *   file_sync   fdatasync(2): the data, and as much metadata as is needed to read it again (the
  *               size is, times are not).
  *   sync_dir    fsync(2) of the folder.
+ *   sync_dirs   syncfs(2): all of the file system.  Reports what could not be written since Linux 5.8.
  *   rename_new  renameat2(RENAME_NOREPLACE).  Where the file system does not know it (EINVAL: some
  *               network ones), link(2) and unlink(2): also atomic and also create-only; a crash
  *               between the two leaves the file under both names.
@@ -375,17 +376,15 @@ posix_mkdir(struct fs *fs, const char *path, struct varve_error *err)
 }
 
 static enum varve_err
-posix_sync_dir(struct fs *fs, const char *path, struct varve_error *err)
+sync_by(int (*call)(int fd), const char *path, struct varve_error *err)
 {
     enum varve_err rc = VARVE_OK;
-    int fd;
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 
-    (void)fs;
-    fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) {
         return varve_error_errno(err, errno, "opening folder '%s' to sync it", path);
     }
-    while (fsync(fd) != 0) {
+    while (call(fd) != 0) {
         if (errno != EINTR) {
             rc = varve_error_errno(err, errno, "syncing folder '%s'", path);
             break;
@@ -393,6 +392,20 @@ posix_sync_dir(struct fs *fs, const char *path, struct varve_error *err)
     }
     (void)close(fd);
     return rc;
+}
+
+static enum varve_err
+posix_sync_dir(struct fs *fs, const char *path, struct varve_error *err)
+{
+    (void)fs;
+    return sync_by(fsync, path, err);
+}
+
+static enum varve_err
+posix_sync_dirs(struct fs *fs, const char *path, struct varve_error *err)
+{
+    (void)fs;
+    return sync_by(syncfs, path, err);
 }
 
 /* A symbolic link is not a folder here, so that a walk cannot leave its tree or run in a circle. */
@@ -470,6 +483,7 @@ static const struct fs_ops posix_ops = {
     .remove = posix_remove,
     .mkdir = posix_mkdir,
     .sync_dir = posix_sync_dir,
+    .sync_dirs = posix_sync_dirs,
     .list = posix_list,
     .free_bytes = posix_free_bytes,
 };

@@ -4,6 +4,7 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "crypto/identity.h"
 #include "fault/store_lab.h"
@@ -157,10 +158,76 @@ what_a_killed_process_left_is_durable_before_the_next_one_relies_on_it(void **st
     assert_true(t.places > 60);
 }
 
+#define FOLDERS 600u
+
+static void
+folder_object(unsigned n, char out[64])
+{
+    (void)snprintf(out, 64, "/data/point/%08x/0000000000000001", n);
+}
+
+/* FOLDERS objects that are written and whose names are not synced, a start over them, a power cut. */
+static uint64_t
+start_over_many_folders(bool at_once)
+{
+    struct fault_fs *ff = NULL;
+    struct mem_fs *mem = NULL;
+    struct store *store = NULL;
+    struct varve_error err;
+    struct fs_ops one_by_one;
+    struct file_stat st;
+    char path[64];
+    uint64_t syncs;
+
+    assert_ok(mem_fs_new(&mem, &err), &err);
+    assert_ok(fs_mkdir(mem_fs(mem), "/data", &err), &err);
+    for (unsigned n = 0; n < FOLDERS; n++) {
+        struct file *file = NULL;
+        char *end;
+
+        folder_object(n, path);
+        end = strrchr(path, '/');
+        *end = '\0';
+        assert_ok(fs_mkdir_parents(mem_fs(mem), path, &err), &err);
+        *end = '/';
+        assert_ok(file_open(mem_fs(mem), &file, path, FILE_CREATE_NEW, &err), &err);
+        assert_ok(file_write(file, "whole", 5, 0, &err), &err);
+        assert_ok(file_sync(file, &err), &err);
+        file_close(file);
+    }
+    assert_ok(fault_fs_new(&ff, mem_fs(mem), &err), &err);
+    one_by_one = *fault_fs(ff)->ops;
+    one_by_one.sync_dirs = NULL;
+    if (!at_once) {
+        fault_fs(ff)->ops = &one_by_one;
+    }
+    assert_ok(store_dir_open(&store, fault_fs(ff), "/data", &err), &err);
+    store_close(store);
+    syncs = fault_fs_calls(ff, FAULT_SYNC_DIR);
+    mem_fs_power_cut(mem, 0);
+    for (unsigned n = 0; n < FOLDERS; n++) {
+        folder_object(n, path);
+        assert_ok(fs_stat(mem_fs(mem), path, &st, &err), &err);
+        assert_int_equal(st.size, 5);
+    }
+    fault_fs_free(ff);
+    mem_fs_free(mem);
+    return syncs;
+}
+
+static void
+names_in_many_folders_are_durable_at_the_price_of_few_syncs(void **state)
+{
+    (void)state;
+    assert_in_range(start_over_many_folders(true), 1, 300);
+    assert_in_range(start_over_many_folders(false), FOLDERS, 2 * FOLDERS);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(names_in_many_folders_are_durable_at_the_price_of_few_syncs),
         cmocka_unit_test(what_a_killed_process_left_is_durable_before_the_next_one_relies_on_it),
     };
     struct varve_error err;
