@@ -171,6 +171,10 @@ say_why(const struct look *l, size_t i)
         (void)snprintf(text, sizeof(text), "%u runs on volume '%.64s' go on (runs-per-volume)",
                        w->going, w->volume);
         break;
+    case TURN_SHARED:
+        (void)snprintf(text, sizeof(text), "a run of another vm that has '%.64s' goes on",
+                       w->volume);
+        break;
     case TURN_ROOM:
         (void)snprintf(text, sizeof(text), "a quota of runs is used up; 'varve quota show'");
         break;

@@ -21,6 +21,22 @@ has_volume(const struct turn *t, const char *name)
     return false;
 }
 
+/* A disk that both have; NULL: none. */
+static const char *
+shared_disk(const struct turn *a, const struct turn *b)
+{
+    bool kin = guid_equal(&a->tenant, &b->tenant);
+
+    for (size_t i = 0; kin && a->volumes != NULL && i < a->volumes->shared_count; i++) {
+        for (size_t k = 0; b->volumes != NULL && k < b->volumes->shared_count; k++) {
+            if (strcmp(a->volumes->shared[i], b->volumes->shared[k]) == 0) {
+                return a->volumes->shared[i];
+            }
+        }
+    }
+    return NULL;
+}
+
 /* Does k keep from i what it needs? */
 static bool
 counts_for(const struct turn *turns, size_t k, size_t i)
@@ -67,6 +83,16 @@ look_at(const struct turn *turns, size_t count, size_t i, const struct turn_limi
             why.wait = TURN_VOLUME;
             why.volume = t->volumes->names[v];
             why.going = on_volume;
+            return why;
+        }
+    }
+    for (size_t k = 0; k < count; k++) {
+        const char *disk = counts_for(turns, k, i) ? shared_disk(t, &turns[k]) : NULL;
+
+        if (disk != NULL) {
+            why.wait = TURN_SHARED;
+            why.volume = disk;
+            why.going = 1;
             return why;
         }
     }
@@ -126,14 +152,15 @@ needs_the_same(const struct turn *a, const struct turn *b)
             return true;
         }
     }
-    return false;
+    return shared_disk(a, b) != NULL;
 }
 
 void
 turns_begin(struct turn *turns, const struct turn_why *why, size_t i)
 {
     for (size_t k = 0; k < i; k++) {
-        bool for_a_place = why[k].wait == TURN_HOST || why[k].wait == TURN_VOLUME;
+        bool for_a_place =
+            why[k].wait == TURN_HOST || why[k].wait == TURN_VOLUME || why[k].wait == TURN_SHARED;
 
         if (is_waiting(&turns[k]) && for_a_place && needs_the_same(&turns[k], &turns[i])) {
             turns[k].passed++;

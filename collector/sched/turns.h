@@ -9,7 +9,8 @@
 #include "sched/volume.h"
 
 /*
- * Whose turn it is.  Limits: runs in all, runs of a host, runs with disks on a volume.  Among those that
+ * Whose turn it is.  Limits: runs in all, runs of a host, runs with disks on a volume; and of vms that share a disk one
+ * at a time, whatever the limits are.  Among those that
  * fit, the tenant with the fewest runs going on is next, within one tenant the one that came first.
  *
  * What does not fit lets others pass.  So that it is not passed for ever (it may need two things that are
@@ -44,12 +45,13 @@ enum turn_wait {
     TURN_RUNS,   /* runs in all */
     TURN_HOST,   /* runs of its host */
     TURN_VOLUME, /* runs on a volume of its */
+    TURN_SHARED, /* a run of a vm that shares a disk with it */
     TURN_ROOM
 };
 
 struct turn_why {
     enum turn_wait wait;
-    const char *volume; /* TURN_VOLUME: which */
+    const char *volume; /* TURN_VOLUME: which; TURN_SHARED: which disk */
     unsigned going;     /* how many there are */
 };
 

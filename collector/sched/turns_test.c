@@ -16,9 +16,9 @@ static char volume_b[] = "\\clusterstorage\\b";
 static char *on_a[] = {volume_a};
 static char *on_b[] = {volume_b};
 static char *on_both[] = {volume_a, volume_b};
-static const struct volumes a = {on_a, 1};
-static const struct volumes b = {on_b, 1};
-static const struct volumes both = {on_both, 2};
+static const struct volumes a = {.names = on_a, .count = 1};
+static const struct volumes b = {.names = on_b, .count = 1};
+static const struct volumes both = {.names = on_both, .count = 2};
 
 static struct guid
 guid_of(uint8_t kind, uint8_t n)
@@ -208,6 +208,70 @@ a_quota_that_is_used_up_holds_its_own_only(void **state)
 }
 
 static void
+of_vms_that_share_a_disk_one_has_its_turn(void **state)
+{
+    static char one[] = "\\\\sofs\\vms\\quorum.vhds";
+    static char two[] = "\\\\sofs\\vms\\data.vhds";
+    static char *has_one[] = {one};
+    static char *has_both[] = {one, two};
+    const struct volumes first = {.shared = has_one, .shared_count = 1};
+    const struct volumes second = {.shared = has_both, .shared_count = 2};
+    const struct turn_limits limits = {0};
+    struct turn turns[4];
+    struct turn_why why[4];
+
+    (void)state;
+    turns[0] = turn(0, 0, &first);
+    turns[1] = turn(1, 0, &second);
+    turns[2] = turn(1, 0, &a);     /* nobody's disk but its own */
+    turns[3] = turn(2, 1, &first); /* another tenant's name for another disk */
+    assert_int_equal(start_all(turns, 4, &limits, why), 3);
+    assert_int_equal(why[1].wait, TURN_SHARED);
+    assert_string_equal(why[1].volume, one);
+    turns[0].going = false;
+    turns[0].held = true; /* it has ended */
+    assert_int_equal(start_all(turns, 4, &limits, why), 1);
+    assert_true(turns[1].going);
+}
+
+static void
+a_shared_disk_is_one_wherever_its_path_is(void **state)
+{
+    static const struct {
+        const char *path;
+        bool shared;
+        const char *disk; /* NULL: none */
+    } cases[] = {
+        {"\\\\SOFS\\VMs/sql/data.vhds", true, "\\\\sofs\\vms\\sql\\data.vhds"},
+        {"\\\\?\\UNC\\sofs\\vms\\sql\\DATA.vhds", true, "\\\\sofs\\vms\\sql\\data.vhds"},
+        {"C:\\ClusterStorage\\Volume1\\a.vhds", true, "\\clusterstorage\\volume1\\a.vhds"},
+        {"D:\\a.vhds", true, "d:\\a.vhds of node-1"},
+        {"D:\\a.vhds", false, NULL},
+    };
+    struct varve_error err;
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        char *host = strdup("node-1");
+        char *path = strdup(cases[i].path);
+        struct inv_disk disk = {.path = path, .shared = cases[i].shared};
+        struct vm_row row = {.host_name = host};
+        struct volumes v;
+
+        row.vm.disks = &disk;
+        row.vm.disk_count = 1;
+        assert_ok(volumes_of_vm(&v, &row, &err), &err);
+        assert_int_equal(v.shared_count, cases[i].disk != NULL ? 1 : 0);
+        if (cases[i].disk != NULL) {
+            assert_string_equal(v.shared[0], cases[i].disk);
+        }
+        volumes_release(&v);
+        free(host);
+        free(path);
+    }
+}
+
+static void
 volumes_are_told_from_paths(void **state)
 {
     static const struct {
@@ -264,6 +328,8 @@ main(void)
         cmocka_unit_test(tenants_take_turns),
         cmocka_unit_test(nobody_is_passed_for_ever),
         cmocka_unit_test(a_quota_that_is_used_up_holds_its_own_only),
+        cmocka_unit_test(of_vms_that_share_a_disk_one_has_its_turn),
+        cmocka_unit_test(a_shared_disk_is_one_wherever_its_path_is),
         cmocka_unit_test(volumes_are_told_from_paths),
     };
 

@@ -101,42 +101,73 @@ name_volume(char out[NAME_SIZE], const char *path, const char *host)
     }
 }
 
+static void
+name_disk(char out[NAME_SIZE], const char *path, const char *host)
+{
+    size_t len = 0;
+    const char *common = common_part(path, &len);
+
+    if (common != NULL) {
+        (void)snprintf(out, NAME_SIZE, "%s%s", begins(common, CSV_FOLDER) ? "" : "\\\\", common);
+    } else {
+        (void)snprintf(out, NAME_SIZE, "%s of %s", path, host);
+    }
+    for (char *p = out; *p != '\0'; p++) {
+        *p = (char)(*p == '/' ? '\\' : tolower((unsigned char)*p));
+    }
+}
+
+static void
+release(char **names, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        free(names[i]);
+    }
+    free(names);
+}
+
 void
 volumes_release(struct volumes *v)
 {
-    for (size_t i = 0; i < v->count; i++) {
-        free(v->names[i]);
-    }
-    free(v->names);
+    release(v->names, v->count);
+    release(v->shared, v->shared_count);
     memset(v, 0, sizeof(*v));
 }
 
-static bool
-has_name(const struct volumes *v, const char *name)
+/* Once. */
+static enum varve_err
+add(char **names, size_t *count, const char *name, struct varve_error *err)
 {
-    for (size_t i = 0; i < v->count; i++) {
-        if (strcmp(v->names[i], name) == 0) {
-            return true;
+    for (size_t i = 0; i < *count; i++) {
+        if (strcmp(names[i], name) == 0) {
+            return VARVE_OK;
         }
     }
-    return false;
+    names[*count] = strdup(name);
+    if (names[*count] == NULL) {
+        return varve_error_nomem(err);
+    }
+    (*count)++;
+    return VARVE_OK;
 }
 
 enum varve_err
 volumes_of_vm(struct volumes *out, const struct vm_row *row, struct varve_error *err)
 {
-    struct volumes v = {calloc(row->vm.disk_count + 1, sizeof(char *)), 0};
-    enum varve_err rc = v.names != NULL ? VARVE_OK : varve_error_nomem(err);
+    struct volumes v = {.names = calloc(row->vm.disk_count + 1, sizeof(char *)),
+                        .shared = calloc(row->vm.disk_count + 1, sizeof(char *))};
+    enum varve_err rc = v.names != NULL && v.shared != NULL ? VARVE_OK : varve_error_nomem(err);
 
     for (size_t i = 0; i < row->vm.disk_count && rc == VARVE_OK; i++) {
-        const char *path = row->vm.disks[i].path;
+        const struct inv_disk *d = &row->vm.disks[i];
+        const char *path = d->path != NULL ? d->path : "";
         char name[NAME_SIZE];
 
-        name_volume(name, path != NULL ? path : "", row->host_name);
-        if (!has_name(&v, name)) {
-            v.names[v.count] = strdup(name);
-            rc = v.names[v.count] != NULL ? VARVE_OK : varve_error_nomem(err);
-            v.count += rc == VARVE_OK ? 1 : 0;
+        name_volume(name, path, row->host_name);
+        rc = add(v.names, &v.count, name, err);
+        if (rc == VARVE_OK && d->shared) {
+            name_disk(name, path, row->host_name);
+            rc = add(v.shared, &v.shared_count, name, err);
         }
     }
     if (rc != VARVE_OK) {

@@ -12,10 +12,14 @@
  * a drive, or the file system of a host that is no Windows, is one host's own.
  *
  * The text of a volume is for people too.  Letter case does not matter on Windows.
+ *
+ * And the disks that other vms may have as well, by path: a checkpoint of one of those vms is one of all of them.
  */
 struct volumes {
     char **names;
     size_t count;
+    char **shared; /* disks */
+    size_t shared_count;
 };
 
 /* Each once.  A vm without disks is on none. */

@@ -6,44 +6,6 @@
 #include "hvsim/engine_internal.h"
 #include "hvsim/group.h"
 
-/* ---- finding ---- */
-
-uint32_t
-find_group(struct sim_host *h, const struct guid *id, struct sim_group **out, struct sim_error *err)
-{
-    for (size_t i = 0; i < h->cluster->group_count; i++) {
-        if (guid_equal(&h->cluster->groups[i].id, id)) {
-            *out = &h->cluster->groups[i];
-            return SIM_OK;
-        }
-    }
-    return sim_fail(err, SIM_NOT_FOUND, "no such vm group");
-}
-
-uint32_t
-find_moment(struct sim_host *h, const struct guid *id, struct sim_moment **out,
-            struct sim_error *err)
-{
-    for (size_t i = 0; i < h->cluster->moment_count; i++) {
-        if (guid_equal(&h->cluster->moments[i].id, id)) {
-            *out = &h->cluster->moments[i];
-            return SIM_OK;
-        }
-    }
-    return sim_fail(err, SIM_NOT_FOUND, "no such collection");
-}
-
-bool
-group_has(const struct sim_group *g, const struct guid *vm)
-{
-    for (size_t i = 0; i < g->node_count; i++) {
-        if (guid_equal(&g->nodes[i].vm, vm)) {
-            return true;
-        }
-    }
-    return false;
-}
-
 enum sim_job_kind
 job_kind_for_vm(enum sim_job_kind kind)
 {

@@ -72,14 +72,21 @@ struct sim_cluster {
     size_t moment_count;
 };
 
-/* ---- engine_group.c ---- */
-VARVE_CHECK uint32_t group_create(struct sim_host *h, const char *name, const struct guid *vms,
-                                  size_t count, struct guid *id, struct sim_error *err);
+/* ---- engine_group_find.c: the results are borrowed ---- */
 VARVE_CHECK uint32_t find_group(struct sim_host *h, const struct guid *id, struct sim_group **out,
                                 struct sim_error *err);
 VARVE_CHECK uint32_t find_moment(struct sim_host *h, const struct guid *id, struct sim_moment **out,
                                  struct sim_error *err);
+VARVE_CHECK uint32_t find_set(struct sim_host *h, const struct guid *id, struct sim_set **out,
+                              struct sim_error *err);
+struct sim_set *set_of_path(struct sim_host *h, const char *path); /* NULL: none */
 bool group_has(const struct sim_group *g, const struct guid *vm);
+bool set_has(const struct sim_set *s, const struct guid *vm);
+bool vm_has_set(const struct sim_host *h, const struct guid *vm);
+
+/* ---- engine_group.c ---- */
+VARVE_CHECK uint32_t group_create(struct sim_host *h, const char *name, const struct guid *vms,
+                                  size_t count, struct guid *id, struct sim_error *err);
 /* The kind of job that a group's is for each of its vms; the same for a vm's own. */
 enum sim_job_kind job_kind_for_vm(enum sim_job_kind kind);
 /* Also when it works on the vm's group. */
@@ -109,11 +116,6 @@ VARVE_CHECK uint32_t set_create(struct sim_host *h, const struct set_spec *spec,
 VARVE_CHECK uint32_t set_write(struct sim_host *h, const struct guid *set, const struct guid *vm,
                                const struct sim_extent *extents, size_t count, uint64_t seed,
                                struct sim_error *err);
-VARVE_CHECK uint32_t find_set(struct sim_host *h, const struct guid *id, struct sim_set **out,
-                              struct sim_error *err);
-struct sim_set *set_of_path(struct sim_host *h, const char *path); /* NULL: none */
-bool set_has(const struct sim_set *s, const struct guid *vm);
-bool vm_has_set(const struct sim_host *h, const struct guid *vm);
 VARVE_CHECK uint32_t set_snapshot(struct sim_host *h, struct sim_set *s, const struct guid *id,
                                   struct sim_error *err);
 /* keep: as a reference. */
