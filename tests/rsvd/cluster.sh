@@ -229,7 +229,7 @@ if [ -n "${2:-}" ]; then
 else
     lab_stop agent-hv
 fi
-left=$(find "$LAB/agents/hv/journal" "$LAB/agents/hv/refpoint" -type f 2>/dev/null || true)
+left=$(find "$LAB/agents/hv/journal" "$LAB/agents/hv/refpoint" -type f ! -name owner 2>/dev/null || true)
 [ -z "$left" ] || die "the agent has not forgotten its runs: $left"
 testd_stop
 echo "guest cluster: the set once, full and incremental, every disk right; $((faults + 1)) faults named, clean after each"
