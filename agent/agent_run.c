@@ -206,8 +206,9 @@ agent_close(struct agent *a)
             uplink_abandon(a->uplink);
         }
     }
+    runner_join(a->runner); /* its runs use the uplink, */
+    uplink_stop(a->uplink); /* which hands the collector's requests to it until it has ended */
     runner_free(a->runner);
-    uplink_stop(a->uplink);
     pump_free(a->pump);
     agent_host_close(&a->host);
     identity_free(a->key);

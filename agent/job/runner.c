@@ -413,10 +413,8 @@ runner_stop(struct runner *r, uint32_t grace_ms)
 }
 
 void
-runner_free(struct runner *r)
+runner_join(struct runner *r)
 {
-    unsigned i;
-
     if (r == NULL) {
         return;
     }
@@ -424,9 +422,18 @@ runner_free(struct runner *r)
     r->stop = true;
     cond_broadcast(&r->changed);
     mutex_unlock(&r->lock);
-    for (i = 0; i < r->started; i++) {
-        thread_join(&r->threads[i]);
+    while (r->started > 0) {
+        thread_join(&r->threads[--r->started]);
     }
+}
+
+void
+runner_free(struct runner *r)
+{
+    if (r == NULL) {
+        return;
+    }
+    runner_join(r);
     while (r->tasks != NULL) {
         struct task *t = r->tasks;
 

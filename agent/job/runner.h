@@ -40,8 +40,12 @@ void runner_cancel(struct runner *r, const struct guid *run);
 void runner_beat(struct runner *r, struct peer *p);
 
 /* Cancels every run and waits until they are undone; false: some were not after grace_ms, and the
- * rest is left to the journal (call runner_free() at once, after the collector was let go). */
+ * rest is left to the journal (call runner_join() at once, after the collector was let go). */
 bool runner_stop(struct runner *r, uint32_t grace_ms);
-void runner_free(struct runner *r); /* after runner_stop(); NULL is fine */
+/* After runner_stop(): waits until no run uses the collector any more.  The other calls may still come: nothing
+ * is taken on.  NULL is fine. */
+void runner_join(struct runner *r);
+/* When no other call comes any more; joins.  NULL is fine. */
+void runner_free(struct runner *r);
 
 #endif

@@ -150,8 +150,11 @@ stopping_undoes_what_goes_on(void **state)
     assert_true(runner_stop(r, 10000));
     peer_fake_seen(l.fake, &seen);
     assert_true(seen.ended && !seen.ended_well);
-    memset(&request, 0, sizeof(request));
+    runner_join(r);
+    memset(&request, 0,
+           sizeof(request)); /* the collector's requests come until the uplink has ended */
     assert_err(runner_add(r, &request, &err), VARVE_ERR_CANCELLED, &err);
+    runner_cancel(r, &request.run);
     runner_free(r);
     lab_check_clean(&l, 0);
     lab_close(&l);

@@ -67,8 +67,9 @@ lab_wait() {
     done
 }
 
+# A program that is told to end and crashes instead fails the test.
 lab_end() { # NAME SIGNAL
-    local pid tries=400
+    local pid tries=400 code=0
     pid=$(lab_pid "$1") || return 0
     rm -f "$LAB/pids/$1"
     kill "-$2" "$pid" 2>/dev/null || return 0
@@ -80,7 +81,13 @@ lab_end() { # NAME SIGNAL
         echo "lab: $1 did not end within 20 s of SIG$2; killed" >&2
         kill -KILL "$pid" 2>/dev/null
     fi
-    wait "$pid" 2>/dev/null || true
+    wait "$pid" 2>/dev/null || code=$?
+    case $2:$code in
+    TERM:134 | TERM:139 | TERM:135 | TERM:136)
+        tail -n 3 "$LAB/logs/$1.log" >&2
+        lab_die "$1 crashed when it was told to end (exit code $code)"
+        ;;
+    esac
 }
 lab_stop() { lab_end "$1" TERM; }
 lab_kill() { lab_end "$1" KILL; }
