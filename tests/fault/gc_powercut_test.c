@@ -198,24 +198,12 @@ collecting_waits_until_a_refused_point_is_gone_for_good(void **state)
 
 /* ---- the test of the test ---- */
 
-static struct fs *
-files_not_synced(struct fs *inner)
-{
-    return lying_fs(inner, true, false);
-}
-
-static struct fs *
-folders_not_synced(struct fs *inner)
-{
-    return lying_fs(inner, false, true);
-}
-
 static void
 the_sweep_notices_syncs_that_do_nothing(void **state)
 {
     (void)state;
-    sweep_must_break(&collecting, files_not_synced);
-    sweep_must_break(&collecting, folders_not_synced);
+    sweep_must_break(&collecting, lying_files);
+    sweep_must_break(&collecting, lying_folders);
 }
 
 static void

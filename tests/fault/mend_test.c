@@ -6,6 +6,8 @@
 #include <string.h>
 
 #include "crypto/identity.h"
+#include "fault/lab_damage.h"
+#include "fault/store_fs_lying.h"
 #include "fault/store_lab.h"
 #include "fault/sweep.h"
 #include "offline/offline.h"
@@ -24,69 +26,11 @@ struct table {
 
 /* ---- damage ---- */
 
-static void
-flip(struct fs *fs, const char *object, uint64_t offset)
-{
-    char path[STORE_NAME_MAX + 32];
-    struct varve_error err;
-    struct file *f = NULL;
-    uint8_t byte = 0;
-
-    (void)snprintf(path, sizeof(path), "/data/store/%s", object);
-    assert_ok(file_open(fs, &f, path, FILE_READ_WRITE, &err), &err);
-    assert_ok(file_read_exact(f, &byte, 1, offset, &err), &err);
-    byte ^= 4;
-    assert_ok(file_write(f, &byte, 1, offset, &err), &err);
-    assert_ok(file_sync(f, &err), &err);
-    file_close(f);
-}
-
 struct damaging {
     struct fs *fs;
-    struct store *store;
-    enum chunk_kind kind;
-    unsigned every;
     unsigned seen;
     unsigned flipped;
 };
-
-/* One bit of every so-manieth record of the packs of one kind. */
-static bool
-damage_pack(void *arg, const char *name, uint64_t size)
-{
-    struct damaging *d = arg;
-    uint8_t *bytes = malloc((size_t)size);
-    struct pack_header header;
-    struct varve_error err;
-    struct pack_record r;
-    size_t at = PACK_HEADER_SIZE;
-
-    assert_non_null(bytes);
-    assert_ok(store_get(d->store, name, 0, bytes, (size_t)size, &err), &err);
-    assert_ok(pack_header_decode(&header, bytes, &err), &err);
-    while (header.kind == d->kind && size - at >= PACK_RECORD_HEADER &&
-           pack_record_decode(&r, bytes + at, &err) == VARVE_OK) {
-        if (d->seen++ % d->every == 0) {
-            flip(d->fs, name, at + PACK_RECORD_HEADER + 7);
-            d->flipped++;
-        }
-        at += PACK_RECORD_HEADER + r.entry.stored_len;
-    }
-    free(bytes);
-    return true;
-}
-
-static void
-damage_records(struct fs *fs, enum chunk_kind kind, unsigned every)
-{
-    struct damaging d = {.fs = fs, .kind = kind, .every = every};
-    struct varve_error err;
-
-    assert_ok(store_dir_open(&d.store, fs, "/data/store", &err), &err);
-    assert_ok(store_list(d.store, "pack/", damage_pack, &d, &err), &err);
-    store_close(d.store);
-    assert_true(d.flipped > 0);
-}
 
 /* Both copies of each second point. */
 static bool
@@ -95,8 +39,8 @@ damage_point(void *arg, const char *name, uint64_t size)
     struct damaging *d = arg;
 
     if (d->seen++ % 2 == 0) {
-        flip(d->fs, name, 60);
-        flip(d->fs, name, (size + 8191) / 8192 * 4096 + 60);
+        lab_flip(d->fs, name, 60);
+        lab_flip(d->fs, name, (size + 8191) / 8192 * 4096 + 60);
         d->flipped++;
     }
     return true;
@@ -106,11 +50,12 @@ static void
 damage_points(struct fs *fs)
 {
     struct damaging d = {.fs = fs};
+    struct store *store = NULL;
     struct varve_error err;
 
-    assert_ok(store_dir_open(&d.store, fs, "/data/store", &err), &err);
-    assert_ok(store_list(d.store, "point/", damage_point, &d, &err), &err);
-    store_close(d.store);
+    assert_ok(store_dir_open(&store, fs, "/data/store", &err), &err);
+    assert_ok(store_list(store, "point/", damage_point, &d, &err), &err);
+    store_close(store);
     assert_int_equal(d.flipped, RUNS);
 }
 
@@ -140,7 +85,7 @@ heal_prepare(struct fs *fs)
 {
     struct table *t = make_store(fs);
 
-    damage_records(fs, CHUNK_DATA, 3);
+    (void)lab_damage_records(fs, CHUNK_DATA, 3);
     return t;
 }
 
@@ -215,14 +160,14 @@ heal_check(void *table, struct fs *fs, struct varve_error *err)
     return rc;
 }
 
+static const struct sweep_case heal_case = {
+    .name = "healing", .prepare = heal_prepare, .run = heal_run, .check = heal_check};
+
 static void
 what_was_healed_stays_whole_and_what_was_not_can_be_healed(void **state)
 {
-    static const struct sweep_case c = {
-        .name = "healing", .prepare = heal_prepare, .run = heal_run, .check = heal_check};
-
     (void)state;
-    sweep(&c);
+    sweep(&heal_case);
 }
 
 /* ---- repair from a copy ---- */
@@ -260,8 +205,8 @@ repair_prepare(struct fs *fs)
     assert_ok(store_list(c.from, "", copy_object, &c, &err), &err);
     store_close(c.from);
     store_close(c.to);
-    damage_records(fs, CHUNK_DATA, 5);
-    damage_records(fs, CHUNK_NODE, 4);
+    (void)lab_damage_records(fs, CHUNK_DATA, 5);
+    (void)lab_damage_records(fs, CHUNK_NODE, 4);
     damage_points(fs);
     return t;
 }
@@ -420,14 +365,22 @@ repair_check(void *table, struct fs *fs, struct varve_error *err)
     return rc;
 }
 
+static const struct sweep_case repair_case = {
+    .name = "repair", .prepare = repair_prepare, .run = repair_run, .check = repair_check};
+
 static void
 a_repair_that_is_cut_off_loses_no_point_and_can_be_done_again(void **state)
 {
-    static const struct sweep_case c = {
-        .name = "repair", .prepare = repair_prepare, .run = repair_run, .check = repair_check};
-
     (void)state;
-    sweep(&c);
+    sweep(&repair_case);
+}
+
+static void
+the_sweeps_notice_folders_that_are_not_synced(void **state)
+{
+    (void)state;
+    sweep_must_break(&heal_case, lying_folders);
+    sweep_must_break(&repair_case, lying_folders);
 }
 
 int
@@ -436,6 +389,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(what_was_healed_stays_whole_and_what_was_not_can_be_healed),
         cmocka_unit_test(a_repair_that_is_cut_off_loses_no_point_and_can_be_done_again),
+        cmocka_unit_test(the_sweeps_notice_folders_that_are_not_synced),
     };
     struct varve_error err;
 

@@ -151,7 +151,7 @@ static const struct fs_ops lying_ops = {
     .free_bytes = lie_free_bytes,
 };
 
-struct fs *
+static struct fs *
 lying_fs(struct fs *inner, bool lie_file, bool lie_dir)
 {
     inner_fs = inner;
@@ -159,4 +159,16 @@ lying_fs(struct fs *inner, bool lie_file, bool lie_dir)
     dir_lies = lie_dir;
     outer.ops = &lying_ops;
     return &outer;
+}
+
+struct fs *
+lying_files(struct fs *inner)
+{
+    return lying_fs(inner, true, false);
+}
+
+struct fs *
+lying_folders(struct fs *inner)
+{
+    return lying_fs(inner, false, true);
 }

@@ -6,8 +6,9 @@
 
 /*
  * A file system whose syncs say VARVE_OK and do nothing: what a test of durability must catch.
- * Either kind of sync can be honest.  One at a time; borrows inner.
+ * The other kind of sync is honest.  One at a time; borrows inner.
  */
-struct fs *lying_fs(struct fs *inner, bool lie_file, bool lie_dir);
+struct fs *lying_files(struct fs *inner);
+struct fs *lying_folders(struct fs *inner);
 
 #endif

@@ -118,30 +118,18 @@ after_a_fault_anywhere_every_listed_point_is_whole(void **state)
 
 /* The same sweep must cry out when durability is only pretended. */
 
-static struct fs *
-files_not_synced(struct fs *inner)
-{
-    return lying_fs(inner, true, false);
-}
-
-static struct fs *
-folders_not_synced(struct fs *inner)
-{
-    return lying_fs(inner, false, true);
-}
-
 static void
 the_sweep_notices_files_that_are_not_synced(void **state)
 {
     (void)state;
-    sweep_must_break(&ingesting, files_not_synced);
+    sweep_must_break(&ingesting, lying_files);
 }
 
 static void
 the_sweep_notices_folders_that_are_not_synced(void **state)
 {
     (void)state;
-    sweep_must_break(&ingesting, folders_not_synced);
+    sweep_must_break(&ingesting, lying_folders);
 }
 
 static void

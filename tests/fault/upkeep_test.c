@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "crypto/identity.h"
+#include "fault/store_fs_lying.h"
 #include "fault/store_lab.h"
 #include "fault/sweep.h"
 #include "gc/policy.h"
@@ -208,14 +209,14 @@ marks_check(void *table, struct fs *fs, struct varve_error *err)
     return rc;
 }
 
+static const struct sweep_case marks_case = {
+    .name = "marks", .prepare = marks_prepare, .run = marks_run, .check = marks_check};
+
 static void
 marks_of_points_are_there_or_not_as_was_said(void **state)
 {
-    static const struct sweep_case c = {
-        .name = "marks", .prepare = marks_prepare, .run = marks_run, .check = marks_check};
-
     (void)state;
-    sweep(&c);
+    sweep(&marks_case);
 }
 
 /* ---- policies ---- */
@@ -308,14 +309,14 @@ policy_check(void *table, struct fs *fs, struct varve_error *err)
     return rc;
 }
 
+static const struct sweep_case policy_case = {
+    .name = "policies", .prepare = policy_prepare, .run = policy_run, .check = policy_check};
+
 static void
 policies_are_those_that_were_saved_last(void **state)
 {
-    static const struct sweep_case c = {
-        .name = "policies", .prepare = policy_prepare, .run = policy_run, .check = policy_check};
-
     (void)state;
-    sweep(&c);
+    sweep(&policy_case);
 }
 
 /* ---- keys ---- */
@@ -455,14 +456,23 @@ key_check(void *table, struct fs *fs, struct varve_error *err)
     return rc;
 }
 
+static const struct sweep_case key_case = {
+    .name = "recipients", .prepare = key_prepare, .run = key_run, .check = key_check};
+
 static void
 a_change_of_recipients_locks_nobody_out_and_lets_nobody_in(void **state)
 {
-    static const struct sweep_case c = {
-        .name = "recipients", .prepare = key_prepare, .run = key_run, .check = key_check};
-
     (void)state;
-    sweep(&c);
+    sweep(&key_case);
+}
+
+static void
+the_sweeps_notice_folders_that_are_not_synced(void **state)
+{
+    (void)state;
+    sweep_must_break(&marks_case, lying_folders);
+    sweep_must_break(&policy_case, lying_folders);
+    sweep_must_break(&key_case, lying_folders);
 }
 
 int
@@ -472,6 +482,7 @@ main(void)
         cmocka_unit_test(marks_of_points_are_there_or_not_as_was_said),
         cmocka_unit_test(policies_are_those_that_were_saved_last),
         cmocka_unit_test(a_change_of_recipients_locks_nobody_out_and_lets_nobody_in),
+        cmocka_unit_test(the_sweeps_notice_folders_that_are_not_synced),
     };
     struct varve_error err;
 
