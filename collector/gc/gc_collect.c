@@ -228,6 +228,7 @@ remove_condemned(struct collection *c, struct varve_error *err)
 {
     struct pack_list marked = {.count = 0};
     bool wait = chunk_use_is_before(c->gc->cs, c->gc->safe_use);
+    bool told = false;
     uint64_t before = 0;
     enum varve_err rc = VARVE_OK;
 
@@ -246,6 +247,10 @@ remove_condemned(struct collection *c, struct varve_error *err)
         if (wait || chunk_store_index_is_doubted(c->gc->cs)) {
             c->r->packs_waiting++;
             continue;
+        }
+        if (!told) {
+            log_debug("gc", "removing packs");
+            told = true;
         }
         before = c->r->cost.bytes_read;
         rc = remove_one(c, &marked.packs[i], err);
@@ -352,6 +357,7 @@ move_batch(struct collection *c, const struct index_pack *packs, size_t count,
     if (rc != VARVE_OK) {
         return rc;
     }
+    log_debug("gc", "rewriting packs=%zu", count);
     rc = condemn(c, packs, count, err);
     for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
         uint64_t before = moved_bytes(&c->r->cost);
@@ -371,6 +377,11 @@ move_batch(struct collection *c, const struct index_pack *packs, size_t count,
         }
     }
     pack_copier_free(copier);
+    if (rc == VARVE_OK) {
+        log_debug("gc", "rewrote packs=%zu", count);
+    } else if (rc == VARVE_ERR_NOSPACE) {
+        log_warn("gc", "the disk is full: %zu packs are not rewritten: %s", count, err->msg);
+    }
     return rc;
 }
 
@@ -492,5 +503,7 @@ gc_collect_turn(struct gc *gc, const struct gc_options *options, struct gc_resul
     }
     free(c.dead.packs);
     free(c.sparse.packs);
+    log_debug("gc", "a collection is over removed=%" PRIu64 " moved=%" PRIu64, r->packs_removed,
+              r->packs_moved);
     return rc;
 }

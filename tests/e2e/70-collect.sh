@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Goal: on a small file system that holds store, index and state: it fills up, points are deleted, a collection gives the space back
-# and the service goes on; the collector is killed again and again during collection and moving, and nothing that is listed is
-# lost. Retention, holds and locks do what they say on the way.
+# Goal: on a small file system that holds store, index and state: it fills up during a backup and while packs are rewritten, points are
+# deleted, a collection gives the space back and the service goes on; the collector is killed again and again while packs are removed and
+# while they are rewritten, as its log says, and nothing that is listed is lost. Retention, holds and locks do what they say on the way.
 # Needs root (a small loop-mounted file system); skips with 77 otherwise.
 set -euo pipefail
 . "$(dirname "$0")/../lib/lab.sh"
@@ -19,7 +19,7 @@ mkdir "$LAB/small"
 mount -o loop "$LAB/small.img" "$LAB/small" || { echo "skipped: no loop device"; exit 77; }
 mkdir "$LAB/small/store"
 sed -i "s|^state-dir = .*|state-dir = $LAB/small/state|; s|^store = .*|store = $LAB/small/store|" "$LAB/collector.conf"
-echo "collect-every = 0s" >>"$LAB/collector.conf"
+printf 'collect-every = 0s\nlog-level = debug\n' >>"$LAB/collector.conf"
 export VARVE_ACCESS=$LAB/small/state/operator.access
 
 used() { df --output=used -B1 "$LAB/small" | tail -n 1; }
@@ -32,6 +32,17 @@ backup() { # SEED OFFSET-MiB LENGTH-MiB
     varve backup run web --quiet
 }
 newest() { points_json web | jq -rs '.[0].id'; }
+log=$LAB/logs/collector.log
+# Where a collection is, by what the log says from byte $1 on.
+phase() { tail -c +"$1" "$log" | sed -nE 's/.* gc: (removing|rewriting|rewrote|a collection) .*/\1/p' | tail -n 1; }
+wait_for_phase() { # FROM PHASE
+    local tries=4000
+    while [ "$(phase "$1")" != "$2" ]; do
+        tries=$((tries - 1))
+        [ $tries -gt 0 ] || { tail -n 5 "$log" >&2; lab_die "no collection was $2 packs"; }
+        sleep 0.002
+    done
+}
 check_all() {
     for point in $(points_json web | jq -r .id); do points_check_raw alpha "$point"; done
 }
@@ -101,26 +112,77 @@ lab_ctl alpha guest.trim "{\"vm\":\"$vm\",\"disk\":\"$disk\",\"offset\":$((116 *
 varve backup run web --quiet
 check_all
 
-# Killed in the middle of collecting and moving, many times.
+# The disk fills up while packs are rewritten: they stay what they were, and are rewritten when there is room.
 
-kills=0
-for round in 1 2 3 4 5 6 7 8; do
-    backup $((20 + round)) $((round * 3)) 6
+# round SEED OFFSET-MiB: a point in whose place the next one comes; the one before it is deleted
+round() {
+    local victim
+    backup "$1" "$2" 6
     victim=$(points_json web | sed -n 2p | jq -r .id)
     [ "$victim" = "$second" ] || varve point delete "$victim" --undelete-for 0 --quiet
-    varve store collect --move-below 101 --rate 20MiB --quiet >/dev/null 2>&1 &
+}
+
+round 10 40
+round 11 43
+round 12 46
+from=$(($(wc -c <"$log") + 1))
+varve store collect --move-below 101 --rate 1MiB --json >"$LAB/collected" 2>"$LAB/stderr" &
+asked=$!
+wait_for_phase "$from" rewriting
+fallocate -l "$(df --output=avail -B1 "$LAB/small" | tail -n 1)" "$LAB/small/filler" || true
+dd if=/dev/zero of="$LAB/small/filler2" bs=4k 2>/dev/null || true
+[ "$(phase "$from")" = rewriting ] || lab_die "the disk was full only when the packs were rewritten"
+code=0
+wait $asked || code=$?
+cat "$LAB/collected" "$LAB/stderr"
+[ $code -eq 0 ] || [ $code -eq 7 ] || lab_die "a disk that fills up under a collection gave exit code $code"
+tail -c +"$from" "$log" | grep -E 'gc: the disk is full: [0-9]+ packs are not rewritten' ||
+    lab_die "the disk was not full while packs were rewritten"
+lab_alive collector || lab_die "the collector ended"
+check_all
+rm -f "$LAB/small/filler" "$LAB/small/filler2"
+before=$(used)
+varve store collect --move-below 101 --json | tee "$LAB/collected"
+jq -e '.packs_moved > 0 and .packs_removed > 0 and (.no_space | not)' "$LAB/collected" >/dev/null || lab_die "the packs are not rewritten with room again"
+[ "$(used)" -lt "$before" ] || lab_die "rewriting gave nothing back: $before, now $(used)"
+[ "$(varve store check-counts --json | jq '.missing + .extra')" -eq 0 ] || lab_die "counts are wrong after a full disk"
+check_all
+
+# Killed while packs are removed and while they are rewritten, many times.
+
+declare -A kills=([removing]=0 [rewriting]=0)
+kill_while() { # PHASE RATE
+    local from asked was
+    from=$(($(wc -c <"$log") + 1))
+    varve store collect --move-below 101 --rate "$2" --quiet >/dev/null 2>&1 &
     asked=$!
-    sleep "0.0$((round * 9))"
+    wait_for_phase "$from" "$1"
+    sleep "0.$(printf %03d $((RANDOM % 200)))"
     lab_kill collector
     wait $asked 2>/dev/null || true
-    kills=$((kills + 1))
+    was=$(phase "$from")
+    echo "killed while $was packs"
+    kills[$was]=$((${kills[$was]:-0} + 1))
     lab_collector_start
     lab_wait_vms 1
+    varve store collect --move-below 101 --quiet # goes on with what is left
+}
+for n in 1 2 3 4 5; do
+    round $((20 + n)) $((n * 3)) # half of it is over what the last one wrote
+    kill_while rewriting 8MiB
+    round $((30 + n)) 60 # over all of it
+    round $((40 + n)) 60
+    kill_while removing 4KiB
 done
 check_all
+[ "${kills[removing]}" -ge 3 ] || lab_die "only ${kills[removing]} kills fell into removing"
+[ "${kills[rewriting]}" -ge 3 ] || lab_die "only ${kills[rewriting]} kills fell into rewriting"
 varve store collect --move-below 101 --quiet
-[ "$(varve store check-counts --json | jq '.missing + .extra')" -eq 0 ] || lab_die "counts are wrong after $kills kills"
+[ "$(varve store check-counts --json | jq '.missing + .extra')" -eq 0 ] || lab_die "counts are wrong after the kills"
 check_all
 varve verify --quiet
 points_clean alpha web
-echo "a full disk and $kills kills: nothing listed was lost, space came back, service went on"
+backup 50 80 6
+check_all
+echo "a disk full while writing and while rewriting, ${kills[removing]} kills while removing, ${kills[rewriting]} while rewriting:" \
+    "nothing listed was lost, space came back, service went on"
