@@ -247,25 +247,38 @@ vm_of(struct refpoint_lab *l)
 size_t
 refpoint_lab_checkpoints(struct refpoint_lab *l)
 {
-    return vm_of(l)->checkpoint_count;
+    size_t n;
+
+    mutex_lock(&l->lock);
+    n = vm_of(l)->checkpoint_count;
+    mutex_unlock(&l->lock);
+    return n;
 }
 
 size_t
 refpoint_lab_points(struct refpoint_lab *l)
 {
-    return vm_of(l)->refpoint_count;
+    size_t n;
+
+    mutex_lock(&l->lock);
+    n = vm_of(l)->refpoint_count;
+    mutex_unlock(&l->lock);
+    return n;
 }
 
 size_t
 refpoint_lab_files(struct refpoint_lab *l)
 {
-    const struct sim_vm *vm = vm_of(l);
+    const struct sim_vm *vm;
     size_t n = 0;
     size_t i;
 
+    mutex_lock(&l->lock);
+    vm = vm_of(l);
     for (i = 0; i < vm->disk_count; i++) {
         n += vm->disks[i].file_count;
     }
+    mutex_unlock(&l->lock);
     return n;
 }
 
