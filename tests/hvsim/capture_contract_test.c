@@ -12,10 +12,12 @@
 #include "capture/capture_fake.h"
 #include "capture/capture_fault.h"
 #include "capture/choice/choice.h"
+#include "capture/collection/collection.h"
 #include "capture/export/export.h"
 #include "capture/folder/folder.h"
 #include "capture/sim/sim.h"
 #include "capture/vss/vss.h"
+#include "hvsim/group.h"
 #include "hvsim/refpoint_lab.h"
 #include "hvsim/vss_fake.h"
 #include "os/process.h"
@@ -35,6 +37,7 @@ enum member {
     MEMBER_REFPOINT,
     MEMBER_VSS,
     MEMBER_EXPORT,
+    MEMBER_COLLECTION,
     MEMBER_CHOICE,
     MEMBER_CHOICE_VSS,
     MEMBER_COUNT
@@ -126,6 +129,29 @@ join(struct lab *l, const char *method)
     assert_ok(capture_choice_open(&l->capture, &both, &err), &err);
 }
 
+/* The vm has a VHD set, which nothing here reads, and a group of its own. */
+static void
+open_collection(struct lab *l)
+{
+    struct collection_options o = {.host = {.wmi = l->hv->wmi,
+                                            .vdisk = l->hv->vdisk,
+                                            .fs = fs_system(),
+                                            .host_fs = fs_system(),
+                                            .state_dir = l->dir}};
+    const struct set_spec set = {.path = "\\\\fs1\\vms\\data.vhds",
+                                 .control = "",
+                                 .size = 1024 * 1024,
+                                 .vms = &l->hv->vm,
+                                 .vm_count = 1};
+    struct sim_error err;
+    struct varve_error why;
+    struct guid id;
+
+    must_work(set_create(l->hv->host, &set, &id, &err));
+    must_work(group_create(l->hv->host, "sql", &l->hv->vm, 1, &id, &err));
+    assert_ok(capture_collection_open(&l->capture, &o, &why), &why);
+}
+
 static void
 lab_open(struct lab *l, enum member member)
 {
@@ -170,6 +196,9 @@ lab_open(struct lab *l, enum member member)
         l->vss = vss_fake_new(&l->hv->script, &options);
         o.vss = l->vss;
         assert_ok(capture_vss_open(&l->capture, &o, &err), &err);
+    }
+    if (member == MEMBER_COLLECTION) {
+        open_collection(l);
     }
     if (member == MEMBER_EXPORT) {
         struct export_options o = {
