@@ -10,6 +10,7 @@
 # cluster.sh VARVE-AGENT.EXE STANDINS: the same under Wine, with stand-ins for WMI and virtdisk.dll (tests/wine/51-cluster.sh).
 set -euo pipefail
 AGENT=("$1")
+windows=${2:-} # stand-ins
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/testd.sh"
 . "$here/../lib/lab.sh"
@@ -28,10 +29,10 @@ print(s.makefile().readline(), end="")' "$DIR/control" "$1"
 
 testd_start --control "$DIR/control" --page 2
 lab_new "$DIR/lab"
-if [ -n "${2:-}" ]; then
+if [ -n "$windows" ]; then
     . "$here/../wine/lib.sh"
     . "$here/../wine/hyperv.sh"
-    hyperv_agent_install "$1" "$2"
+    hyperv_agent_install "$1" "$windows"
     cp "$CLUSTER_SECUR32" "$LAB/win/secur32.dll"
     hyperv_host_new hv
 else
@@ -120,8 +121,20 @@ capture = auto
 file-server-credentials = $DIR/logon
 file-server-address = 127.0.0.1:$PORT
 CONF
-lab_start agent-hv "${AGENT[@]}" run --config "$LAB/agents/hv.conf"
-lab_wait_vms 4
+agent_start() {
+    lab_start agent-hv "${AGENT[@]}" run --config "$LAB/agents/hv.conf"
+    lab_wait_vms 4
+}
+agent_stop() {
+    if [ -n "$windows" ]; then
+        hyperv_no_breach hv
+        hyperv_agent_end hv
+    else
+        lab_stop agent-hv
+    fi
+    lab_wait_vms 0
+}
+agent_start
 
 # ---- a full run, with both nodes writing meanwhile ----
 
@@ -210,6 +223,15 @@ cat "$DIR/wrong" >"$DIR/logon"
 fails '\(STATUS_LOGON_FAILURE\|logon\)' "a wrong password"
 cat "$DIR/right" >"$DIR/logon"
 
+# ---- encryption is demanded, and not given ----
+
+agent_stop
+echo 'file-server-encrypt = yes' >>"$LAB/agents/hv.conf"
+agent_start
+control '{"op":"fault","fault":"unencrypted"}' >/dev/null
+fails 'not encrypted' "a server that does not encrypt"
+control '{"op":"fault","fault":""}' >/dev/null
+
 # ---- the set has lost its reference points: that disk is read as a whole, and the point says why ----
 
 control "{\"op\":\"forget\",\"path\":\"$path\"}" >/dev/null
@@ -223,13 +245,8 @@ check_point $carrier
 check_point $carrier
 "$BIN/varve" verify --quiet
 
-if [ -n "${2:-}" ]; then
-    hyperv_no_breach hv
-    hyperv_agent_end hv
-else
-    lab_stop agent-hv
-fi
+agent_stop
 left=$(find "$LAB/agents/hv/journal" "$LAB/agents/hv/refpoint" -type f ! -name owner 2>/dev/null || true)
 [ -z "$left" ] || die "the agent has not forgotten its runs: $left"
 testd_stop
-echo "guest cluster: the set once, full and incremental, every disk right; $((faults + 1)) faults named, clean after each"
+echo "guest cluster: the set once, full and incremental, every disk right; $((faults + 2)) faults named, clean after each"

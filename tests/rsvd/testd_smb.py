@@ -192,7 +192,7 @@ class Connection:
             self.highest += 1
             self.window.add(self.highest)
         data = head + body
-        seal = self.encrypt if seal is None else seal
+        seal = self.encrypt or msg.sealed if seal is None else seal  # MS-SMB2 3.3.4.1.4
         if self.keys and seal:
             data = self.seal(data)
         elif self.keys and sign and status != PENDING:
