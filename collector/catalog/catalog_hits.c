@@ -66,3 +66,14 @@ catalog_hits_known(struct catalog *c, uint64_t damage_found)
     mutex_unlock(&c->lock);
     return known;
 }
+
+bool
+catalog_hits_none(struct catalog *c, uint64_t damage_found)
+{
+    bool none;
+
+    mutex_lock(&c->lock);
+    none = c->hits_known && c->hits_at == damage_found && c->hit_count == 0;
+    mutex_unlock(&c->lock);
+    return none;
+}

@@ -23,5 +23,7 @@ VARVE_CHECK enum varve_err catalog_set_hits(struct catalog *c, const struct poin
 bool catalog_is_hit(struct catalog *c, const struct point *p);
 /* Has there been a walk, and none needed since? */
 bool catalog_hits_known(struct catalog *c, uint64_t damage_found);
+/* The same, and it met no damage. */
+bool catalog_hits_none(struct catalog *c, uint64_t damage_found);
 
 #endif

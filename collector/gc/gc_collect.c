@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "catalog/catalog_hits.h"
 #include "gc/gc_internal.h"
 
 /* One collection: count, look, condemn, move, remove. */
@@ -97,7 +98,7 @@ moved_bytes(const struct collect_cost *cost)
 
 /* ---- looking ---- */
 
-/* A pack whose footer cannot be read cannot be judged: it stays, and scrubbing names it. */
+/* A pack of which a part cannot be read cannot be judged: it stays, and scrubbing names it. */
 static enum varve_err
 look_at(struct collection *c, const struct index_pack *pack, struct pack_look *look, bool *usable,
         struct varve_error *err)
@@ -158,7 +159,8 @@ judge(struct collection *c, const struct index_pack *pack, struct varve_error *e
     bool usable = false;
     enum varve_err rc;
 
-    if (!is_sparse(c, pack->live_bytes, pack)) {
+    if (!is_sparse(c, pack->live_bytes, pack) &&
+        !chunk_store_pack_is_footless(c->gc->cs, &pack->id)) {
         return mark(c, pack, pack->live_bytes, false, false, err);
     }
     rc = look_at(c, pack, &look, &usable, err);
@@ -166,7 +168,11 @@ judge(struct collection *c, const struct index_pack *pack, struct varve_error *e
         return rc;
     }
     exact.live_bytes = look.live_bytes;
-    if (look.live_bytes < pack->live_bytes) {
+    if (look.walked) { /* what is left in it goes to a whole one, whatever that is */
+        rc = add_pack(look.live_count == 0 ? &c->dead : &c->sparse, &exact)
+                 ? VARVE_OK
+                 : varve_error_nomem(err);
+    } else if (look.live_bytes < pack->live_bytes) {
         rc = distrust(c, pack, &look, err);
     } else if (look.live_count == 0) {
         rc = add_pack(&c->dead, &exact) ? VARVE_OK : varve_error_nomem(err);
@@ -209,6 +215,14 @@ remove_one(struct collection *c, const struct index_pack *pack, struct varve_err
     }
     if (look.live_count > 0) { /* somebody has published meanwhile */
         rc = mark(c, pack, look.live_bytes, true, false, err);
+    } else if (look.walked &&
+               look.count < pack->records) { /* since it was condemned; see tell_index() */
+        rc = mark(c, pack, pack->live_bytes, true, false, err);
+    } else if (look.incomplete &&
+               !catalog_hits_none(c->gc->catalog, chunk_store_damage_found(c->gc->cs))) {
+        log_warn("gc",
+                 "what cannot be read of a pack stays while a point is damaged, or nobody knows");
+        c->r->packs_waiting++;
     } else {
         rc = chunk_store_remove_pack(c->gc->cs, &look, &removed, &c->r->cost, err);
         if (removed) {
@@ -425,11 +439,32 @@ move_sparse(struct collection *c, struct varve_error *err)
 
 /* ---- all of it ---- */
 
+struct footless {
+    struct chunk_store *cs;
+    struct pack_list *out;
+};
+
+/* The others are candidates anyway. */
+static bool
+add_footless(void *arg, const struct index_pack *pack)
+{
+    struct footless *f = arg;
+
+    return pack->candidate || pack->condemned || !chunk_store_pack_is_footless(f->cs, &pack->id) ||
+           add_pack(f->out, pack);
+}
+
 static enum varve_err
 judge_candidates(struct collection *c, struct varve_error *err)
 {
     struct pack_list marked = {.count = 0};
+    struct footless footless = {.cs = c->gc->cs, .out = &marked};
     enum varve_err rc = list_marked(c, &marked, err);
+
+    if (rc == VARVE_OK && chunk_store_pack_is_footless(c->gc->cs, NULL)) {
+        rc = index_list_packs(chunk_store_index(c->gc->cs), add_footless, &footless, err);
+        rc = rc == VARVE_OK && marked.nomem ? varve_error_nomem(err) : rc;
+    }
 
     for (size_t i = 0; rc == VARVE_OK && i < marked.count; i++) {
         if (marked.packs[i].condemned) {

@@ -59,7 +59,7 @@ last_pack(struct fixture *f, enum chunk_kind kind)
 static void
 flip(struct fixture *f, const struct pack_pick *p, uint64_t at)
 {
-    uint8_t *bytes = malloc(p->size);
+    uint8_t *bytes = malloc(p->size + 1);
     const struct store_part part = {.data = bytes, .len = p->size};
 
     assert_ok(store_get(f->mem, p->name, 0, bytes, p->size, &err), &err);

@@ -213,7 +213,7 @@ tell_index(struct check *c, const struct pack_contents *l, struct varve_error *e
     }
     lost = f.pack.records - l->count;
     rc = index_drop_packs(c->cs->index, c->id, 1, err);
-    if (rc == VARVE_OK && l->count > 0) {
+    if (rc == VARVE_OK) { /* with none it is one for the next collection to remove */
         f.pack.records = (uint32_t)l->count;
         f.pack.raw_bytes = l->raw_bytes;
         rc = index_add_pack(c->cs->index, &f.pack, l->list, err);
@@ -230,6 +230,41 @@ tell_index(struct check *c, const struct pack_contents *l, struct varve_error *e
     return rc;
 }
 
+/* ---- packs without a footer ---- */
+
+bool
+chunk_store_pack_is_footless(struct chunk_store *cs, const struct pack_id *id)
+{
+    struct quarantine *q = &cs->quarantine;
+    bool is;
+
+    mutex_lock(&q->lock);
+    is = id == NULL && q->footless_count > 0;
+    for (size_t i = 0; id != NULL && !is && i < q->footless_count; i++) {
+        is = memcmp(q->footless[i].bytes, id->bytes, PACK_ID_SIZE) == 0;
+    }
+    mutex_unlock(&q->lock);
+    return is;
+}
+
+void
+pack_note_footless(struct chunk_store *cs, const struct pack_id *id, bool is)
+{
+    struct quarantine *q = &cs->quarantine;
+    size_t at = 0;
+
+    mutex_lock(&q->lock);
+    while (at < q->footless_count && memcmp(q->footless[at].bytes, id->bytes, PACK_ID_SIZE) != 0) {
+        at++;
+    }
+    if (is && at == q->footless_count && at < FOOTLESS_MAX) {
+        q->footless[q->footless_count++] = *id;
+    } else if (!is && at < q->footless_count) {
+        q->footless[at] = q->footless[--q->footless_count];
+    }
+    mutex_unlock(&q->lock);
+}
+
 enum varve_err
 chunk_store_check_pack(struct chunk_store *cs, const struct pack_id *id, uint64_t size,
                        struct chunk_check *out, struct varve_error *err)
@@ -244,6 +279,8 @@ chunk_store_check_pack(struct chunk_store *cs, const struct pack_id *id, uint64_
     memset(out, 0, sizeof(*out));
     pack_object_name(id, object);
     rc = pack_contents_load(cs, id, size, &contents, err);
+    pack_note_footless(cs, id,
+                       contents.walked && !contents.unreadable && rc != VARVE_ERR_NOT_FOUND);
     if (rc == VARVE_ERR_NOT_FOUND || rc == VARVE_ERR_NOMEM) {
         goto out;
     }

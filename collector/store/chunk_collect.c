@@ -191,6 +191,9 @@ find_domain(struct chunk_store *cs, struct pack_look *look, struct varve_error *
     struct pack_header header;
     enum varve_err rc;
 
+    if (look->walked) {
+        return VARVE_OK; /* by whose keys fit */
+    }
     pack_object_name(&look->pack.id, object);
     rc = store_get(cs->store, object, 0, bytes, sizeof(bytes), err);
     if (rc == VARVE_OK) {
@@ -199,6 +202,26 @@ find_domain(struct chunk_store *cs, struct pack_look *look, struct varve_error *
     if (rc == VARVE_OK && chunk_store_domain(cs, &header.domain, &look->domain, err) != VARVE_OK) {
         look->domain = NULL;
     }
+    return rc;
+}
+
+/* What is left of a pack without a footer.  The index has to hear of it first: what it still says of records that are lost
+ * would look like live ones. */
+static enum varve_err
+take_walked(struct chunk_store *cs, struct pack_look *look, const struct pack_contents *contents,
+            struct collect_cost *cost, struct varve_error *err)
+{
+    struct chunk_check check;
+    enum varve_err rc;
+
+    if (contents->unreadable) { /* it may hold more than what was found */
+        return varve_error_set(err, VARVE_ERR_CORRUPT, "its footer is damaged");
+    }
+    cost->bytes_read += 2 * look->pack.size;
+    rc = chunk_store_check_pack(cs, &look->pack.id, look->pack.size, &check, err);
+    look->walked = true;
+    look->incomplete = contents->incomplete || contents->count == 0;
+    look->domain = contents->domain;
     return rc;
 }
 
@@ -211,8 +234,8 @@ pack_look_at(struct chunk_store *cs, const struct index_pack *pack, struct pack_
     enum varve_err rc;
 
     rc = pack_contents_load(cs, &pack->id, pack->size, &contents, err);
-    if (rc == VARVE_OK && contents.walked) { /* it may hold more than what was found */
-        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "its footer is damaged");
+    if (contents.walked && (rc == VARVE_OK || rc == VARVE_ERR_CORRUPT)) {
+        rc = take_walked(cs, &look, &contents, cost, err);
     }
     if (rc == VARVE_OK) {
         look.entries = contents.list;
@@ -431,9 +454,12 @@ chunk_store_remove_pack(struct chunk_store *cs, const struct pack_look *look, bo
     }
     rc = store_remove(cs->store, object, err);
     if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {
-        rc = index_drop_entries(cs->index, &look->pack.id, look->entries, look->count,
-                                &cost->operations, err);
+        rc = look->walked /* it may have had more names than are known now */
+                 ? index_drop_packs(cs->index, &look->pack.id, 1, err)
+                 : index_drop_entries(cs->index, &look->pack.id, look->entries, look->count,
+                                      &cost->operations, err);
         *removed = rc == VARVE_OK;
+        pack_note_footless(cs, &look->pack.id, false);
     }
     return rc;
 }

@@ -52,6 +52,10 @@ bool chunk_use_is_before(struct chunk_store *cs, uint64_t seq);
 /* May the pack hold chunks of a use that has not ended?  Packs of before the open: no. */
 bool chunk_store_pack_is_young(struct chunk_store *cs, const struct pack_id *id);
 
+/* Was its footer found damaged since the store was opened, and can all of it be read?  id NULL: is there such a pack?
+ * Its records are to go to a whole one. */
+bool chunk_store_pack_is_footless(struct chunk_store *cs, const struct pack_id *id);
+
 /* The store's index, and the name that an id has in it. */
 struct index *chunk_store_index(struct chunk_store *cs);
 void chunk_store_name(const struct chunk_domain *d, const struct chunk_id *id,
@@ -84,8 +88,14 @@ struct pack_look {
     size_t count;
     size_t live_count;
     uint64_t live_bytes; /* headers included */
+    bool walked;         /* its footer is damaged: the entries are the records that can be opened */
+    bool incomplete;     /* and some that it held are lost */
 };
-/* VARVE_ERR_NOT_FOUND: the object is not there. */
+/*
+ * VARVE_ERR_NOT_FOUND: the object is not there.  A pack whose footer is damaged is read as a whole (chunk_store_check_pack()): the index
+ * is told what of it is left, what is lost counts as absent and found damaged.  Where a part cannot be read, which may pass:
+ * VARVE_ERR_CORRUPT.
+ */
 VARVE_CHECK enum varve_err pack_look_at(struct chunk_store *cs, const struct index_pack *pack,
                                         struct pack_look *out, struct collect_cost *cost,
                                         struct varve_error *err);
@@ -107,7 +117,8 @@ VARVE_CHECK enum varve_err pack_copier_flush(struct pack_copier *c, struct varve
 void pack_copier_free(struct pack_copier *c); /* NULL is fine */
 
 /*
- * Removes a condemned pack without live records: the object first, which gives the space back.
+ * Removes a condemned pack without live records: the object first, which gives the space back.  Of one that is incomplete
+ * the caller knows that no point misses anything.
  * *removed false: it holds the only whole copy of something after all, which the index knows now, and stays;
  * the caller looks at it again and takes the mark off.
  */

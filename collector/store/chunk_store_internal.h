@@ -81,6 +81,9 @@ struct quarantined {
     struct record_name name;
 };
 
+/* Packs whose footers are damaged; more than these are found by the next pass over the store. */
+#define FOOTLESS_MAX 64u
+
 struct quarantine {
     _Atomic bool doubted; /* the next was written */
     char *doubt;          /* file that says: build the index anew; NULL: the index is in memory */
@@ -91,6 +94,8 @@ struct quarantine {
     size_t count;
     size_t cap;
     uint64_t found; /* since this store was opened, known ones again too */
+    struct pack_id footless[FOOTLESS_MAX];
+    size_t footless_count;
 };
 
 /* A pack that was stored while uses went on which began before. */
@@ -187,6 +192,8 @@ VARVE_CHECK enum varve_err record_check(const struct chunk_domain *d, struct wor
 /* The record is damaged: flagged when it is what the index has for its name, and only then. */
 VARVE_CHECK enum varve_err set_aside_entry(struct chunk_store *cs, const struct pack_id *pack,
                                            const struct pack_entry *e, struct varve_error *err);
+/* For chunk_store_pack_is_footless(). */
+void pack_note_footless(struct chunk_store *cs, const struct pack_id *id, bool is);
 /* Does the pack's footer, which is authenticated, say something else than the index? */
 bool footer_differs(struct chunk_store *cs, const struct record_name *name,
                     const struct index_place *place);
@@ -216,6 +223,7 @@ struct pack_contents {
     size_t cap;
     uint64_t raw_bytes;
     bool nomem;
+    struct chunk_domain *domain; /* walked: whose keys fit; NULL: not known */
     bool walked;
     bool incomplete; /* walked, and something that it held was not found */
     bool unreadable; /* walked, and a part of it could not be read, which may pass */

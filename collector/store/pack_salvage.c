@@ -148,6 +148,7 @@ pack_salvage(struct chunk_store *cs, const struct pack_id *id, uint64_t size,
         s.bytes = bytes;
         pack_search(bytes, (size_t)size, take_record, note_gap, &s);
         worker_give(cs, s.worker);
+        l->domain = s.domain;
         if (l->nomem) {
             rc = varve_error_nomem(err);
         } else if (l->count == 0) {

@@ -9,6 +9,7 @@
 #include "crypto/identity.h"
 #include "fault/store_lab.h"
 #include "hash/crc32c.h"
+#include "jobs/damage_points.h"
 #include "os/file_mem.h"
 #include "store/store_testing.h"
 
@@ -501,6 +502,108 @@ counts_that_have_rotted_are_not_counted_on(void **state)
     rot_and_collect(*state, ROT_COUNT, false);
 }
 
+/* ---- packs that have lost their footers ---- */
+
+static void
+flip_at(struct fixture *f, const struct pack_id *id, uint64_t at, size_t count)
+{
+    char path[PACK_PATH_SIZE];
+    struct file *file = NULL;
+    uint8_t b = 0;
+
+    pack_path(id, path);
+    assert_ok(file_open(mem_fs(f->mem), &file, path, FILE_READ_WRITE, &err), &err);
+    for (size_t i = 0; i < count; i++) {
+        assert_ok(file_read_exact(file, &b, 1, at + i, &err), &err);
+        b ^= 0x55;
+        assert_ok(file_write(file, &b, 1, at + i, &err), &err);
+    }
+    file_close(file);
+}
+
+static void
+back_up_and_lose_footers(struct fixture *f, struct packs *out)
+{
+    for (unsigned n = 1; n <= 2; n++) {
+        assert_ok(lab_backup(&f->l, 0, n, &err), &err);
+        assert_ok(lab_backup(&f->l, 1, n, &err), &err);
+    }
+    (void)collect(f, 0);
+    *out = data_packs(f);
+    for (size_t i = 0; i < out->count; i++) {
+        flip_at(f, &out->id[i], out->size[i] - PACK_TAIL_SIZE - 20, 1);
+    }
+}
+
+static void
+packs_without_footers_are_emptied_into_whole_ones(void **state)
+{
+    struct fixture *f = *state;
+    struct account_check check;
+    struct packs damaged;
+
+    back_up_and_lose_footers(f, &damaged);
+    (void)collect(f, 0);
+    assert_true(holds(&damaged, &data_packs(f).id[0])); /* nobody has looked at them yet */
+    assert_int_equal(scrub(f, &damaged), 0);
+    (void)collect(f, 0);
+    assert_gone(f, &damaged);
+    assert_ok(read_all(f), &err);
+    reopen(f);
+    assert_ok(read_all(f), &err);
+    assert_ok(gc_check(f->l.gc, NULL, &check, &err), &err);
+    assert_int_equal(check.missing, 0);
+}
+
+static void
+count_hit(void *arg, const struct damage_hit *h)
+{
+    (void)h;
+    (*(unsigned *)arg)++;
+}
+
+/* What is lost with the footer stays as it is until no point misses it: somebody might still get it out. */
+static void
+what_is_lost_in_a_pack_without_a_footer_is_named_and_goes_when_it_is_healed(void **state)
+{
+    struct fixture *f = *state;
+    struct packs damaged;
+    struct packs now;
+    unsigned hits = 0;
+
+    back_up_and_lose_footers(f, &damaged);
+    for (size_t i = 0; i < damaged.count; i++) { /* a record's header, and another one's bytes */
+        flip_at(f, &damaged.id[i], PACK_HEADER_SIZE + 2, 10);
+        flip_at(f, &damaged.id[i], damaged.size[i] / 2, 1);
+    }
+    assert_true(scrub(f, &damaged) > 0);
+    assert_ok(damage_points(f->l.cs, f->l.catalog, count_hit, &hits, NULL, NULL, &err), &err);
+    assert_true(hits > 0);
+    (void)collect(f, 0);
+    assert_true(fresh_packs(f, &damaged).count > 0); /* what is whole is copied ... */
+    now = data_packs(f);
+    for (size_t i = 0; i < damaged.count; i++) { /* ... and nothing is thrown away */
+        assert_true(holds(&now, &damaged.id[i]));
+    }
+    reopen(f);
+    hits = 0;
+    assert_int_equal(scrub(f, &damaged) > 0, false); /* the index has heard of it */
+    assert_ok(damage_points(f->l.cs, f->l.catalog, count_hit, &hits, NULL, NULL, &err), &err);
+    assert_true(hits > 0);
+    for (unsigned n = 1; n <= 2; n++) {
+        assert_ok(lab_heal(&f->l, 0, n, &err), &err);
+        assert_ok(lab_heal(&f->l, 1, n, &err), &err);
+    }
+    assert_ok(chunk_store_barrier(f->l.cs, &err), &err);
+    assert_ok(read_all(f), &err);
+    hits = 0;
+    assert_ok(damage_points(f->l.cs, f->l.catalog, count_hit, &hits, NULL, NULL, &err), &err);
+    assert_int_equal(hits, 0);
+    (void)collect(f, 0);
+    assert_gone(f, &damaged);
+    assert_ok(read_all(f), &err);
+}
+
 static void
 drop_line(enum log_level level, const char *line)
 {
@@ -522,6 +625,8 @@ main(void)
         TEST(counts_that_would_fall_below_zero_have_the_index_built_anew),
         TEST(counts_that_have_rotted_remove_nothing_and_have_the_index_built_anew),
         TEST(counts_that_have_rotted_are_not_counted_on),
+        TEST(packs_without_footers_are_emptied_into_whole_ones),
+        TEST(what_is_lost_in_a_pack_without_a_footer_is_named_and_goes_when_it_is_healed),
     };
 
     log_set_sink(drop_line); /* damage is the point of this test; its lines are not */
