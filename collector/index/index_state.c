@@ -74,10 +74,17 @@ bool
 index_state_trusted(const char *folder, const char *boot_id, unsigned *ends)
 {
     char text[STATE_MAX];
+
+    state_read(folder, text);
+    return index_state_decode(text, folder, boot_id, ends);
+}
+
+bool
+index_state_decode(const char *text, const char *folder, const char *boot_id, unsigned *ends)
+{
     const char *rest;
 
     *ends = 0;
-    state_read(folder, text);
     if (text[0] == '\0') {
         return false;
     }

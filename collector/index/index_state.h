@@ -26,6 +26,9 @@ void index_boot_id(char out[INDEX_BOOT_ID_SIZE]);
  * INDEX_UNCLEAN_ENDS_MAXth time in a row.  *ends: unclean ends so far, 0 after a clean one. */
 bool index_state_trusted(const char *folder, const char *boot_id, unsigned *ends);
 
+/* The same of the file's text; folder is for the log. */
+bool index_state_decode(const char *text, const char *folder, const char *boot_id, unsigned *ends);
+
 /* Durable when it returns VARVE_OK. */
 VARVE_CHECK enum varve_err index_state_write_clean(const char *folder, const char *boot_id,
                                                    struct varve_error *err);

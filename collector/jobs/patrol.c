@@ -108,35 +108,47 @@ take_number(const char **text, int64_t *out)
 }
 
 /* Half of a position would be worse than none: what a pass has not looked at would wait for the next one. */
-static void
-parse_state(struct patrol *p, const char *text, size_t len)
+bool
+patrol_position_parse(const char *text, size_t len, struct patrol_position *out)
 {
     char want[CHECK_LINE + 1];
-    int64_t began = 0;
-    int64_t finished = 0;
     size_t name_len;
 
     if (len < sizeof(FILE_MAGIC) + CHECK_LINE || strlen(text) != len ||
         strncmp(text, FILE_MAGIC "\n", sizeof(FILE_MAGIC)) != 0) {
-        return;
+        return false;
     }
     (void)snprintf(want, sizeof(want), "%08" PRIx32 "\n", crc32c(text, len - CHECK_LINE));
     if (strcmp(text + len - CHECK_LINE, want) != 0) {
-        return;
+        return false;
     }
     text += sizeof(FILE_MAGIC);
-    if (!take_number(&text, &began) || !take_number(&text, &finished)) {
-        return;
+    if (!take_number(&text, &out->pass_began_us) || !take_number(&text, &out->last_finished_us)) {
+        return false;
     }
     name_len = strcspn(text, "\n");
     if (name_len > STORE_NAME_MAX) {
-        return;
+        return false;
     }
-    p->state.pass_began_us = began;
-    p->state.last_finished_us = finished;
-    memcpy(p->position, text, name_len);
-    p->position[name_len] = '\0';
-    p->has_position = strcmp(p->position, "-") != 0 && store_name_valid(p->position);
+    memcpy(out->name, text, name_len);
+    out->name[name_len] = '\0';
+    if (!store_name_valid(out->name)) { /* "-" */
+        out->name[0] = '\0';
+    }
+    return true;
+}
+
+static void
+parse_state(struct patrol *p, const char *text, size_t len)
+{
+    struct patrol_position at;
+
+    if (patrol_position_parse(text, len, &at)) {
+        p->state.pass_began_us = at.pass_began_us;
+        p->state.last_finished_us = at.last_finished_us;
+        memcpy(p->position, at.name, sizeof(at.name));
+        p->has_position = at.name[0] != '\0';
+    }
 }
 
 static void

@@ -62,6 +62,15 @@ VARVE_CHECK enum varve_err patrol_new(struct patrol **out, struct chunk_store *c
 void patrol_free(struct patrol *p); /* NULL is fine */
 void patrol_state(struct patrol *p, struct patrol_state *out);
 
+/* What the file says: the times as in patrol_state. */
+struct patrol_position {
+    int64_t pass_began_us;
+    int64_t last_finished_us;
+    char name[STORE_NAME_MAX + 1]; /* of the object that was looked at last; "": none */
+};
+/* text[len] is a zero.  False: it is not whole. */
+bool patrol_position_parse(const char *text, size_t len, struct patrol_position *out);
+
 /* For tests: one whole pass on the calling thread, without waiting; not beside a running one. */
 VARVE_CHECK enum varve_err patrol_pass(struct chunk_store *cs, struct catalog *catalog,
                                        struct ingest *ing, struct patrol_state *out,
