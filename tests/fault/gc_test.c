@@ -479,13 +479,15 @@ static struct io
 io_of_process(void)
 {
     FILE *f = fopen("/proc/self/io", "r");
-    unsigned long long value = 0;
     struct io io = {0, 0};
-    char name[32];
+    char line[64];
 
-    while (f != NULL && fscanf(f, "%31[^:]: %llu\n", name, &value) == 2) {
-        io.read = strcmp(name, "rchar") == 0 ? value : io.read;
-        io.written = strcmp(name, "wchar") == 0 ? value : io.written;
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (strncmp(line, "rchar: ", 7) == 0) {
+            io.read = strtoull(line + 7, NULL, 10);
+        } else if (strncmp(line, "wchar: ", 7) == 0) {
+            io.written = strtoull(line + 7, NULL, 10);
+        }
     }
     if (f != NULL) {
         (void)fclose(f);
