@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
 #
-# Goal: agent, collector or both are killed with SIGKILL at random moments of a run, fifty times (KILLS=n). No listed point is
-# ever wrong, nothing needs a manual step, the next run succeeds, the host is left clean.
+# Goal: agent, collector or both are killed with SIGKILL, each fifth time told to end with SIGTERM, at random moments of a run, fifty times
+# (KILLS=n). No listed point is ever wrong, nothing needs a manual step, the next run succeeds, the host is left clean; who is told to end
+# does not crash.
 set -euo pipefail
 . "$(dirname "$0")/../lib/lab.sh"
 . "$(dirname "$0")/../lib/points.sh"
@@ -64,7 +65,9 @@ for ((n = 1; n <= kills; n++)); do
     1) victims=collector ;;
     *) victims='agent-alpha collector' ;;
     esac
-    for victim in $victims; do lab_kill "$victim"; done
+    end=lab_kill
+    [ $((n % 5)) -ne 0 ] || end=lab_stop
+    for victim in $victims; do $end "$victim"; done
     [ "$victims" = agent-alpha ] || lab_collector_start
     [ "$victims" = collector ] || lab_agent_start alpha
     wait $run || true
