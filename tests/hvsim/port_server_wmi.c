@@ -15,7 +15,7 @@ static const struct {
     struct {
         const char *name;
         enum wmi_type type;
-    } in[4];
+    } in[5];
 } methods[] = {
     {"Msvm_VirtualSystemSnapshotService",
      "CreateSnapshot",
@@ -62,6 +62,13 @@ static const struct {
     {"Msvm_CollectionReferencePointService",
      "DestroyReferencePoint",
      {{"AffectedReferencePointCollection", WMI_REF}}},
+    {"Msvm_ImageManagementService",
+     "GetVirtualDiskChanges",
+     {{"Path", WMI_STRING},
+      {"LimitId", WMI_STRING},
+      {"TargetSnapshotId", WMI_STRING},
+      {"ByteOffset", WMI_UINT64},
+      {"ByteLength", WMI_UINT64}}},
     {"Msvm_ConcreteJob",
      "RequestStateChange",
      {{"RequestedState", WMI_UINT16}, {"TimeoutPeriod", WMI_STRING}}},
@@ -271,7 +278,7 @@ signature(struct port_call *c, struct varve_error *err)
             continue;
         }
         in = json_array();
-        for (size_t k = 0; k < 4 && methods[i].in[k].name != NULL; k++) {
+        for (size_t k = 0; k < 5 && methods[i].in[k].name != NULL; k++) {
             (void)json_array_append_new(in, json_pack("{s:s,s:i}", "name", methods[i].in[k].name,
                                                       "type", (int)methods[i].in[k].type));
         }

@@ -20,6 +20,7 @@ struct wmi_fake_options {
     bool at_once;        /* methods answer when their work is done: ReturnValue 0, not a job */
     bool no_snapshot_id; /* settings do not say which snapshot of a VHD set is theirs */
     bool group_32768;    /* a group's recovery checkpoint has the number of a single vm's */
+    bool no_changes;     /* GetVirtualDiskChanges answers nothing */
 };
 
 struct wmi_port *wmi_fake_new(struct port_script *script, const struct wmi_fake_options *options);

@@ -22,6 +22,8 @@ struct export_made {
     char *folder;
     struct export_disk *disks; /* as the frozen ones */
     size_t count;
+    uint64_t
+        need; /* bytes that the host may still write to the folder at most; 0: it has done so */
     struct export_made *next;
 };
 
@@ -33,7 +35,7 @@ struct export
     char *folder;
     char *server; /* NULL: this machine */
     uint32_t export_ms;
-    struct mutex lock; /* made */
+    struct mutex lock; /* made, and need of each */
     struct export_made *made;
 };
 
@@ -92,6 +94,16 @@ VARVE_CHECK enum varve_err export_changes(struct capture *c, const struct captur
                                           uint64_t *processed, struct varve_error *err);
 VARVE_CHECK enum varve_err export_files(struct capture *c, const struct capture_frozen *frozen,
                                         struct capture_files *out, struct varve_error *err);
+
+/* ---- export_room.c ---- */
+/* What an export takes at most, in bytes; since NULL: a full one. */
+uint64_t export_need(struct export *x, const struct capture_frozen *frozen,
+                     const char *const *since);
+/* Room for m beside those that came before it; VARVE_ERR_NOSPACE. */
+VARVE_CHECK enum varve_err export_check_room(struct export *x, const struct export_made *m,
+                                             bool differential, struct varve_error *err);
+/* The host writes no more to m's folder. */
+void export_written(struct export *x, struct export_made *m);
 
 /* ---- export_make.c ---- */
 VARVE_CHECK enum varve_err export_prepare(struct capture *c, const struct capture_frozen *frozen,

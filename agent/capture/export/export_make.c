@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -7,8 +6,6 @@
 #include "base/log.h"
 #include "base/time.h"
 #include "capture/export/export_internal.h"
-
-#define MIB ((uint64_t)1024 * 1024)
 
 /* The run that the checkpoint is named after. */
 static bool
@@ -78,55 +75,6 @@ find_base(struct export *x, const struct capture_frozen *frozen, const char *con
     wmi_object_release(&machine);
     wmi_objects_release(&points);
     return rc;
-}
-
-/* ---- room ---- */
-
-/* No more than the files of the disk's chain together; where they are out of reach, the size of the disk. */
-static uint64_t
-room_of_disk(struct export *x, const struct capture_frozen_disk *d)
-{
-    struct image *img = NULL;
-    struct image_info info;
-    struct varve_error err;
-    uint64_t bytes = 0;
-    unsigned chain;
-    unsigned n;
-
-    if (export_open_image(x, d->path, &img, &err) != VARVE_OK) {
-        return d->size;
-    }
-    image_get_info(img, &info);
-    chain = info.chain_length;
-    for (n = 0; n < chain; n++) {
-        (void)image_get_file(img, n, &info);
-        bytes += info.file_size;
-    }
-    image_close(img);
-    return bytes;
-}
-
-static enum varve_err
-check_room(struct export *x, const struct capture_frozen *frozen, bool differential,
-           struct varve_error *err)
-{
-    uint64_t need = 0;
-    uint64_t room = 0;
-    size_t i;
-    enum varve_err rc = fs_free_bytes(x->host_fs, x->folder, &room, err);
-
-    if (rc != VARVE_OK) {
-        return varve_error_prefix(err, "export-folder");
-    }
-    /* How much changed nobody says beforehand: a differential export that does not fit fails in the host. */
-    for (i = 0; !differential && i < frozen->disk_count; i++) {
-        need += room_of_disk(x, &frozen->disks[i]);
-    }
-    return need <= room ? VARVE_OK
-                        : varve_error_set(err, VARVE_ERR_NOSPACE,
-                                          "'%s' has %" PRIu64 " MiB free, and the export may need "
-                                          "%" PRIu64 " MiB: set 'export-folder' to one with room",
-                                          x->folder, room / MIB, (need + MIB - 1) / MIB);
 }
 
 /* ---- the export ---- */
@@ -259,14 +207,15 @@ export_prepare(struct capture *c, const struct capture_frozen *frozen, const cha
         rc = find_base(x, frozen, since, &base, err);
     }
     if (rc == VARVE_OK) {
-        rc = check_room(x, frozen, base != NULL, err);
-    }
-    if (rc == VARVE_OK) {
         export_forget(x, &run); /* a full one after a differential one */
         rc = new_made(x, frozen, &run, &m, err);
     }
     if (rc == VARVE_OK) {
+        m->need = export_need(x, frozen, base != NULL ? since : NULL);
         export_put(x, m); /* from here on it is not swept */
+        rc = export_check_room(x, m, base != NULL, err);
+    }
+    if (rc == VARVE_OK) {
         rc = make_folder(x, m, err);
     }
     if (rc == VARVE_OK) {
@@ -280,6 +229,9 @@ export_prepare(struct capture *c, const struct capture_frozen *frozen, const cha
     }
     if (rc == VARVE_OK) {
         rc = export_find_disks(x, m, frozen, base != NULL, chunk_size, err);
+    }
+    if (m != NULL) {
+        export_written(x, m);
     }
     free(base);
     wmi_object_release(&cp);
