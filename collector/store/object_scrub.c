@@ -8,17 +8,27 @@
 #include "store/pack.h"
 #include "store/store_config.h"
 
+/* Records first. */
+#define RECORDS 6u
+#define LOST    "lost/"
+static const char *const kinds[] = {"point/",          "hold/",        "lock/", "gone/",
+                                    "cfg/domain/",     "policy/",      "pack/", LOST,
+                                    STORE_CONFIG_NAME, KEY_RING_PREFIX};
+
+const char *
+object_kind(size_t i)
+{
+    return i < sizeof(kinds) / sizeof(kinds[0]) ? kinds[i] : NULL;
+}
+
 bool
 object_is_record(const char *name)
 {
-    static const char *const prefixes[] = {"point/", "hold/",       "lock/",
-                                           "gone/",  "cfg/domain/", "policy/"};
-    static const char lost[] = "lost/";
     bool is = false;
 
-    name += strncmp(name, lost, sizeof(lost) - 1) == 0 ? sizeof(lost) - 1 : 0;
-    for (size_t i = 0; i < sizeof(prefixes) / sizeof(prefixes[0]); i++) {
-        is = is || strncmp(name, prefixes[i], strlen(prefixes[i])) == 0;
+    name += strncmp(name, LOST, sizeof(LOST) - 1) == 0 ? sizeof(LOST) - 1 : 0;
+    for (size_t i = 0; i < RECORDS; i++) {
+        is = is || strncmp(name, kinds[i], strlen(kinds[i])) == 0;
     }
     return is;
 }

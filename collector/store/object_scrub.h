@@ -16,6 +16,9 @@
 VARVE_CHECK enum varve_err object_scrub(const char *name, const uint8_t *bytes, size_t len,
                                         struct varve_error *err);
 
+/* How the names of the i-th kind of object begin, from 0; NULL: no more kinds. */
+const char *object_kind(size_t i);
+
 /* Is it a sealed record (chunk_record.h) by its name? */
 bool object_is_record(const char *name);
 

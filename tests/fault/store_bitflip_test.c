@@ -8,9 +8,9 @@
 #include "fault/store_lab.h"
 #include "jobs/damage_walk.h"
 #include "os/file_mem.h"
-#include "store/chunk_record.h"
-#include "store/key_ring.h"
+#include "store/object_scrub.h"
 #include "store/pack.h"
+#include "store/store_config.h"
 
 /*
  * One bit is flipped in one byte of one object, sampled over every byte of every object with a fixed seed
@@ -92,23 +92,11 @@ scrub_one(void *arg, const char *name, uint64_t size)
 {
     struct scrubbed *s = arg;
     uint8_t *bytes = malloc(size + 1);
-    struct store_config config;
     struct varve_error why;
-    struct pack_id id;
-    size_t records = 0;
-    enum varve_err rc;
 
+    assert_non_null(bytes);
     assert_ok(store_get(s->store, name, 0, bytes, size, &err), &err);
-    if (pack_object_name_parse(&id, name)) {
-        rc = pack_scrub(bytes, size, &id, &records, NULL, NULL, &why);
-    } else if (strcmp(name, STORE_CONFIG_NAME) == 0) {
-        rc = store_config_decode(&config, bytes, size, &why);
-    } else if (strncmp(name, KEY_RING_PREFIX, strlen(KEY_RING_PREFIX)) == 0) {
-        rc = key_ring_scrub(bytes, size, &why);
-    } else {
-        rc = chunk_record_scrub(bytes, size, &why);
-    }
-    if (rc != VARVE_OK) {
+    if (object_scrub(name, bytes, size, &why) != VARVE_OK) {
         s->bad++;
         (void)snprintf(s->name, sizeof(s->name), "%s", name);
     }
