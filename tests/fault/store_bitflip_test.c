@@ -20,6 +20,8 @@
  *   2. the store opens, and what the packs' check sets aside names exactly the points that cannot be read;
  *   3. no point reads back wrong bytes;
  *   4. every twentieth time: a backup that reads everything heals all of it.
+ *
+ * Objects of the other kinds: record_bitflip_test.
  */
 #define RUNS 3u
 
