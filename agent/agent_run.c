@@ -52,6 +52,7 @@ on_start_run(void *arg, const struct uplink_start *start, struct varve_error *er
     r.run = start->run;
     r.vm = start->vm;
     r.full = start->full;
+    memcpy(r.method, start->method, sizeof(r.method));
     memcpy(r.base_refpoint, start->reference_point, sizeof(r.base_refpoint));
     r.base = calloc(start->base_count + 1, sizeof(*r.base));
     if (r.base == NULL) {

@@ -87,6 +87,10 @@ full_reason(const struct job *j, size_t disk, const char **since)
     if (base->change_id[0] == '\0') {
         return "the last point has no change id";
     }
+    if (j->env->capture->ops->names == NULL && j->entry.base_refpoint[0] != '\0' &&
+        !capture_marks_has(&j->entry.marks, j->entry.base_refpoint)) {
+        return "the last point's reference point is gone";
+    }
     *since = base->change_id;
     return NULL;
 }

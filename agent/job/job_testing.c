@@ -109,10 +109,26 @@ static struct fs_ops mortal_fs_ops;
 
 /* ---- a connection that dies with its agent ---- */
 
+static struct lab *
+lab_of(struct peer *p)
+{
+    return (struct lab *)((char *)p - offsetof(struct lab, mortal));
+}
+
+static void
+say(struct peer *p, const char *what)
+{
+    struct lab *l = lab_of(p);
+
+    if (l->said != NULL) {
+        l->said(l->said_arg, what);
+    }
+}
+
 static struct peer *
 real(struct peer *p, bool *dead)
 {
-    struct lab *l = (struct lab *)((char *)p - offsetof(struct lab, mortal));
+    struct lab *l = lab_of(p);
 
     *dead = l->dead;
     return peer_fake_peer(l->fake);
@@ -149,6 +165,7 @@ mortal_begin_run(struct peer *p, const struct guid *run, struct peer_begun *out,
     bool dead;
     struct peer *r = real(p, &dead);
 
+    say(p, "begin");
     return dead ? dead_error(err) : r->ops->begin_run(r, run, out, err);
 }
 
@@ -159,6 +176,7 @@ mortal_disk_begin(struct peer *p, const struct guid *run, const struct peer_disk
     bool dead;
     struct peer *r = real(p, &dead);
 
+    say(p, "disk");
     return dead ? dead_error(err) : r->ops->disk_begin(r, run, disk, out, err);
 }
 
@@ -179,6 +197,7 @@ mortal_commit(struct peer *p, const struct peer_commit *commit, struct peer_comm
     bool dead;
     struct peer *r = real(p, &dead);
 
+    say(p, "commit");
     return dead ? dead_error(err) : r->ops->commit(r, commit, out, err);
 }
 
@@ -188,6 +207,7 @@ mortal_trace(struct peer *p, const struct peer_trace *trace, struct varve_error 
     bool dead;
     struct peer *r = real(p, &dead);
 
+    say(p, "trace");
     return dead ? dead_error(err) : r->ops->trace(r, trace, err);
 }
 
@@ -199,6 +219,7 @@ mortal_end_run(struct peer *p, const struct guid *run, const struct varve_error 
     bool dead;
     struct peer *r = real(p, &dead);
 
+    say(p, "end");
     return dead ? dead_error(err)
                 : r->ops->end_run(r, run, failure, warnings, warning_count, leaves, err);
 }
@@ -227,7 +248,7 @@ static void
 mortal_progress(struct peer *p, const struct peer_progress *progress)
 {
     (void)progress;
-    ((struct lab *)((char *)p - offsetof(struct lab, mortal)))->progresses++;
+    lab_of(p)->progresses++;
 }
 
 static const struct peer_ops mortal_peer_ops = {

@@ -36,6 +36,9 @@ struct lab {
     bool die_when_lost;         /* the loss of the connection is the agent's death */
     unsigned file_calls;
     _Atomic unsigned progresses;
+    void (*said)(void *arg,
+                 const char *what); /* to the collector, before it hears it; NULL: nobody asks */
+    void *said_arg;
 };
 
 void lab_open(struct lab *l);

@@ -22,6 +22,8 @@ full_entry(struct journal_entry *e)
     (void)snprintf(e->base_refpoint, sizeof(e->base_refpoint), "Microsoft:a b\\c%%d");
     (void)snprintf(e->checkpoint, sizeof(e->checkpoint), "cp");
     (void)snprintf(e->refpoint, sizeof(e->refpoint), "r\n\tp");
+    (void)snprintf(e->way.name, sizeof(e->way.name), "vss");
+    (void)snprintf(e->way.reason, sizeof(e->way.reason), "not refpoint: version 5.0");
     e->point.bytes[5] = 9;
     e->failure = VARVE_ERR_NOSPACE;
     (void)snprintf(e->failure_text, sizeof(e->failure_text), "no space left on 'x'");
@@ -89,6 +91,9 @@ what_is_written_is_read_again(void **state)
     assert_string_equal(got.disks[1].since, "");
     assert_string_equal(got.disks[1].reason, "the disk was resized");
     assert_false(got.foreign);
+    assert_string_equal(got.way.name, "vss");
+    assert_string_equal(got.way.reason, "not refpoint: version 5.0");
+    assert_true(got.way.settled);
     assert_int_equal(got.skip_count, 1);
     assert_true(guid_equal(&got.skips[0].id, &e.skips[0].id));
     assert_string_equal(got.skips[0].reason, "it is shared");

@@ -241,6 +241,7 @@ fake_disk_begin(struct peer *peer, const struct guid *run, const struct peer_dis
         size_t whole = 0;
 
         if (!d->begun) {
+            fake_place_disk(f, disk->disk, &disk->id);
             d->begun = true;
             d->size = disk->size;
             d->incremental = disk->incremental;
@@ -248,6 +249,8 @@ fake_disk_begin(struct peer *peer, const struct guid *run, const struct peer_dis
         } else if (d->size != disk->size || d->incremental != disk->incremental) {
             fake_broken(f, "disk %" PRIu32 " was begun again as another", disk->disk);
         }
+        f->seen.disk_id[disk->disk] = disk->id;
+        f->seen.disk_size[disk->disk] = disk->size;
         f->seen.incremental[disk->disk] = disk->incremental;
         f->seen.tracked_bytes[disk->disk] = disk->tracked_bytes;
         (void)snprintf(f->seen.reason[disk->disk], sizeof(f->seen.reason[disk->disk]), "%s",

@@ -59,6 +59,8 @@ struct peer_fake_seen {
     size_t warnings;
     struct guid run;
     size_t disk_count;
+    struct guid disk_id[PEER_FAKE_DISKS];
+    uint64_t disk_size[PEER_FAKE_DISKS];
     bool incremental[PEER_FAKE_DISKS];
     uint64_t tracked_bytes[PEER_FAKE_DISKS];
     uint64_t read_bytes[PEER_FAKE_DISKS];

@@ -366,6 +366,37 @@ fake_disk_close(struct peer_fake *f, struct fake_disk *d)
 }
 
 void
+fake_place_disk(struct peer_fake *f, uint32_t disk, const struct guid *id)
+{
+    struct fake_disk *to = &f->disks[disk];
+    uint32_t i;
+
+    for (i = 0; i < PEER_FAKE_DISKS; i++) {
+        struct fake_disk *from = &f->disks[i];
+        struct fake_disk old = *to;
+
+        if (i != disk && guid_equal(&from->id, id)) {
+            if (from->begun) {
+                fake_broken(f, "disk %" PRIu32 " is disk %" PRIu32 " too", disk, i);
+                return;
+            }
+            to->leaves = from->leaves;
+            to->leaf_count = from->leaf_count;
+            from->leaves = old.leaves;
+            from->leaf_count = old.leaf_count;
+            from->id = old.id;
+            break;
+        }
+    }
+    if (i == PEER_FAKE_DISKS && !guid_equal(&to->id, id)) {
+        free(to->leaves);
+        to->leaves = NULL;
+        to->leaf_count = 0;
+    }
+    to->id = *id;
+}
+
+void
 fake_drop_offers(struct fake_disk *d)
 {
     while (d->offer_count > 0) {

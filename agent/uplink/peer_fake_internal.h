@@ -38,6 +38,7 @@ struct fake_disk {
     bool begun;
     bool closed;
     bool incremental;
+    struct guid id; /* whose leaves these are */
     uint64_t size;
     struct fake_offer *offers;
     size_t offer_count;
@@ -88,6 +89,8 @@ void fake_check_offer(struct peer_fake *f, const struct fake_disk *d, const stru
 void fake_keep_offer(struct peer_fake *f, struct fake_disk *d, const struct peer_offer *o);
 void fake_take_put(struct peer_fake *f, struct fake_disk *d, const struct peer_put *put);
 void fake_disk_close(struct peer_fake *f, struct fake_disk *d);
+/* The place `disk` is that disk's from now on, with what the last point had of it. */
+void fake_place_disk(struct peer_fake *f, uint32_t disk, const struct guid *id);
 void fake_drop_offers(struct fake_disk *d);
 
 #endif

@@ -41,6 +41,7 @@ struct uplink_start {
     size_t base_count;
     const struct uplink_skip *skip; /* disks that are not to be read */
     size_t skip_count;
+    char method[CAPTURE_NAME_MAX]; /* how the vm is to be frozen; "": as this host has it */
 };
 
 /* The collector's wish that what another host's run left on a vm is cleaned up: CleanVm. */

@@ -8,7 +8,7 @@
 #include "wire/envelope.h"
 
 #define UPLINK_MAJOR 1u
-#define UPLINK_MINOR 2u
+#define UPLINK_MINOR 3u
 
 #define UPLINK_MINOR_GAPS   1u /* since then a collector takes Offers with gaps */
 #define UPLINK_MINOR_TRACES 2u /* since then it takes RunTrace */

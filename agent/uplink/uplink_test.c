@@ -151,6 +151,7 @@ send_start(struct lab *l, uint64_t id)
     body.base_disks = list;
     body.n_base_disks = 1;
     body.reference_point = wire_text("R0");
+    body.method = wire_text(id != 3 ? "vss" : "a-method-of-too-many-letters");
     head.id = id;
     head.body_case = VARVE__V1__ENVELOPE__BODY_START_RUN;
     head.start_run = &body;
@@ -175,6 +176,7 @@ a_run_that_is_asked_for_is_handed_on_and_answered(void **state)
     assert_int_equal(l.start.run.bytes[2], 3);
     assert_string_equal(l.start.reference_point, "R0");
     assert_int_equal(l.start.base_count, 1);
+    assert_string_equal(l.start.method, "vss");
     assert_string_equal(l.base.change_id, "rct:7");
     assert_int_equal(l.base.size, 4096);
 
@@ -184,6 +186,12 @@ a_run_that_is_asked_for_is_handed_on_and_answered(void **state)
     assert_int_equal(in.head->id, 2);
     assert_int_equal(in.head->error->code, VARVE_ERR_LIMIT);
     envelope_release(&in);
+    l.refuse_start = false;
+    send_start(&l, 3);
+    testing_receive(&l.collector, &in, VARVE__V1__ENVELOPE__BODY_ERROR);
+    assert_int_equal(in.head->error->code, VARVE_ERR_LIMIT);
+    envelope_release(&in);
+    assert_int_equal(l.starts, 2);
     lab_close(&l);
 }
 

@@ -152,15 +152,21 @@ wire_send_inventory(struct session *s, const struct capture *capture,
 /* ---- StartRun ---- */
 
 static enum varve_err
-take_id(char out[CAPTURE_ID_MAX], const char *text, const char *what, struct varve_error *err)
+take_text(char *out, size_t size, const char *text, const char *what, struct varve_error *err)
 {
     size_t len = strlen(text);
 
-    if (len >= CAPTURE_ID_MAX) {
+    if (len >= size) {
         return varve_error_set(err, VARVE_ERR_LIMIT, "%s of %zu bytes", what, len);
     }
     memcpy(out, text, len + 1);
     return VARVE_OK;
+}
+
+static enum varve_err
+take_id(char out[CAPTURE_ID_MAX], const char *text, const char *what, struct varve_error *err)
+{
+    return take_text(out, CAPTURE_ID_MAX, text, what, err);
 }
 
 enum varve_err
@@ -233,6 +239,9 @@ wire_take_start(struct uplink_start *out, struct uplink_base **base, struct upli
     }
     if (rc == VARVE_OK) {
         rc = take_id(out->reference_point, in->reference_point, "a reference point", err);
+    }
+    if (rc == VARVE_OK) {
+        rc = take_text(out->method, sizeof(out->method), in->method, "a method's name", err);
     }
     if (rc == VARVE_OK && in->n_base_disks > PEER_DISKS_MAX) {
         rc = varve_error_set(err, VARVE_ERR_LIMIT, "%zu base disks", in->n_base_disks);

@@ -158,6 +158,28 @@ a_backup_ends_with_the_code_of_its_first_failure(void **state)
 }
 
 static void
+a_method_is_told_to_a_collector_that_knows_of_methods(void **state)
+{
+    const struct fake_script today = {.minor = 3};
+    struct fake_collector *f = fake_start(&today);
+    struct result r;
+
+    (void)state;
+    run(&r, f, "varve backup run web --quiet --method vss");
+    assert_int_equal(r.code, 0);
+    assert_string_equal(fake_last_text(f), "vss");
+    free(r.out);
+    free(r.err);
+    fake_stop(f);
+    expect(
+        &honest, "varve backup run web --method vss", 1, "",
+        "varve: the collector is too old to be told a method: update it, or leave out --method\n");
+    expect(
+        &honest, "varve policy set gold --keep-last 1 --method vss", 1, "",
+        "varve: the collector is too old to be told a method: update it, or leave out --method\n");
+}
+
+static void
 what_verify_finds_is_a_failure(void **state)
 {
     const struct fake_script finding = {.verify_finds = true};
@@ -604,6 +626,7 @@ main(void)
         cmocka_unit_test(a_vm_that_is_not_there_is_an_error),
         cmocka_unit_test(selectors_that_fit_nothing_or_too_much_say_so),
         cmocka_unit_test(a_backup_ends_with_the_code_of_its_first_failure),
+        cmocka_unit_test(a_method_is_told_to_a_collector_that_knows_of_methods),
         cmocka_unit_test(what_verify_finds_is_a_failure),
         cmocka_unit_test(the_status_is_shown),
         cmocka_unit_test(who_cannot_be_reached_is_another_error_than_who_refuses),

@@ -258,6 +258,7 @@ cmd_backup_run(struct cli *cli, struct varve_error *err)
     struct session *s = NULL;
     uint64_t id = 0;
     bool all = cli_value(cli, "--all") != NULL;
+    const char *method = cli_value(cli, "--method");
     enum varve_err rc;
 
     if (all == (cli->arg_count > 0)) {
@@ -269,10 +270,15 @@ cmd_backup_run(struct cli *cli, struct varve_error *err)
     if (rc != VARVE_OK) {
         return rc;
     }
+    rc = session_check_methods(s, method, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
     progress_init(&b.progress, cli);
     backup_run.vms = cli->args;
     backup_run.n_vms = cli->arg_count;
     backup_run.full = cli_value(cli, "--full") != NULL;
+    backup_run.method = method != NULL ? (char *)(uintptr_t)method : backup_run.method;
     request.body_case = VARVE__V1__ENVELOPE__BODY_BACKUP_RUN;
     request.backup_run = &backup_run;
     rc = session_send(s, &request, &id, err);

@@ -54,6 +54,7 @@ add_row(const struct cli *cli, struct print_table *t, const Varve__V1__PointInfo
     print_time(p->frozen_at_us, text);
     print_table_cell(t, text);
     print_table_cell(t, p->consistency);
+    print_table_cell(t, p->capture[0] != '\0' ? p->capture : "-");
     print_table_cell(t, s.incremental ? "incremental" : "full");
     (void)snprintf(text, sizeof(text), "%zu", p->n_disks);
     print_table_cell(t, text);
@@ -82,9 +83,9 @@ take_points(struct listing *l, const Varve__V1__Envelope *head, struct varve_err
 enum varve_err
 cmd_point_list(struct cli *cli, struct varve_error *err)
 {
-    static const char *const headers[] = {"POINT",      "VM",    ">SEQ",   "FROZEN",
-                                          "CONSISTENT", "KIND",  ">DISKS", ">SIZE",
-                                          ">READ",      ">SENT", ">NEW"};
+    static const char *const headers[] = {"POINT",      "VM",     ">SEQ",  "FROZEN",
+                                          "CONSISTENT", "METHOD", "KIND",  ">DISKS",
+                                          ">SIZE",      ">READ",  ">SENT", ">NEW"};
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__PointList point_list = VARVE__V1__POINT_LIST__INIT;
 

@@ -18,14 +18,14 @@ print_policy(struct cli *cli, struct print_table *t, const Varve__V1__Policy *p,
                                 p->monthly, p->yearly, p->window_hours};
 
     if (cli->json) {
-        return print_json_line(cli->env->out,
-                               json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:b}", "policy",
-                                         json_text(p->name), "last", (int)p->last, "hourly",
-                                         (int)p->hourly, "daily", (int)p->daily, "weekly",
-                                         (int)p->weekly, "monthly", (int)p->monthly, "yearly",
-                                         (int)p->yearly, "undelete_hours", (int)p->window_hours,
-                                         "default", strcmp(p->name, fallback) == 0 ? 1 : 0),
-                               err);
+        return print_json_line(
+            cli->env->out,
+            json_pack("{s:o,s:i,s:i,s:i,s:i,s:i,s:i,s:i,s:o,s:b}", "policy", json_text(p->name),
+                      "last", (int)p->last, "hourly", (int)p->hourly, "daily", (int)p->daily,
+                      "weekly", (int)p->weekly, "monthly", (int)p->monthly, "yearly",
+                      (int)p->yearly, "undelete_hours", (int)p->window_hours, "method",
+                      json_text(p->method), "default", strcmp(p->name, fallback) == 0 ? 1 : 0),
+            err);
     }
     print_table_cell(t, p->name);
     for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
@@ -34,6 +34,7 @@ print_policy(struct cli *cli, struct print_table *t, const Varve__V1__Policy *p,
         (void)snprintf(text, sizeof(text), i == 6 ? "%u h" : "%u", numbers[i]);
         print_table_cell(t, text);
     }
+    print_table_cell(t, p->method[0] != '\0' ? p->method : "-");
     print_table_cell(t, strcmp(p->name, fallback) == 0 ? "yes" : "");
     return VARVE_OK;
 }
@@ -65,7 +66,7 @@ static enum varve_err
 take_policies(struct listing *l, const Varve__V1__Envelope *head, struct varve_error *err)
 {
     static const char *const headers[] = {"POLICY",   ">LAST",   ">HOURLY",   ">DAILY", ">WEEKLY",
-                                          ">MONTHLY", ">YEARLY", ">UNDELETE", "DEFAULT"};
+                                          ">MONTHLY", ">YEARLY", ">UNDELETE", "METHOD", "DEFAULT"};
     const Varve__V1__PolicyChangeReply *reply = head->policy_change_reply;
     struct cli *cli = l->cli;
     struct print_table *table = NULL;
@@ -96,7 +97,15 @@ static enum varve_err
 policies(struct cli *cli, Varve__V1__PolicyChange *change, bool show, struct varve_error *err)
 {
     Varve__V1__Envelope request = VARVE__V1__ENVELOPE__INIT;
+    struct session *s = NULL;
+    enum varve_err rc = cli_session(cli, &s, err);
 
+    if (rc == VARVE_OK && change->put != NULL && change->put->method[0] != '\0') {
+        rc = session_check_methods(s, change->put->method, err);
+    }
+    if (rc != VARVE_OK) {
+        return rc;
+    }
     request.body_case = VARVE__V1__ENVELOPE__BODY_POLICY_CHANGE;
     request.policy_change = change;
     return listing_run(cli, &request, VARVE__V1__ENVELOPE__BODY_POLICY_CHANGE_REPLY, NULL, 0,
@@ -117,6 +126,7 @@ cmd_policy_set(struct cli *cli, struct varve_error *err)
     Varve__V1__PolicyChange change = VARVE__V1__POLICY_CHANGE__INIT;
     Varve__V1__Policy policy = VARVE__V1__POLICY__INIT;
     const char *window = cli_value(cli, "--undelete-for");
+    const char *method = cli_value(cli, "--method");
     const struct {
         const char *option;
         uint32_t *to;
@@ -138,6 +148,7 @@ cmd_policy_set(struct cli *cli, struct varve_error *err)
         rc = cli_seconds(window, "--undelete-for", &seconds, err);
     }
     policy.window_hours = (uint32_t)((seconds + 3599) / 3600);
+    policy.method = method != NULL ? (char *)(uintptr_t)method : policy.method; /* only read */
     change.put = &policy;
     return rc == VARVE_OK ? policies(cli, &change, !cli->quiet, err) : rc;
 }

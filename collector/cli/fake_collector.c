@@ -117,6 +117,7 @@ on_hello(struct turn *t)
         die("hello", "not an operator");
     }
     reply.major = t->f->script.lie == FAKE_NEW_MAJOR ? 2 : 1;
+    reply.minor = t->f->script.minor;
     a.hello_reply = &reply;
     send_answer(t, &a, VARVE__V1__ENVELOPE__BODY_HELLO_REPLY, false);
 }
@@ -538,6 +539,9 @@ answer(struct turn *t)
         break;
     case VARVE__V1__ENVELOPE__BODY_BACKUP_RUN:
         note_text(t->f, q->backup_run->full ? "full" : "not full");
+        if (q->backup_run->method[0] != '\0') {
+            note_text(t->f, q->backup_run->method);
+        }
         on_backup_run(t);
         break;
     case VARVE__V1__ENVELOPE__BODY_POINT_LIST:

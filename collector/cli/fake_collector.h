@@ -43,6 +43,7 @@ struct fake_script {
     bool backup_fails;     /* one of two runs */
     bool verify_finds;     /* two problems of one point */
     bool silent;           /* no answer to anything but Hello */
+    uint32_t minor;        /* of the protocol */
 };
 
 struct fake_collector;

@@ -10,13 +10,15 @@
 
 #define DIAL_TIMEOUT_MS 10000u
 #define PROTOCOL_MAJOR  1u
-#define PROTOCOL_MINOR  1u
+#define PROTOCOL_MINOR  3u
+#define MINOR_METHODS   3u
 
 struct session {
     struct channel *channel;
     struct mutex lock; /* last_id */
     uint64_t last_id;
     bool lost;
+    uint32_t minor;              /* of the collector */
     struct interrupt *interrupt; /* attached to */
 };
 
@@ -45,8 +47,20 @@ say_hello(struct session *s, struct varve_error *err)
                              "varve of its release",
                              in.head->hello_reply->major, PROTOCOL_MAJOR);
     }
+    s->minor = in.head->hello_reply->minor;
     envelope_release(&in);
     return rc;
+}
+
+enum varve_err
+session_check_methods(const struct session *s, const char *method, struct varve_error *err)
+{
+    return method == NULL || s->minor >= MINOR_METHODS
+               ? VARVE_OK
+               : varve_error_set(
+                     err, VARVE_ERR_UNSUPPORTED,
+                     "the collector is too old to be told a method: update it, or leave "
+                     "out --method");
 }
 
 static void

@@ -51,4 +51,8 @@ VARVE_CHECK enum varve_err session_next(struct session *s, uint64_t id,
 /* An error as it came over the wire; unknown numbers become INTERNAL. */
 enum varve_err session_wire_error(const Varve__V1__Error *in, struct varve_error *err);
 
+/* --method can be given to this collector, or method is NULL. */
+VARVE_CHECK enum varve_err session_check_methods(const struct session *s, const char *method,
+                                                 struct varve_error *err);
+
 #endif

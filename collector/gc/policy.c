@@ -14,6 +14,7 @@
 /* The set in memory and in the store: docs/format/store.md section 14. */
 
 #define POLICY_MAGIC      "VPS1"
+#define POLICY_MAGIC_2    "VPS2"                          /* with methods */
 #define POLICY_OBJECT_MAX (2 * POLICY_RECORD_MAX + 8192u) /* the record stands twice */
 #define POLICY_PREFIX     "policy/"
 #define NUMBERS           7u
@@ -25,6 +26,27 @@ policy_set_release(struct policy_set *s)
     free(s->policies);
     free(s->vms);
     memset(s, 0, sizeof(*s));
+}
+
+enum varve_err
+policy_set_copy(struct policy_set *out, const struct policy_set *s, struct varve_error *err)
+{
+    struct policy_set copy = *s;
+
+    copy.policies = calloc(s->count + 1, sizeof(*copy.policies));
+    copy.vms = calloc(s->vm_count + 1, sizeof(*copy.vms));
+    if (copy.policies == NULL || copy.vms == NULL) {
+        policy_set_release(&copy);
+        return varve_error_nomem(err);
+    }
+    for (size_t i = 0; i < s->count; i++) {
+        copy.policies[i] = s->policies[i];
+    }
+    for (size_t i = 0; i < s->vm_count; i++) {
+        copy.vms[i] = s->vms[i];
+    }
+    *out = copy;
+    return VARVE_OK;
 }
 
 static bool
@@ -63,6 +85,19 @@ policy_of(const struct policy_set *s, const struct guid *vm)
 }
 
 enum varve_err
+policy_check_method(const char *method, struct varve_error *err)
+{
+    size_t len = strspn(method, "abcdefghijklmnopqrstuvwxyz0123456789-");
+
+    return method[len] == '\0' && len <= POLICY_METHOD_MAX
+               ? VARVE_OK
+               : varve_error_set(
+                     err, VARVE_ERR_INVALID,
+                     "'%.40s' is no name of a method ('refpoint', 'export', 'vss', 'auto')",
+                     method);
+}
+
+enum varve_err
 policy_put(struct policy_set *s, const struct policy *p, struct varve_error *err)
 {
     struct policy *there = (struct policy *)(uintptr_t)policy_find(s, p->name);
@@ -86,6 +121,9 @@ policy_put(struct policy_set *s, const struct policy *p, struct varve_error *err
         return varve_error_set(err, VARVE_ERR_INVALID,
                                "policy '%s' would keep nothing: give at least one number to keep",
                                p->name);
+    }
+    if (policy_check_method(p->method, err) != VARVE_OK) {
+        return err->code;
     }
     if (there == NULL) {
         if (s->count == POLICIES_MAX) {
@@ -183,10 +221,22 @@ append_u32(struct buf *out, uint32_t v, struct varve_error *err)
     return buf_append(out, bytes, sizeof(bytes), err);
 }
 
+static bool
+has_methods(const struct policy_set *s)
+{
+    for (size_t i = 0; i < s->count; i++) {
+        if (s->policies[i].method[0] != '\0') {
+            return true;
+        }
+    }
+    return false;
+}
+
 enum varve_err
 policy_encode(const struct policy_set *s, struct buf *out, struct varve_error *err)
 {
-    enum varve_err rc = buf_append(out, POLICY_MAGIC, 4, err);
+    bool methods = has_methods(s); /* older programs read what has none */
+    enum varve_err rc = buf_append(out, methods ? POLICY_MAGIC_2 : POLICY_MAGIC, 4, err);
 
     if (rc == VARVE_OK) {
         rc = append_u32(out, (uint32_t)s->count, err);
@@ -199,6 +249,9 @@ policy_encode(const struct policy_set *s, struct buf *out, struct varve_error *e
         rc = append_name(out, p->name, err);
         for (unsigned k = 0; rc == VARVE_OK && k < NUMBERS; k++) {
             rc = append_u32(out, numbers[k], err);
+        }
+        if (rc == VARVE_OK && methods) {
+            rc = append_name(out, p->method, err);
         }
     }
     if (rc == VARVE_OK) {
@@ -245,6 +298,20 @@ take_u32(struct cursor *c)
 }
 
 static void
+take_method(struct cursor *c, char out[POLICY_METHOD_MAX + 1])
+{
+    const uint8_t *len = take(c, 1);
+    const uint8_t *name = len == NULL ? NULL : take(c, *len);
+
+    if (name == NULL || *len > POLICY_METHOD_MAX || memchr(name, 0, *len) != NULL) {
+        c->bad = true;
+        return;
+    }
+    memcpy(out, name, *len);
+    out[*len] = '\0'; /* policy_put() looks at the rest */
+}
+
+static void
 take_name(struct cursor *c, char out[POLICY_NAME_MAX + 1], bool may_be_empty)
 {
     const uint8_t *len = take(c, 1);
@@ -268,14 +335,16 @@ policy_decode(struct policy_set *out, const void *data, size_t len, struct varve
     struct policy_set s = {.count = 0};
     const uint8_t *magic = take(&c, 4);
     enum varve_err rc = VARVE_OK;
+    bool methods;
     uint32_t n;
 
-    if (!c.bad && memcmp(magic, POLICY_MAGIC, 3) == 0 && magic[3] != POLICY_MAGIC[3]) {
+    methods = !c.bad && memcmp(magic, POLICY_MAGIC_2, 4) == 0;
+    if (!c.bad && memcmp(magic, POLICY_MAGIC, 3) == 0 && magic[3] != POLICY_MAGIC[3] && !methods) {
         return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
                                "the policies have version '%c': use a newer program",
                                magic[3] >= '0' && magic[3] <= '9' ? magic[3] : '?');
     }
-    c.bad = c.bad || memcmp(magic, POLICY_MAGIC, 4) != 0;
+    c.bad = c.bad || (memcmp(magic, POLICY_MAGIC, 4) != 0 && !methods);
     n = take_u32(&c);
     for (uint32_t i = 0; rc == VARVE_OK && !c.bad && i < n; i++) {
         struct policy p = {.last = 0};
@@ -288,6 +357,9 @@ policy_decode(struct policy_set *out, const void *data, size_t len, struct varve
         p.monthly = take_u32(&c);
         p.yearly = take_u32(&c);
         p.window_hours = take_u32(&c);
+        if (methods) {
+            take_method(&c, p.method);
+        }
         c.bad = c.bad || policy_find(&s, p.name) != NULL;
         rc = c.bad ? VARVE_OK : policy_put(&s, &p, err);
     }
@@ -308,6 +380,7 @@ policy_decode(struct policy_set *out, const void *data, size_t len, struct varve
         c.bad = c.bad || policy_find(&s, s.vms[i].policy) == NULL;
         s.vm_count = i + 1;
     }
+    c.bad = c.bad || (methods && !has_methods(&s)); /* there is one way to write a set */
     c.bad = c.bad || c.left > 0 || (s.fallback[0] != '\0' && policy_find(&s, s.fallback) == NULL);
     if (rc != VARVE_ERR_NOMEM && (c.bad || rc != VARVE_OK)) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT, "%zu bytes are no policies", len);

@@ -19,9 +19,12 @@
  * (docs/format/store.md section 14).  So a collector that lost its state keeps to them.  Without
  * a policy nothing is ever deleted.
  *
+ * A policy may also order how its vms are to be frozen; what the word means is the host's to know.
+ *
  * Threads: policy_set is a value; load and save take turns by the caller's doing.
  */
 #define POLICY_NAME_MAX    63u
+#define POLICY_METHOD_MAX  15u
 #define POLICIES_MAX       256u
 #define POLICY_VMS_MAX     65536u
 #define POLICY_RECORD_MAX  (8u * 1024 * 1024)
@@ -37,6 +40,7 @@ struct policy {
     uint32_t monthly;
     uint32_t yearly;
     uint32_t window_hours; /* a point that retention deletes can be undeleted for so long */
+    char method[POLICY_METHOD_MAX + 1]; /* "": none is ordered */
 };
 
 struct policy_vm {
@@ -52,6 +56,8 @@ struct policy_set {
     char fallback[POLICY_NAME_MAX + 1]; /* policy of vms that have none of their own; "": none */
 };
 void policy_set_release(struct policy_set *s);
+VARVE_CHECK enum varve_err policy_set_copy(struct policy_set *out, const struct policy_set *s,
+                                           struct varve_error *err);
 
 /* Nothing there: an empty set.  A newest one that cannot be read is an error, never an older one. */
 VARVE_CHECK enum varve_err policy_load(struct chunk_store *cs, struct policy_set *out,
@@ -59,6 +65,8 @@ VARVE_CHECK enum varve_err policy_load(struct chunk_store *cs, struct policy_set
 VARVE_CHECK enum varve_err policy_save(struct chunk_store *cs, const struct policy_set *s,
                                        struct varve_error *err);
 
+/* A method that could be one: "" (none), or [a-z0-9-] of at most POLICY_METHOD_MAX.  Else VARVE_ERR_INVALID. */
+VARVE_CHECK enum varve_err policy_check_method(const char *method, struct varve_error *err);
 /* Adds or replaces.  A policy that keeps nothing, or whose name is none: VARVE_ERR_INVALID. */
 VARVE_CHECK enum varve_err policy_put(struct policy_set *s, const struct policy *p,
                                       struct varve_error *err);

@@ -177,6 +177,40 @@ policies_are_kept_in_the_store(void **state)
 }
 
 static void
+a_method_is_kept_and_only_then_older_programs_are_shut_out(void **state)
+{
+    const struct policy plain = {.name = "a", .last = 1};
+    const struct policy vss = {.name = "b", .last = 1, .method = "vss"};
+    const struct policy bad = {.name = "c", .last = 1, .method = "VSS please"};
+    struct policy_set set = {.count = 0};
+    struct policy_set again;
+    struct varve_error err;
+    struct buf b;
+
+    (void)state;
+    buf_init(&b, POLICY_RECORD_MAX);
+    assert_ok(policy_put(&set, &plain, &err), &err);
+    assert_err(policy_put(&set, &bad, &err), VARVE_ERR_INVALID, &err);
+    assert_ok(policy_encode(&set, &b, &err), &err);
+    assert_memory_equal(b.data, "VPS1", 4);
+    b.len = 0;
+    assert_ok(policy_put(&set, &vss, &err), &err);
+    assert_ok(policy_encode(&set, &b, &err), &err);
+    assert_memory_equal(b.data, "VPS2", 4);
+    for (size_t len = 0; len < b.len; len++) {
+        assert_err(policy_decode(&again, b.data, len, &err), VARVE_ERR_CORRUPT, &err);
+    }
+    assert_ok(policy_decode(&again, b.data, b.len, &err), &err);
+    assert_string_equal(policy_find(&again, "a")->method, "");
+    assert_string_equal(policy_find(&again, "b")->method, "vss");
+    policy_set_release(&again);
+    b.data[3] = '3';
+    assert_err(policy_decode(&again, b.data, b.len, &err), VARVE_ERR_UNSUPPORTED, &err);
+    policy_set_release(&set);
+    buf_release(&b);
+}
+
+static void
 cut_or_changed_bytes_are_no_policies(void **state)
 {
     const struct policy a = {.name = "a", .last = 1};
@@ -238,6 +272,7 @@ main(void)
         cmocka_unit_test(days_weeks_and_months_begin_where_they_do_in_utc),
         cmocka_unit_test(held_locked_and_the_newest_are_kept_whatever_the_policy_says),
         cmocka_unit_test(policies_are_kept_in_the_store),
+        cmocka_unit_test(a_method_is_kept_and_only_then_older_programs_are_shut_out),
         cmocka_unit_test(cut_or_changed_bytes_are_no_policies),
     };
     struct varve_error err;

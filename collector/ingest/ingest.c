@@ -115,6 +115,7 @@ ingest_run_new(struct ingest *ing, const struct ingest_request *request, struct 
     mutex_init(&run->lock);
     mutex_init(&run->commit_lock);
     run->full = request->full;
+    memcpy(run->method, request->method, sizeof(run->method));
     run->stage = STAGE_QUEUED;
     run->connected = true;
     run->info.id = request->run;
@@ -454,6 +455,7 @@ ingest_run_start(struct ingest_run *run, struct ingest_start *out, struct varve_
     start.vm = run->host_vm;
     start.domain = *chunk_domain_id(run->domain);
     start.full = run->full;
+    start.method = run->method;
     start.reference_point = "";
     if (base != NULL) {
         start.reference_point = base->reference_point;

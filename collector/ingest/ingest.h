@@ -67,6 +67,8 @@ void ingest_free(struct ingest *ing);
 
 /* ---- for whoever wants a backup ---- */
 
+#define INGEST_METHOD_SIZE 16u /* a method's name, with the NUL; whose meaning is the host's */
+
 struct ingest_request {
     struct guid run;
     struct guid vm;
@@ -75,7 +77,8 @@ struct ingest_request {
     struct guid domain; /* where its chunks are kept and looked for */
     const char *vm_name;
     const char *host_name;
-    bool full; /* read everything */
+    bool full;                       /* read everything */
+    char method[INGEST_METHOD_SIZE]; /* how the vm is to be frozen; "": as its host has it */
 };
 
 /* A new run, WAITING; *out is a reference.  VARVE_ERR_BUSY: the vm has a run already. */
@@ -96,6 +99,7 @@ VARVE_CHECK enum varve_err ingest_run_rehost(struct ingest_run *run, const struc
                                              struct varve_error *err);
 void ingest_run_wait_for(struct ingest_run *run, const char *what);
 bool ingest_run_is_full(const struct ingest_run *run);
+const char *ingest_run_method(const struct ingest_run *run); /* lives as long as the run */
 /* How long its host has been away; 0: it is there, or the run is decided, or nobody was asked yet. */
 uint64_t ingest_run_away_ms(struct ingest_run *run);
 
@@ -126,6 +130,7 @@ struct ingest_start {
     struct guid vm;     /* as the host calls it */
     struct guid domain; /* of the tenant that the host must be of */
     bool full;
+    const char *method;             /* "" none is ordered; as the run lives */
     struct ingest_base_disk *disks; /* free(); strings live as long as the run */
     size_t disk_count;
     const char *reference_point;

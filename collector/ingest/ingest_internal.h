@@ -74,11 +74,12 @@ struct ingest_run {
     /* Constant once somebody was asked; info.host changes under ingest.lock as well. */
     char *host_name;
     struct guid host_vm;
-    bool full;                   /* constant */
-    struct chunk_domain *domain; /* constant */
-    bool settled;                /* it has left the table */
-    struct ingest_run *next;     /* that follows it, or NULL */
-    struct quota_run *quota;     /* NULL: not begun, or there are no quotas */
+    bool full;                       /* constant */
+    char method[INGEST_METHOD_SIZE]; /* constant */
+    struct chunk_domain *domain;     /* constant */
+    bool settled;                    /* it has left the table */
+    struct ingest_run *next;         /* that follows it, or NULL */
+    struct quota_run *quota;         /* NULL: not begun, or there are no quotas */
     enum ingest_stage stage;
     bool connected;        /* the host is */
     uint64_t since_ns;     /* of the state that may time out: asked, lost, back, last word */

@@ -54,6 +54,12 @@ ingest_run_is_full(const struct ingest_run *run)
     return run->full;
 }
 
+const char *
+ingest_run_method(const struct ingest_run *run)
+{
+    return run->method;
+}
+
 uint64_t
 ingest_run_away_ms(struct ingest_run *run)
 {

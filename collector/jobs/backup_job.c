@@ -79,7 +79,7 @@ fail_row(struct job_run *to, const struct vm_row *row, const struct guid *id,
 static void
 start_row(struct job_run *to, const struct backup_job_options *o, const struct vm_row *row)
 {
-    struct ingest_request request;
+    struct ingest_request request = {.full = o->full};
     struct varve_error err;
     uint8_t random[16];
     char id[GUID_TEXT_SIZE];
@@ -93,7 +93,10 @@ start_row(struct job_run *to, const struct backup_job_options *o, const struct v
     request.vm_name = row->vm.name;
     request.host_name = row->host_name;
     request.domain = row->tenant;
-    request.full = o->full;
+    if (o->method_of != NULL) {
+        (void)snprintf(request.method, sizeof(request.method), "%s",
+                       o->method_of(o->method_arg, &row->vm.id));
+    }
     rc = check_row(row, &err);
     if (rc == VARVE_OK) {
         rc = ingest_run_new(o->ingest, &request, &to->run, &err);
@@ -108,8 +111,8 @@ start_row(struct job_run *to, const struct backup_job_options *o, const struct v
         return;
     }
     guid_format(&request.run, id);
-    log_info("run", "asked for run=%s vm='%s' host='%s'%s", id, row->vm.name, row->host_name,
-             o->full ? " full" : "");
+    log_info("run", "asked for run=%s vm='%s' host='%s'%s%s%s", id, row->vm.name, row->host_name,
+             o->full ? " full" : "", request.method[0] != '\0' ? " method=" : "", request.method);
 }
 
 enum varve_err

@@ -25,6 +25,9 @@ struct backup_job_options {
     char *const *selectors; /* none: every vm of every connected host */
     size_t selector_count;
     bool full;
+    /* How vm is to be frozen; "": as its host has it.  NULL: all so. */
+    const char *(*method_of)(void *arg, const struct guid *vm);
+    void *method_arg;
 };
 
 /*

@@ -36,6 +36,7 @@ begin_next(struct sched *s, struct ingest_run *run, const struct run_info *info,
     unsigned tries = slot != NULL ? slot->tries + 1 : 1;
     uint8_t random[16];
 
+    (void)snprintf(with_id.method, sizeof(with_id.method), "%s", ingest_run_method(run));
     crypto_random(random, sizeof(random));
     guid_from_random(&with_id.run, random);
     if (ingest_run_new(s->ing, &with_id, &next, &err) != VARVE_OK) {

@@ -55,6 +55,13 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
                                "host '%s' was given to another tenant meanwhile: run again",
                                s->host.name);
     }
+    if (start->method[0] != '\0' && s->minor < SESSION_MINOR_METHODS) {
+        return varve_error_set(
+            err, VARVE_ERR_UNSUPPORTED,
+            "method '%s' was ordered, but the agent of host '%s' is too old to be "
+            "told one: update it, or run without an order",
+            start->method, s->host.name);
+    }
     disks = calloc(start->disk_count + 1, sizeof(*disks));
     list = calloc(start->disk_count + 1, sizeof(Varve__V1__BaseDisk *));
     skips = calloc(start->skip_count + 1, sizeof(*skips));
@@ -85,6 +92,7 @@ session_start_run(struct session *s, const struct ingest_start *start, struct in
     body.vm_id.data = (uint8_t *)(uintptr_t)start->vm.bytes;
     body.vm_id.len = sizeof(start->vm.bytes);
     body.full = start->full;
+    body.method = (char *)(uintptr_t)start->method; /* only read */
     body.base_disks = list;
     body.n_base_disks = start->disk_count;
     body.reference_point = (char *)(uintptr_t)start->reference_point;

@@ -3,7 +3,9 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "gc/policy.h"
 #include "jobs/backup_job.h"
+#include "sched/keeper.h"
 #include "session/op_out.h"
 #include "session/operator_handlers.h"
 #include "session/registry.h"
@@ -134,18 +136,43 @@ out:
     return rc;
 }
 
+/* ---- how the vms are to be frozen ---- */
+
+struct orders {
+    const char *method; /* of the request; "": the policies' */
+    struct policy_set policies;
+};
+
+static const char *
+method_of(void *arg, const struct guid *vm)
+{
+    const struct orders *o = arg;
+    const struct policy *p = o->method[0] == '\0' ? policy_of(&o->policies, vm) : NULL;
+
+    return p != NULL ? p->method : o->method;
+}
+
+static enum varve_err
+copy_policies(void *arg, const struct policy_set *s, struct varve_error *err)
+{
+    return policy_set_copy(arg, s, err);
+}
+
 static enum varve_err
 run(const struct collector *c, void *slot, const Varve__V1__Envelope *head, struct op_sink *sink,
     struct varve_error *err)
 {
     const Varve__V1__BackupRun *m = head->backup_run;
+    struct orders orders = {.method = m->method};
     const struct backup_job_options options = {.ingest = c->ingest,
                                                .state = c->state,
                                                .connected = registry_host_connected,
                                                .arg = c->registry,
                                                .selectors = m->vms,
                                                .selector_count = m->n_vms,
-                                               .full = m->full};
+                                               .full = m->full,
+                                               .method_of = method_of,
+                                               .method_arg = &orders};
     struct backup_job *job = NULL;
     enum varve_err rc;
 
@@ -154,7 +181,14 @@ run(const struct collector *c, void *slot, const Varve__V1__Envelope *head, stru
         return varve_error_set(err, VARVE_ERR_LIMIT, "%zu names of vms; at most %u", m->n_vms,
                                SELECTORS_MAX);
     }
-    rc = backup_job_new(&job, &options, err);
+    rc = policy_check_method(m->method, err);
+    if (rc == VARVE_OK && m->method[0] == '\0') {
+        rc = keeper_policies(c->keeper, NULL, copy_policies, &orders.policies, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = backup_job_new(&job, &options, err);
+    }
+    policy_set_release(&orders.policies);
     if (rc == VARVE_OK) {
         rc = watch_job(c->ingest, job, sink, err);
     }

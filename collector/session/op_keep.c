@@ -257,6 +257,11 @@ change_policies(void *arg, struct policy_set *s, struct varve_error *err)
         p.monthly = req->put->monthly;
         p.yearly = req->put->yearly;
         p.window_hours = req->put->window_hours;
+        rc = policy_check_method(req->put->method, err); /* its length, above all */
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        (void)snprintf(p.method, sizeof(p.method), "%s", req->put->method);
         rc = policy_put(s, &p, err);
     }
     if (rc == VARVE_OK && req->remove[0] != '\0') {
@@ -302,6 +307,7 @@ tell_policies(void *arg, const struct policy_set *s, struct varve_error *err)
         policies[i].monthly = p->monthly;
         policies[i].yearly = p->yearly;
         policies[i].window_hours = p->window_hours;
+        policies[i].method = (char *)(uintptr_t)p->method;
         policy_list[i] = &policies[i];
     }
     body.policies = policy_list;

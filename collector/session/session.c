@@ -9,7 +9,7 @@
 #include "session/wire_in.h"
 
 #define PROTOCOL_MAJOR 1u
-#define PROTOCOL_MINOR 2u
+#define PROTOCOL_MINOR 3u
 
 /* ---- what others use of a session ---- */
 
@@ -228,6 +228,7 @@ greet(struct session *s, struct varve_error *err)
         rc = check_hello(s, in.head->hello, err);
     }
     if (rc == VARVE_OK) {
+        s->minor = in.head->hello->minor;
         rc = welcome(s, in.head->hello, err);
     }
     if (rc == VARVE_OK) {

@@ -22,6 +22,8 @@
  */
 #define SESSION_SOFTWARE "varve-collector " VARVE_VERSION
 
+#define SESSION_MINOR_METHODS 3u /* since then a peer knows of methods */
+
 struct listener {
     struct registry *registry;
     struct channel_listener *channels;
@@ -87,6 +89,7 @@ struct session {
     struct channel *ch;              /* set before the session is in the registry's list */
     enum session_role role;          /* constant after the handshake */
     struct host host;                /* agents; constant after Hello */
+    uint32_t minor;                  /* of the peer; the same */
     uint8_t secret_id[16];           /* enrolment */
     bool enrolled;                   /* enrolment is done: only the end may follow */
     uint64_t since_ns;

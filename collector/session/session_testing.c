@@ -294,6 +294,7 @@ peer_hello(struct peer *p, Varve__V1__Role role, bool enrol, struct envelope_in 
     char software[] = "test 1";
 
     body.major = 1;
+    body.minor = p->minor;
     body.role = role;
     body.software = software;
     body.enrol = enrol;

@@ -49,6 +49,7 @@ struct peer {
      * message number cut_after is out; 0: never. */
     uint64_t cut_after;
     bool cut_behind;
+    uint32_t minor; /* that Hello says; set after peer_dial() */
 };
 
 enum varve_err peer_dial(struct peer *p, struct stage *st, const struct identity *id,

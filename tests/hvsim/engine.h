@@ -95,6 +95,19 @@ VARVE_CHECK uint32_t disk_add(struct sim_host *h, const struct guid *vm,
 VARVE_CHECK uint32_t disk_resize(struct sim_host *h, const struct guid *vm, const struct guid *disk,
                                  uint64_t size, struct sim_error *err);
 
+/* ---- engine_hardware.c: only disks without checkpoints ---- */
+
+/* Detached and deleted; reference points and the truth still name it. */
+VARVE_CHECK uint32_t disk_remove(struct sim_host *h, const struct guid *vm, const struct guid *disk,
+                                 struct sim_error *err);
+/* To another place on the controller: its InstanceID is another one then. */
+VARVE_CHECK uint32_t disk_place(struct sim_host *h, const struct guid *vm, const struct guid *disk,
+                                unsigned slot, struct sim_error *err);
+/* Storage migration: the same disk in another file, with its tracking or without. */
+VARVE_CHECK uint32_t disk_migrate(struct sim_host *h, const struct guid *vm,
+                                  const struct guid *disk, const char *name, bool tracking,
+                                  struct sim_error *err);
+
 /* ---- the guest: engine_guest.c ---- */
 
 struct sim_extent {
@@ -106,6 +119,10 @@ struct sim_extent {
 VARVE_CHECK uint32_t guest_write(struct sim_host *h, const struct guid *vm, const struct guid *disk,
                                  const struct sim_extent *extents, size_t count,
                                  const uint8_t *data, uint64_t seed, struct sim_error *err);
+/* The vm is off, and somebody mounts the file: written without tracking, whose ids answer 0xC03A0022 from then on. */
+VARVE_CHECK uint32_t disk_write_offline(struct sim_host *h, const struct guid *vm,
+                                        const struct guid *disk, const struct sim_extent *extent,
+                                        uint64_t seed, struct sim_error *err);
 VARVE_CHECK uint32_t guest_trim(struct sim_host *h, const struct guid *vm, const struct guid *disk,
                                 uint64_t offset, uint64_t length, struct sim_error *err);
 VARVE_CHECK uint32_t guest_sync(struct sim_host *h, const struct guid *vm, const struct guid *disk,

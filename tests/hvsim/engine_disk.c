@@ -406,11 +406,11 @@ disk_resize(struct sim_host *h, const struct guid *vm_id, const struct guid *dis
     if (d->file_count != 1) {
         return sim_fail(err, SIM_INVALID_STATE, "disk '%s' has checkpoints", d->name);
     }
-    if (size <= d->size) {
+    if (size == d->size) {
         return sim_fail(err, SIM_INVALID, "disk '%s' has %llu bytes already", d->name,
                         (unsigned long long)d->size);
     }
-    rc = vhdx_grow(d->vhdx, size, err);
+    rc = size > d->size ? vhdx_grow(d->vhdx, size, err) : vhdx_shrink(d->vhdx, size, err);
     if (rc == SIM_OK && d->truth_fd >= 0) {
         rc = sim_truncate(d->truth_fd, size, d->name, err);
     }

@@ -72,6 +72,37 @@ op_disk_resize(struct sim_host *h, const json_t *request, json_t *reply, struct 
     return disk_resize(h, &vm, &disk, op_u64(request, "size", 0), err);
 }
 
+static uint32_t
+op_disk_remove(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    struct guid vm = op_guid(request, "vm");
+    struct guid disk = op_guid(request, "disk");
+
+    (void)reply;
+    return disk_remove(h, &vm, &disk, err);
+}
+
+static uint32_t
+op_disk_place(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    struct guid vm = op_guid(request, "vm");
+    struct guid disk = op_guid(request, "disk");
+
+    (void)reply;
+    return disk_place(h, &vm, &disk, (unsigned)op_u64(request, "slot", 0), err);
+}
+
+static uint32_t
+op_disk_migrate(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    struct guid vm = op_guid(request, "vm");
+    struct guid disk = op_guid(request, "disk");
+
+    (void)reply;
+    return disk_migrate(h, &vm, &disk, op_text(request, "name", ""),
+                        op_bool(request, "tracking", true), err);
+}
+
 uint32_t
 op_extents(const json_t *request, struct sim_extent **out, size_t *count, struct sim_error *err)
 {
@@ -177,6 +208,9 @@ op_guest_read(struct sim_host *h, const json_t *request, json_t *reply, struct s
 const struct op guest_ops[] = {
     {"disk.add", "vm:g! " DISK_PARAMETERS, op_disk_add},
     {"disk.resize", "vm:g! disk:g! size:i!", op_disk_resize},
+    {"disk.remove", "vm:g! disk:g!", op_disk_remove},
+    {"disk.place", "vm:g! disk:g! slot:i!", op_disk_place},
+    {"disk.migrate", "vm:g! disk:g! name:s! tracking:b", op_disk_migrate},
     {"guest.write", "vm:g! disk:g! offset:i length:i data:s seed:i extents:a", op_guest_write},
     {"guest.trim", "vm:g! disk:g! offset:i! length:i!", op_guest_trim},
     {"guest.sync", "vm:g! disk:g! raw:s!", op_guest_sync},

@@ -48,13 +48,10 @@ port_script_violation(struct port_script *s, const char *fmt, ...)
     mutex_unlock(&s->lock);
 }
 
-bool
-port_script_call(struct port_script *s, bool *after, const char *fmt, ...)
+/* With the lock held. */
+static const char *
+add_line(struct port_script *s, const char *fmt, va_list ap)
 {
-    bool fails = false;
-    va_list ap;
-
-    mutex_lock(&s->lock);
     if (s->count % 256 == 0) {
         char(*grown)[96] = sim_alloc((s->count + 256) * sizeof(*grown));
 
@@ -64,16 +61,42 @@ port_script_call(struct port_script *s, bool *after, const char *fmt, ...)
         free(s->log);
         s->log = grown;
     }
+    (void)vsnprintf(s->log[s->count], sizeof(s->log[0]), fmt, ap);
+    return s->log[s->count++];
+}
+
+void
+port_script_note(struct port_script *s, const char *fmt, ...)
+{
+    va_list ap;
+
+    mutex_lock(&s->lock);
     va_start(ap, fmt);
-    (void)vsnprintf(s->log[s->count++], sizeof(s->log[0]), fmt, ap);
+    (void)add_line(s, fmt, ap);
+    va_end(ap);
+    mutex_unlock(&s->lock);
+}
+
+bool
+port_script_call(struct port_script *s, bool *after, const char *fmt, ...)
+{
+    const char *line;
+    bool happens = false;
+    bool fails = false;
+    va_list ap;
+
+    mutex_lock(&s->lock);
+    va_start(ap, fmt);
+    line = add_line(s, fmt, ap);
     va_end(ap);
     *after = false;
     if (*s->dead) {
         fails = true;
-    } else if (s->only[0] != '\0' && strcmp(s->only, s->log[s->count - 1]) != 0) {
+    } else if (s->only[0] != '\0' && strcmp(s->only, line) != 0) {
         fails = false; /* another call is meant */
     } else if (s->nth == 1) {
-        fails = true;
+        happens = s->mode == PORT_FAULT_EVENT;
+        fails = !happens;
         *after = s->mode == PORT_FAULT_AFTER;
         *s->dead = s->die;
         s->times = s->times > 0 ? s->times - 1 : 0;
@@ -82,6 +105,10 @@ port_script_call(struct port_script *s, bool *after, const char *fmt, ...)
         s->nth--;
     }
     mutex_unlock(&s->lock);
+    if (happens) {
+        s->event(s->event_arg);
+        fails = *s->dead;
+    }
     return fails;
 }
 

@@ -22,7 +22,8 @@ struct hv_link {
 
 enum port_fault {
     PORT_FAULT_BEFORE, /* refused, nothing done */
-    PORT_FAULT_AFTER   /* done, and answered by the error */
+    PORT_FAULT_AFTER,  /* done, and answered by the error */
+    PORT_FAULT_EVENT   /* something happens to the host first; the call meets what that left */
 };
 
 struct port_script {
@@ -36,7 +37,9 @@ struct port_script {
     enum port_fault mode;
     uint32_t number; /* HRESULT or Win32 code of the failure; below 65536 a method's ReturnValue */
     bool die;        /* the nth call is the caller's end: it and all later ones fail */
-    bool *dead;      /* set by it; while it is set every call fails.  Not NULL */
+    void (*event)(void *arg); /* PORT_FAULT_EVENT; no lock is held */
+    void *event_arg;
+    bool *dead; /* set by it; while it is set every call fails.  Not NULL */
     bool own_dead;
     char violation[160]; /* a rule of the API that was broken; "": none */
 };
@@ -46,6 +49,8 @@ void port_script_release(struct port_script *s);
 void port_script_clear_log(struct port_script *s);
 void port_script_violation(struct port_script *s, const char *fmt, ...) VARVE_PRINTF(2, 3);
 
+/* Adds a line to the log that is no call of a port: nothing of it can fail. */
+void port_script_note(struct port_script *s, const char *fmt, ...) VARVE_PRINTF(2, 3);
 /* Notes a call.  True: it fails now; *after says that its work is to be done first. */
 bool port_script_call(struct port_script *s, bool *after, const char *fmt, ...) VARVE_PRINTF(3, 4);
 /* Asks the host; takes params (may be NULL); NULL and *number (0x800706BA: no answer) when refused. */

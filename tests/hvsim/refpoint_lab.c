@@ -39,7 +39,6 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
                              .tracked = true};
     struct refpoint_options o = {
         .fs = fs,
-        .host_fs = fs_system(),
         .state_dir = state_dir,
         .consistency = consistency,
         .wmi_times = {.retry_ms = 1, .poll_first_ms = 1, .poll_ms = 2, .stop_ms = 1000},
@@ -70,6 +69,8 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
     must_work(disk_add(l->host, &l->vm, &disk, &l->disks[0], &err));
     must_work(disk_add(l->host, &l->vm, &disk, &l->disks[1], &err));
     port_script_init(&l->script, &link);
+    host_files_init(&l->files, &l->script);
+    o.host_fs = &l->files.base;
     l->wmi = wmi_fake_new(&l->script, options);
     l->vdisk = vdisk_fake_new(&l->script, &vdisk_options);
     o.wmi = l->wmi;
@@ -234,8 +235,8 @@ refpoint_lab_settle(struct refpoint_lab *l)
     mutex_unlock(&l->lock);
 }
 
-static struct sim_vm *
-vm_of(struct refpoint_lab *l)
+struct sim_vm *
+refpoint_lab_vm(struct refpoint_lab *l)
 {
     struct sim_vm *vm = NULL;
     struct sim_error err;
@@ -250,7 +251,7 @@ refpoint_lab_checkpoints(struct refpoint_lab *l)
     size_t n;
 
     mutex_lock(&l->lock);
-    n = vm_of(l)->checkpoint_count;
+    n = refpoint_lab_vm(l)->checkpoint_count;
     mutex_unlock(&l->lock);
     return n;
 }
@@ -261,7 +262,7 @@ refpoint_lab_points(struct refpoint_lab *l)
     size_t n;
 
     mutex_lock(&l->lock);
-    n = vm_of(l)->refpoint_count;
+    n = refpoint_lab_vm(l)->refpoint_count;
     mutex_unlock(&l->lock);
     return n;
 }
@@ -274,7 +275,7 @@ refpoint_lab_files(struct refpoint_lab *l)
     size_t i;
 
     mutex_lock(&l->lock);
-    vm = vm_of(l);
+    vm = refpoint_lab_vm(l);
     for (i = 0; i < vm->disk_count; i++) {
         n += vm->disks[i].file_count;
     }

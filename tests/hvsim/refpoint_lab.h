@@ -4,6 +4,7 @@
 
 #include "capture/refpoint/refpoint.h"
 #include "hvsim/dispatch.h"
+#include "hvsim/host_files.h"
 #include "hvsim/sim_testing.h"
 #include "hvsim/vdisk_fake.h"
 #include "hvsim/wmi_fake.h"
@@ -15,6 +16,7 @@ struct refpoint_lab {
     struct sim_host *host;
     struct mutex lock; /* host: the engine has one thread */
     struct port_script script;
+    struct host_files files; /* of the host, for the capture and for sources */
     struct wmi_port *wmi;
     struct vdisk_port *vdisk;
     struct capture *capture;
@@ -68,5 +70,6 @@ size_t refpoint_lab_points(struct refpoint_lab *l);
 size_t refpoint_lab_files(struct refpoint_lab *l);
 /* What the disk holds now; the caller frees. */
 uint8_t *refpoint_lab_content(struct refpoint_lab *l, unsigned disk);
+struct sim_vm *refpoint_lab_vm(struct refpoint_lab *l);
 
 #endif

@@ -119,14 +119,21 @@ look_up(struct fake_disk *d, struct varve_error *err)
 }
 
 static void
-fake_close_disk(struct vdisk *disk)
+free_disk(struct fake_disk *d)
 {
-    struct fake_disk *d = (struct fake_disk *)disk;
-
     image_close(d->image);
     count_open(d->port, -1);
     free(d->path);
     free(d);
+}
+
+static void
+fake_close_disk(struct vdisk *disk)
+{
+    struct fake_disk *d = (struct fake_disk *)disk;
+
+    port_script_note(d->port->script, "vdisk close");
+    free_disk(d);
 }
 
 static enum varve_err
@@ -160,7 +167,7 @@ fake_open(struct vdisk_port *port, const char *path, const struct vdisk_how *how
         rc = image_open(&d->image, fs_system(), path, 0, err);
     }
     if (rc != VARVE_OK) {
-        fake_close_disk(&d->base);
+        free_disk(d);
         return rc;
     }
     *out = &d->base;

@@ -300,6 +300,25 @@ vhdx_grow(struct vhdx *v, uint64_t size, struct sim_error *err)
     return rc == SIM_OK ? vhdx_write_metadata(v, NULL, NULL, NULL, err) : rc;
 }
 
+/* What was behind the new end is unmapped first: a disk that grows again reads zeros there. */
+uint32_t
+vhdx_shrink(struct vhdx *v, uint64_t size, struct sim_error *err)
+{
+    uint32_t rc;
+
+    if (v->child || size == 0 || size > v->size || size % ((uint64_t)v->logical_sector * 2) != 0) {
+        return sim_fail(err, SIM_INVALID, "'%s' cannot be cut to %llu bytes", v->path,
+                        (unsigned long long)size);
+    }
+    rc = size < v->size ? vhdx_unmap(v, size, v->size - size, err) : SIM_OK;
+    if (rc == SIM_OK) {
+        v->size = size;
+        vhdx_geometry(v);
+        rc = vhdx_write_metadata(v, NULL, NULL, NULL, err);
+    }
+    return rc;
+}
+
 /* ---- sector bitmaps: LSB first, 1 = in this file ---- */
 
 uint32_t

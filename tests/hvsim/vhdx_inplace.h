@@ -73,7 +73,8 @@ void vhdx_end_session(struct vhdx *v);
 /* linkage2 may be NULL (zero guid, as Windows writes). */
 VARVE_CHECK uint32_t vhdx_set_parent(struct vhdx *v, const char *name, const struct guid *linkage,
                                      const struct guid *linkage2, struct sim_error *err);
-/* Only larger, only without parent. */
+/* Only larger, only smaller; only without parent. */
 VARVE_CHECK uint32_t vhdx_grow(struct vhdx *v, uint64_t size, struct sim_error *err);
+VARVE_CHECK uint32_t vhdx_shrink(struct vhdx *v, uint64_t size, struct sim_error *err);
 
 #endif

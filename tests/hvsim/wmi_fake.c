@@ -74,7 +74,11 @@ fake_query(struct wmi_port *p, const char *wql, const char *const *names, struct
         rc = associators(f, wql, &list, err);
     } else if (sscanf(wql, "SELECT * FROM %95s WHERE Name='%63[^']'", class_name, name) < 1) {
         rc = wmi_fake_hresult(err, 0x80041017u, "no such query");
-    } else if (port_script_call(f->script, &after, "wmi query %s", class_name)) {
+    } else if (port_script_call(f->script, &after, "wmi %s %s",
+                                name[0] == '\0' && strcmp(class_name, "Msvm_ComputerSystem") == 0
+                                    ? "list"
+                                    : "query",
+                                class_name)) {
         rc = injected(f, err);
     } else if (f->options.no_rights) {
         rc = VARVE_OK;

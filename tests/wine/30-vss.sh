@@ -4,7 +4,9 @@
 # Goal: varve-agent.exe with capture = vss, under Wine at the real boundary (vssapi.dll and COM), on a simulated Hyper-V host, with a native
 # collector: a VM of Server 2012 R2 and one of today with two disks; a full and two more runs, changes found by hashing; every point is
 # what the simulator says the disks held in the shadow copy, the guest's own recovery included; a run of what has not changed sends
-# next to nothing, counted on its connection; a call that fails and a writer that fails leave the host clean with a named error.
+# next to nothing, counted on its connection; a call that fails and a writer that fails leave the host clean with a named error. Then
+# with capture = auto: each VM by what fits it, as doctor said before, one by vss because the operator orders it while the other goes by reference points, and
+# nothing of the method of before is left.
 #
 # 30-vss.sh AGENT.EXE STANDINS
 set -euo pipefail
@@ -115,5 +117,43 @@ lab_ctl winhost vm.set "{\"vm\":\"$id\",\"integration\":false}" >/dev/null
 vss_check 'web 東京'
 "$BIN/varve" point show 'web 東京@latest' --json | jq -e '.consistency == "crash"' >/dev/null || lab_die "a vm that was saved is called consistent"
 vss_clean "${vms[@]}"
+hyperv_agent_end winhost
+
+# ---- the choice ----
+
+printf '%s\n' "state-dir = $LAB/agents/winhost" 'capture = auto' >"$LAB/agents/winhost.conf"
+"${AGENT[@]}" doctor --config "$LAB/agents/winhost.conf" >"$LAB/doctor" || { cat "$LAB/doctor"; lab_die "doctor is not content"; }
+grep -q "frozen by vss, read by file: .*(not refpoint: configuration version 5.0 " "$LAB/doctor" || { cat "$LAB/doctor"; lab_die "doctor does not say how the old vm is frozen"; }
+grep -q "frozen by refpoint, read by virtdisk: " "$LAB/doctor" || { cat "$LAB/doctor"; lab_die "doctor does not say how the new vm is frozen"; }
+lab_ctl winhost vm.set "{\"vm\":\"$id\",\"integration\":true}" >/dev/null
+hyperv_agent_start winhost 'capture = auto'
+lab_wait_vms 2
+
+# by VM METHOD POINTS WHY: its latest point was made so, and so many reference points are on the host
+by() {
+    "$BIN/varve" point show "$1@latest" --json >"$LAB/point"
+    jq -e --arg m "$2" --arg why "$4" '.capture == $m and (.reason | contains($why))' "$LAB/point" >/dev/null || lab_die "$1: $(jq -c '[.capture, .reason]' "$LAB/point")"
+    lab_ctl winhost refpoint.list "{\"vm\":\"$(lab_vm_id winhost "$1")\"}" | jq -e --argjson n "$3" '.refpoints | length == $n' >/dev/null || lab_die "$1: not $3 reference points"
+    vss_clean "$1"
+}
+"$BIN/varve" backup run "${vms[@]}" --quiet
+by 'old R2' vss 0 'not refpoint: configuration version 5.0'
+by 'web 東京' refpoint 1 ''
+jq -e 'all(.disks[]; .incremental | not)' "$LAB/point" >/dev/null || lab_die "a point of another method was taken for a base"
+id=$(lab_vm_id winhost 'web 東京')
+if compgen -G "$LAB/agents/winhost/names/${id,,}.*" >/dev/null; then lab_die "the names of the old method are left"; fi
+lab_ctl winhost vm.create '{"name":"db","generation":2,"disks":[{"size":33554432,"block_size":2097152}]}' >/dev/null
+hyperv_write winhost db 20
+lab_wait_vms 3
+"$BIN/varve" backup run db --quiet
+by db refpoint 1 ''
+"$BIN/varve" backup run db --method vss --quiet
+by db vss 0 'ordered for this run'
+vss_check db
+"$BIN/varve" backup run 'web 東京' --quiet
+by 'web 東京' refpoint 1 ''
+jq -e 'all(.disks[]; .incremental)' "$LAB/point" >/dev/null || lab_die "the other vm is not read by its tracking"
+if "$BIN/varve" backup run db --method export --quiet 2>"$LAB/why"; then lab_die "what cannot be was done"; fi
+grep -q "method 'export', ordered for this run, cannot be: export-folder is not set" "$LAB/why" || { cat "$LAB/why"; lab_die "the refusal is not named"; }
 hyperv_agent_end winhost
 echo "full and further runs by the VSS writer, restored and equal; what failed left nothing"

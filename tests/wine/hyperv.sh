@@ -99,6 +99,38 @@ hyperv_calls() {
     }
 }
 
+# hyperv_contract HOST NAME DISKS: the calls since the log was cleared are those of tests/hvsim/calls/NAME, all of them, but for what no
+# stand-in sees; forgets the log. 1: the list of machines was asked for meanwhile, which is no part of a run.
+hyperv_contract() {
+    local want log
+    hyperv_ports "$1" port.report '{"clear":true}' | jq -r '.calls[]' >"$LAB/calls"
+    ! grep -q '^wmi list ' "$LAB/calls" || return 1
+    want=$(awk -v disks="$3" '/^(#|$|file |collector )/ { next }
+        $0 == "(" || $0 == ")" { printf "%s", $0; next }
+        $0 == ") +" { printf ")+"; next }
+        $0 == ") disks" { printf "){%d}", disks; next }
+        { sign = ""; if ($NF ~ /^[+?*]$/) { sign = $NF; $NF = ""; sub(/ $/, "") } gsub(/[.]/, "[.]"); printf "(%s;)%s", $0, sign }
+        ' "$(dirname "${BASH_SOURCE[0]}")/../hvsim/calls/$2")
+    log=$(tr '\n' ';' <"$LAB/calls")
+    [[ $log =~ ^$want$ ]] || {
+        cat "$LAB/calls" >&2
+        lab_die "the calls of the run are not those of the contract '$2'"
+    }
+}
+
+# hyperv_run_as HOST VM NAME DISKS [OPTION...]: writes, a run, and its calls; asked again when somebody asked something else meanwhile
+hyperv_run_as() {
+    local host=$1 vm=$2 name=$3 disks=$4 try
+    shift 4
+    for try in 1 2 3; do
+        hyperv_write "$host" "$vm" 10
+        hyperv_ports "$host" port.report '{"clear":true}' >/dev/null
+        "$BIN/varve" backup run "$vm" --quiet "$@"
+        ! hyperv_contract "$host" "$name" "$disks" || return 0
+    done
+    lab_die "no run without another question after $try tries"
+}
+
 # hyperv_agent_end HOST: Ctrl-C, and it must end with 0
 hyperv_agent_end() {
     local pid code=0
