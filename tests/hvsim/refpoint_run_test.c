@@ -26,7 +26,6 @@ static bool
 run_with_fault(struct run_lab *l, unsigned nth, enum port_fault mode, uint32_t number)
 {
     struct port_script *s = &l->hv.script;
-    struct peer_fake_seen seen;
     struct varve_error err;
     enum varve_err rc;
     bool hit;
@@ -39,16 +38,7 @@ run_with_fault(struct run_lab *l, unsigned nth, enum port_fault mode, uint32_t n
     rc = lab_run(&l->job, &err);
     hit = s->nth == 0;
     s->nth = 0;
-    peer_fake_seen(l->job.fake, &seen);
-    assert_int_equal(rc == VARVE_OK, seen.committed);
-    if (rc == VARVE_OK) {
-        run_lab_check_point(l);
-        run_lab_check_clean(l, seen.reference_point[0] != '\0' ? 1 : 0);
-    } else {
-        assert_true(err.msg[0] != '\0');
-        run_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0' ? 1 : 0);
-    }
-    run_lab_take_base(l);
+    run_lab_check_end(l, rc, &err);
     run_lab_good_run(l);
     return hit;
 }

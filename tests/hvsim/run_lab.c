@@ -280,6 +280,23 @@ run_lab_check_clean(struct run_lab *l, size_t points)
 }
 
 void
+run_lab_check_end(struct run_lab *l, enum varve_err rc, const struct varve_error *err)
+{
+    struct peer_fake_seen seen;
+
+    peer_fake_seen(l->job.fake, &seen);
+    assert_int_equal(rc == VARVE_OK, seen.committed);
+    if (rc == VARVE_OK) {
+        run_lab_check_point(l);
+        run_lab_check_clean(l, seen.reference_point[0] != '\0' ? 1 : 0);
+    } else {
+        assert_true(err->msg[0] != '\0');
+        run_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0' ? 1 : 0);
+    }
+    run_lab_take_base(l);
+}
+
+void
 run_lab_good_run(struct run_lab *l)
 {
     struct varve_error err;
@@ -337,18 +354,23 @@ run_lab_restart(struct run_lab *l, uint64_t power)
 }
 
 void
+run_lab_event(struct run_lab *l, unsigned nth, void (*event)(void *arg), void *arg)
+{
+    l->hv.script.mode = PORT_FAULT_EVENT;
+    l->hv.script.event = event;
+    l->hv.script.event_arg = arg;
+    l->hv.script.times = 1;
+    l->hv.script.nth = nth;
+}
+
+void
 run_lab_after_a_death(struct run_lab *l, uint64_t power)
 {
+    const struct varve_error died = {.msg = "the agent died"};
     struct peer_fake_seen seen;
 
     run_lab_restart(l, power);
     peer_fake_seen(l->job.fake, &seen);
-    if (seen.committed) {
-        run_lab_check_point(l);
-        run_lab_check_clean(l, seen.reference_point[0] != '\0' ? 1 : 0);
-    } else {
-        run_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0' ? 1 : 0);
-    }
-    run_lab_take_base(l);
+    run_lab_check_end(l, seen.committed ? VARVE_OK : VARVE_ERR_IO, &died);
     run_lab_good_run(l);
 }

@@ -40,11 +40,15 @@ void run_lab_check_point(struct run_lab *l);
 /* So many reference points and no checkpoint of ours, a merged chain, everything of others as it was, no handle, no
  * journal. */
 void run_lab_check_clean(struct run_lab *l, size_t points);
+/* Whatever the run came to: a point, or an error that says something; a clean vm.  The base of the next one. */
+void run_lab_check_end(struct run_lab *l, enum varve_err rc, const struct varve_error *err);
 /* A run that must succeed, looked at from all sides, and the base of the next one. */
 void run_lab_good_run(struct run_lab *l);
 /* The disk was read incrementally (reason NULL), or as a whole because of it: a part of the text. */
 void run_lab_check_disk(struct run_lab *l, const struct guid *disk, const char *reason);
 
+/* Before the nth call from now on, that happens to the host; hv.script.nth is 0 when it has. */
+void run_lab_event(struct run_lab *l, unsigned nth, void (*event)(void *arg), void *arg);
 /* The agent starts again and recovers; power: the seed of what a cut made of what it had not synced, 0: none. */
 void run_lab_restart(struct run_lab *l, uint64_t power);
 /* ... and what it left is a point or nothing; then a good run. */
