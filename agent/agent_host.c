@@ -123,7 +123,10 @@ static const struct way {
 } ways[] = {
     {NOT_FOR_ALL,
      open_collection,
-     {.name = "collection", .family = COLLECTION_FAMILY, .fits = capture_collection_fits}},
+     {.name = "collection",
+      .family = COLLECTION_FAMILY,
+      .special = true,
+      .fits = capture_collection_fits}},
     {AGENT_CAPTURE_HYPERV,
      open_refpoint,
      {.name = "refpoint", .family = "", .fits = choice_fits_refpoint}},

@@ -49,6 +49,8 @@ port_script_violation(struct port_script *s, const char *fmt, ...)
 }
 
 /* With the lock held. */
+static const char *add_line(struct port_script *s, const char *fmt, va_list ap) VARVE_PRINTF(2, 0);
+
 static const char *
 add_line(struct port_script *s, const char *fmt, va_list ap)
 {

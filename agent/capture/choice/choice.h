@@ -32,6 +32,7 @@ struct choice_member {
     struct capture *capture; /* NULL: not to be had on this host */
     struct varve_error why;  /* then */
     const char *family;      /* "" the host's own ids; static */
+    bool special; /* for vms of one kind: that others are not of it is not worth a word */
     /* NULL: every vm fits.  vm is as the first member that is there lists it. */
     enum choice_fit (*fits)(const struct capture_vm *vm, char why[CHOICE_WHY_SIZE]);
     /* NULL: it is as the first member lists it.  Else makes it what this one would. */

@@ -127,7 +127,7 @@ plan_auto(const struct choice *c, const struct capture_vm *vm, struct choice_pla
             continue;
         }
         add_reason(all, c->members[i].name, whys[i]);
-        if (out->count > 0 && i < out->order[0]) {
+        if (out->count > 0 && i < out->order[0] && !c->members[i].special) {
             add_reason(out->reason, c->members[i].name, whys[i]);
         }
     }
