@@ -89,7 +89,7 @@ policy_check_method(const char *method, struct varve_error *err)
 {
     size_t len = strspn(method, "abcdefghijklmnopqrstuvwxyz0123456789-");
 
-    return method[len] == '\0' && len <= POLICY_METHOD_MAX
+    return len <= POLICY_METHOD_MAX && method[len] == '\0'
                ? VARVE_OK
                : varve_error_set(
                      err, VARVE_ERR_INVALID,

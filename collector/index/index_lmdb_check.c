@@ -25,7 +25,7 @@ lmdb_pack_check(const MDB_val *key, const MDB_val *v)
 
     return key->mv_size == PACK_ID_SIZE && v->mv_size == PACK_SIZE &&
                    lmdb_check_of(key->mv_data, PACK_ID_SIZE, value, PACK_SIZE - CHECK_SIZE) ==
-                       get_le32(value + PACK_SIZE - CHECK_SIZE)
+                       get_le32(value + (PACK_SIZE - CHECK_SIZE))
                ? 0
                : MDB_CORRUPTED;
 }
@@ -45,7 +45,7 @@ lmdb_row_check(const MDB_val *key, const MDB_val *v)
 MDB_val
 lmdb_pack_seal(const MDB_val *key, uint8_t value[PACK_SIZE])
 {
-    put_le32(value + PACK_SIZE - CHECK_SIZE,
+    put_le32(value + (PACK_SIZE - CHECK_SIZE),
              lmdb_check_of(key->mv_data, key->mv_size, value, PACK_SIZE - CHECK_SIZE));
     return (MDB_val){.mv_size = PACK_SIZE, .mv_data = value};
 }

@@ -29,20 +29,6 @@ choice_close(struct capture *base)
     free(c);
 }
 
-const struct choice_member *
-capture_choice_missing(const struct capture *base, size_t at)
-{
-    const struct choice *c = (const struct choice *)base;
-    size_t i;
-
-    for (i = 0; i < c->count; i++) {
-        if (c->members[i].capture == NULL && at-- == 0) {
-            return &c->members[i];
-        }
-    }
-    return NULL;
-}
-
 static enum varve_err
 take_rules(struct choice *c, const struct choice_options *o, struct varve_error *err)
 {

@@ -61,9 +61,6 @@ VARVE_CHECK enum varve_err capture_choice_open(struct capture **out,
                                                const struct choice_options *options,
                                                struct varve_error *err);
 
-/* What cannot be had on this host, and why, one for each `at`; NULL: no more.  For people. */
-const struct choice_member *capture_choice_missing(const struct capture *c, size_t at);
-
 /* ---- choice_rules.c ---- */
 
 /*
