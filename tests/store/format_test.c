@@ -500,7 +500,7 @@ one_newer_object_keeps_no_other_from_being_used(void **state)
     memset(bytes + len, 0, 200);
     replace("pack/05/05000000000000000000000000000000", bytes, len + 200);
     len = policy_make(bytes, sizeof(bytes));
-    bytes[3] = '2';
+    bytes[3] = '3';
     seal_and_replace("policy/0000000000000007", bytes, len);
     seal_and_replace("cfg/domain/07000000-0000-0000-0000-000000000000", (const uint8_t *)"VDM2....",
                      8);
