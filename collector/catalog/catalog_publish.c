@@ -122,13 +122,14 @@ next_seq(struct catalog *c, const struct guid *vm)
 static enum varve_err
 reserve_unsettled(struct catalog *c, struct varve_error *err)
 {
-    size_t cap = c->unsettled_cap == 0 ? 8 : c->unsettled_cap * 2;
     struct catalog_unsettled *p = NULL;
+    size_t cap = 0;
     enum varve_err rc = VARVE_OK;
 
     mutex_lock(&c->lock);
     /* Each vm that publishes may need one. */
     if (c->unsettled_count + c->vm_count >= c->unsettled_cap) {
+        cap = c->unsettled_cap == 0 ? 8 : c->unsettled_cap * 2;
         cap = cap > c->unsettled_count + c->vm_count ? cap : c->unsettled_count + c->vm_count + 8;
         p = realloc(c->unsettled, cap * sizeof(*p));
         if (p == NULL) {
