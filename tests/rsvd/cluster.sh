@@ -212,7 +212,7 @@ while IFS='|' read -r fault words; do
 done <<'FAULTS'
 unsigned|not signed
 spoilt|signature of the server's reply is wrong
-drop|\(closed the connection\|Connection reset\|receiving: \)
+drop|\(closed the connection\|Connection reset\|receiving: \|Object closed\)
 short|a read of [0-9]* bytes at [0-9]* gave
 sense|SCSI status 0x02, sense 3/11/00
 reserved|STATUS_SVHDX_RESERVATION_CONFLICT
