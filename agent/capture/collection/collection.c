@@ -262,13 +262,10 @@ capture_collection_open(struct capture **out, const struct collection_options *o
     g->host.base.name = "collection";
     g->host.base.source = "virtdisk+rsvd";
     g->host.way = &collection_way;
-    g->host.cluster.port = o->cluster;
-    g->host.cluster.times = g->host.wmi.times;
     g->open_set = o->open_set;
     g->open_arg = o->open_arg;
     if (rc == VARVE_OK) {
-        rc = wmi_class_has(refpoint_moments(&g->host), "Msvm_CollectionSnapshotService", NULL, &has,
-                           err);
+        rc = wmi_class_has(&g->host.wmi, "Msvm_CollectionSnapshotService", NULL, &has, err);
     }
     if (rc == VARVE_OK && !has) {
         rc = varve_error_set(err, VARVE_ERR_UNSUPPORTED,

@@ -30,8 +30,6 @@ typedef enum varve_err collection_open_set(void *arg, const char *path, const st
 
 struct collection_options {
     struct refpoint_options host;
-    /* Where groups are, when they are the cluster's (root\HyperVCluster\v2); borrowed; NULL: where the vms are. */
-    struct wmi_port *cluster;
     collection_open_set *open_set;
     void *open_arg;
 };

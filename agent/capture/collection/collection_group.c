@@ -23,9 +23,8 @@ group_of_path(struct refpoint *r, const char *vm_path, struct wmi_object *out,
               struct varve_error *err)
 {
     struct wmi_objects found = {0};
-    enum varve_err rc =
-        wmi_associators(refpoint_moments(r), vm_path, "Msvm_CollectedVirtualSystems",
-                        "Msvm_VirtualSystemCollection", group_names, &found, err);
+    enum varve_err rc = wmi_associators(&r->wmi, vm_path, "Msvm_CollectedVirtualSystems",
+                                        "Msvm_VirtualSystemCollection", group_names, &found, err);
 
     if (rc == VARVE_OK && found.count == 0) {
         rc =
@@ -46,23 +45,12 @@ group_of_path(struct refpoint *r, const char *vm_path, struct wmi_object *out,
     return rc;
 }
 
-/* The vm where its group is, which may be another namespace. */
-static enum varve_err
-vm_among_groups(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
-                struct varve_error *err)
-{
-    struct refpoint there = *r;
-
-    there.wmi = *refpoint_moments(r);
-    return refpoint_vm(&there, vm, out, err);
-}
-
 enum varve_err
 collection_group(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
                  struct varve_error *err)
 {
     struct wmi_object machine = {0};
-    enum varve_err rc = vm_among_groups(r, vm, &machine, err);
+    enum varve_err rc = refpoint_vm(r, vm, &machine, err);
 
     if (rc == VARVE_OK) {
         rc = group_of_path(r, machine.path, out, err);
@@ -172,8 +160,8 @@ tell_one(struct refpoint *r, const struct kind *k, const struct wmi_object *whol
 {
     struct wmi_objects parts = {0};
     size_t i;
-    enum varve_err rc = wmi_associators(refpoint_moments(r), whole->path, k->members, k->part,
-                                        k->part_names, &parts, err);
+    enum varve_err rc =
+        wmi_associators(&r->wmi, whole->path, k->members, k->part, k->part_names, &parts, err);
 
     for (i = 0; rc == VARVE_OK && i < parts.count; i++) {
         if (is_of(&parts.items[i], vm)) {
@@ -204,8 +192,7 @@ tell_all(struct refpoint *r, const struct kind *k, const char *vm_path, struct w
         return VARVE_OK;
     }
     if (rc == VARVE_OK) {
-        rc = wmi_associators(refpoint_moments(r), group.path, k->owner, k->whole, k->whole_names,
-                             &wholes, err);
+        rc = wmi_associators(&r->wmi, group.path, k->owner, k->whole, k->whole_names, &wholes, err);
     }
     for (i = 0; rc == VARVE_OK && i < wholes.count; i++) {
         rc = tell_one(r, k, &wholes.items[i], &vm, &list, err);
@@ -259,7 +246,7 @@ create_as(struct refpoint *r, const char *group, const char *settings, int64_t t
                                  .timeout_ms = r->create_ms,
                                  .end = end};
 
-    return wmi_call(refpoint_moments(r), &m, cancel, made, err);
+    return wmi_call(&r->wmi, &m, cancel, made, err);
 }
 
 /* What is known of the numbers in the field (docs/design/capture-collection.md). */
@@ -321,12 +308,11 @@ tag_parts(struct refpoint *r, const struct guid *vm, const char *id, const struc
     enum varve_err rc = refpoint_checkpoint(r, vm, id, &whole, err);
 
     if (rc == VARVE_OK) {
-        rc = wmi_associators(refpoint_moments(r), whole.path, moments.members, moments.part,
-                             moments.part_names, &parts, err);
+        rc = wmi_associators(&r->wmi, whole.path, moments.members, moments.part, moments.part_names,
+                             &parts, err);
     }
     for (i = 0; rc == VARVE_OK && i < parts.count; i++) {
-        rc = refpoint_name(r, refpoint_moments(r), wmi_text_or(&parts.items[i], "InstanceID", ""),
-                           run, err);
+        rc = refpoint_name(r, &r->wmi, wmi_text_or(&parts.items[i], "InstanceID", ""), run, err);
     }
     wmi_object_release(&whole);
     wmi_objects_release(&parts);

@@ -41,7 +41,6 @@ extern const struct refpoint_way refpoint_way_vm;
 struct refpoint {
     struct capture base;
     const struct refpoint_way *way; /* NULL: refpoint_way_vm */
-    struct wmi cluster;             /* where moments and points are, if that is not wmi */
     struct wmi wmi;
     struct vdisk_port *vdisk; /* NULL: VMMS is asked about frozen disks, their changes are not */
     struct fs *fs;
@@ -71,7 +70,6 @@ void refpoint_release(struct refpoint *r); /* what it owns, not r */
 
 char *refpoint_copy(const char *text); /* NULL: no memory */
 const struct refpoint_way *refpoint_way_of(const struct refpoint *r);
-struct wmi *refpoint_moments(struct refpoint *r); /* where they are */
 /* Settings to ask for the disks of: of a moment's part. */
 const char *refpoint_part(const struct wmi_object *checkpoint);
 bool refpoint_is_set(const char *path); /* a VHD set */

@@ -190,12 +190,6 @@ refpoint_way_of(const struct refpoint *r)
     return r->way != NULL ? r->way : &refpoint_way_vm;
 }
 
-struct wmi *
-refpoint_moments(struct refpoint *r)
-{
-    return r->cluster.port != NULL ? &r->cluster : &r->wmi;
-}
-
 const char *
 refpoint_part(const struct wmi_object *checkpoint)
 {
