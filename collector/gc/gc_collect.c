@@ -10,6 +10,7 @@
 /* One collection: count, look, condemn, move, remove. */
 
 #define MOVE_PERCENT 50u
+#define MARK_BATCH   256u          /* packs marked in one transaction of the index */
 #define MOVE_BATCH   (64ull << 20) /* bytes copied before what they came from is removed */
 #define SPACE_LEFT   (4ull << 20)  /* never copied into */
 
@@ -26,6 +27,7 @@ struct collection {
     struct gc_result *r;
     struct pack_list dead;
     struct pack_list sparse; /* live_bytes is exact */
+    struct pack_list stay;   /* they were looked at, and are ordinary packs: to be marked so */
 };
 
 static bool
@@ -67,7 +69,24 @@ mark(struct collection *c, const struct index_pack *pack, uint64_t live, bool ca
     m.candidate = candidate;
     m.condemned = condemned;
     c->r->cost.operations += 2;
-    return index_mark_pack(chunk_store_index(c->gc->cs), &m, err);
+    return index_mark_packs(chunk_store_index(c->gc->cs), &m, 1, err);
+}
+
+/* All of them as the list says, in few transactions: each costs some pages of the index whatever it changes, and the
+ * writer of the index, whom backups wait for. */
+static enum varve_err
+mark_list(struct collection *c, struct pack_list *l, struct varve_error *err)
+{
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t at = 0; rc == VARVE_OK && at < l->count; at += MARK_BATCH) {
+        size_t n = l->count - at < MARK_BATCH ? l->count - at : MARK_BATCH;
+
+        c->r->cost.operations += 2 * n;
+        rc = index_mark_packs(chunk_store_index(c->gc->cs), l->packs + at, n, err);
+    }
+    l->count = 0;
+    return rc;
 }
 
 /* Between two packs: says where it stands, keeps to its rate, stops when told to. */
@@ -151,6 +170,18 @@ distrust(struct collection *c, const struct index_pack *pack, const struct pack_
     return mark(c, pack, pack->live_bytes, true, false, err);
 }
 
+/* It is no candidate any more. */
+static enum varve_err
+leave(struct collection *c, const struct index_pack *pack, uint64_t live, struct varve_error *err)
+{
+    struct index_pack m = *pack;
+
+    m.live_bytes = live;
+    m.candidate = false;
+    m.condemned = false;
+    return add_pack(&c->stay, &m) ? VARVE_OK : varve_error_nomem(err);
+}
+
 static enum varve_err
 judge(struct collection *c, const struct index_pack *pack, struct varve_error *err)
 {
@@ -161,7 +192,7 @@ judge(struct collection *c, const struct index_pack *pack, struct varve_error *e
 
     if (!is_sparse(c, pack->live_bytes, pack) &&
         !chunk_store_pack_is_footless(c->gc->cs, &pack->id)) {
-        return mark(c, pack, pack->live_bytes, false, false, err);
+        return leave(c, pack, pack->live_bytes, err);
     }
     rc = look_at(c, pack, &look, &usable, err);
     if (rc != VARVE_OK || !usable) {
@@ -179,7 +210,7 @@ judge(struct collection *c, const struct index_pack *pack, struct varve_error *e
     } else if (is_sparse(c, look.live_bytes, pack)) {
         rc = add_pack(&c->sparse, &exact) ? VARVE_OK : varve_error_nomem(err);
     } else {
-        rc = mark(c, pack, look.live_bytes, false, false, err);
+        rc = leave(c, pack, look.live_bytes, err);
     }
     pack_look_release(&look);
     return rc;
@@ -279,11 +310,19 @@ remove_condemned(struct collection *c, struct varve_error *err)
 static enum varve_err
 condemn(struct collection *c, const struct index_pack *packs, size_t count, struct varve_error *err)
 {
+    struct pack_list list = {.count = 0};
     enum varve_err rc = VARVE_OK;
 
     for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
-        rc = mark(c, &packs[i], packs[i].live_bytes, packs[i].candidate, true, err);
+        rc = add_pack(&list, &packs[i]) ? VARVE_OK : varve_error_nomem(err);
+        if (rc == VARVE_OK) {
+            list.packs[i].condemned = true;
+        }
     }
+    if (rc == VARVE_OK) {
+        rc = mark_list(c, &list, err);
+    }
+    free(list.packs);
     c->gc->safe_use = chunk_use_next(c->gc->cs); /* also when only some were condemned */
     return rc;
 }
@@ -475,9 +514,15 @@ judge_candidates(struct collection *c, struct varve_error *err)
             continue;
         }
         rc = judge(c, &marked.packs[i], err);
+        if (rc == VARVE_OK && c->stay.count >= MARK_BATCH) {
+            rc = mark_list(c, &c->stay, err);
+        }
         if (rc == VARVE_OK) {
             rc = breathe(c, 0, err);
         }
+    }
+    if (rc == VARVE_OK) {
+        rc = mark_list(c, &c->stay, err);
     }
     free(marked.packs);
     return rc;
@@ -538,6 +583,7 @@ gc_collect_turn(struct gc *gc, const struct gc_options *options, struct gc_resul
     }
     free(c.dead.packs);
     free(c.sparse.packs);
+    free(c.stay.packs);
     log_debug("gc", "a collection is over removed=%" PRIu64 " moved=%" PRIu64, r->packs_removed,
               r->packs_moved);
     return rc;

@@ -93,11 +93,12 @@ index_list_marked(struct index *ix, bool (*cb)(void *arg, const struct index_pac
 }
 
 enum varve_err
-index_mark_pack(struct index *ix, const struct index_pack *pack, struct varve_error *err)
+index_mark_packs(struct index *ix, const struct index_pack *packs, size_t count,
+                 struct varve_error *err)
 {
-    enum varve_err rc = ix->ops->mark_pack(ix, pack, err);
+    enum varve_err rc = count == 0 ? VARVE_OK : ix->ops->mark_packs(ix, packs, count, err);
 
-    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "marking a pack in the index");
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "marking packs in the index");
 }
 
 enum varve_err

@@ -146,9 +146,9 @@ struct index_ops {
     enum varve_err (*list_marked)(struct index *ix,
                                   bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
                                   struct varve_error *err);
-    /* Sets live_bytes, candidate and condemned of pack->id.  VARVE_ERR_NOT_FOUND. */
-    enum varve_err (*mark_pack)(struct index *ix, const struct index_pack *pack,
-                                struct varve_error *err);
+    /* Sets live_bytes, candidate and condemned of each, by its id: of all or of none.  VARVE_ERR_NOT_FOUND. */
+    enum varve_err (*mark_packs)(struct index *ix, const struct index_pack *packs, size_t count,
+                                 struct varve_error *err);
     /* As drop_packs() of one pack, at the cost of its entries. */
     enum varve_err (*drop_entries)(struct index *ix, const struct pack_id *id,
                                    const struct pack_entry *entries, size_t count,
@@ -229,8 +229,8 @@ VARVE_CHECK enum varve_err index_row_scan(struct index *ix, const void *prefix, 
 VARVE_CHECK enum varve_err index_list_marked(struct index *ix,
                                              bool (*cb)(void *arg, const struct index_pack *pack),
                                              void *arg, struct varve_error *err);
-VARVE_CHECK enum varve_err index_mark_pack(struct index *ix, const struct index_pack *pack,
-                                           struct varve_error *err);
+VARVE_CHECK enum varve_err index_mark_packs(struct index *ix, const struct index_pack *packs,
+                                            size_t count, struct varve_error *err);
 VARVE_CHECK enum varve_err index_drop_entries(struct index *ix, const struct pack_id *id,
                                               const struct pack_entry *entries, size_t count,
                                               uint64_t *operations, struct varve_error *err);

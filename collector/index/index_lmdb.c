@@ -375,7 +375,7 @@ static const struct index_ops lmdb_ops = {
     .ref_scan = lmdb_ref_scan,
     .row_scan = lmdb_row_scan,
     .list_marked = lmdb_list_marked,
-    .mark_pack = lmdb_mark_pack,
+    .mark_packs = lmdb_mark_packs,
     .drop_entries = lmdb_drop_entries,
     .build_begin = lmdb_build_begin,
     .build_end = lmdb_build_end,
@@ -396,7 +396,7 @@ check_first(struct index_lmdb *x, const struct index_options *options, struct va
 
     free(path);
     if (rc == VARVE_OK && st.size > 0 && st.size <= limit) {
-        rc = lmdb_check_file(x->folder, UINT64_MAX, NULL, err);
+        rc = lmdb_check_file(x->folder, UINT64_MAX, NULL, NULL, err);
         atomic_store(&x->checked, rc == VARVE_OK);
         if (rc == VARVE_ERR_IO) { /* a bad sector, or cut off */
             err->code = rc = VARVE_ERR_CORRUPT;

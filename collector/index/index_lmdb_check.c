@@ -121,10 +121,11 @@ lmdb_sum_write(struct index_lmdb *x, MDB_txn *txn)
 
 /* ---- all of it ---- */
 
-#define TRIES 8u /* for a moment between two commits */
+#define TRIES 32u /* for a moment between two commits, in which the map does not grow */
 
 struct checking {
     struct cancel *cancel;
+    const _Atomic bool *give_way;
     uint8_t *numbers; /* a bit for each pack number that is in use */
     uint32_t numbers_cap;
     uint64_t flagged[2]; /* sums over the ids of packs with a flag, by the table of packs ... */
@@ -222,6 +223,22 @@ check_meta(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, 
     return VARVE_OK;
 }
 
+/* Is there a reason to stop?  Looked at with every so many entries. */
+static enum varve_err
+go_on(struct checking *c, struct varve_error *err)
+{
+    if (c->entries++ % 1024 != 0) {
+        return VARVE_OK;
+    }
+    if (c->cancel != NULL && cancel_is_set(c->cancel)) {
+        return varve_error_set(err, VARVE_ERR_CANCELLED, "stopped while checking the index");
+    }
+    if (c->give_way != NULL && atomic_load(c->give_way)) {
+        return varve_error_set(err, VARVE_ERR_BUSY, "the index grows");
+    }
+    return VARVE_OK;
+}
+
 static enum varve_err
 check_place(struct checking *c, const char *table, const uint8_t *key, size_t key_len,
             const uint8_t *value, size_t value_len, struct varve_error *err)
@@ -231,10 +248,7 @@ check_place(struct checking *c, const char *table, const uint8_t *key, size_t ke
         return rotten(err, table);
     }
     c->sum_found += lmdb_sum_of(key, key_len, value);
-    if (c->cancel != NULL && c->entries++ % 4096 == 0 && cancel_is_set(c->cancel)) {
-        return varve_error_set(err, VARVE_ERR_CANCELLED, "stopped while checking the index");
-    }
-    return VARVE_OK;
+    return go_on(c, err);
 }
 
 static enum varve_err
@@ -252,14 +266,14 @@ check_other(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value,
 }
 
 static enum varve_err
-check_count(size_t want, const char *table, const uint8_t *key, size_t key_len,
+check_count(struct checking *c, size_t want, const char *table, const uint8_t *key, size_t key_len,
             const uint8_t *value, size_t value_len, struct varve_error *err)
 {
     const MDB_val k = {.mv_size = key_len, .mv_data = (void *)(uintptr_t)key};
     const MDB_val v = {.mv_size = value_len, .mv_data = (void *)(uintptr_t)value};
     uint32_t count = 0;
 
-    return key_len == want && lmdb_count_decode(&k, &v, &count) == 0 ? VARVE_OK
+    return key_len == want && lmdb_count_decode(&k, &v, &count) == 0 ? go_on(c, err)
                                                                      : rotten(err, table);
 }
 
@@ -267,16 +281,14 @@ static enum varve_err
 check_node(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
            struct varve_error *err)
 {
-    (void)arg;
-    return check_count(RECORD_NAME_SIZE, "node", key, key_len, value, value_len, err);
+    return check_count(arg, RECORD_NAME_SIZE, "node", key, key_len, value, value_len, err);
 }
 
 static enum varve_err
 check_ref(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
           struct varve_error *err)
 {
-    (void)arg;
-    return check_count(INDEX_REF_CHUNK_KEY, "ref", key, key_len, value, value_len, err);
+    return check_count(arg, INDEX_REF_CHUNK_KEY, "ref", key, key_len, value, value_len, err);
 }
 
 static enum varve_err
@@ -316,9 +328,10 @@ check_tables(struct index_pages *p, struct checking *c, struct varve_error *err)
 }
 
 enum varve_err
-lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel, struct varve_error *err)
+lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel,
+                const _Atomic bool *give_way, struct varve_error *err)
 {
-    struct checking c = {.cancel = cancel};
+    struct checking c = {.cancel = cancel, .give_way = give_way};
     char *path = index_path_of(folder, "index.mdb");
     struct index_pages *p = NULL;
     struct file *f = NULL;
@@ -340,7 +353,11 @@ lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel, struct 
     return rc;
 }
 
-/* A reader is held, so that no page of its moment is written over. */
+/*
+ * A reader is held, so that no page of its moment is written over.  While it is the map cannot grow, and who waits for
+ * that keeps every other call waiting: so it gives way, and begins anew.  A large file takes minutes to read; the map
+ * is doubled each time, so that this happens a few times in the life of an index.
+ */
 static enum varve_err
 check_moment(struct index_lmdb *x, struct cancel *cancel, struct varve_error *err)
 {
@@ -353,7 +370,7 @@ check_moment(struct index_lmdb *x, struct cancel *cancel, struct varve_error *er
     }
     r = mdb_txn_begin(x->env, NULL, MDB_RDONLY, &txn);
     if (r == 0) {
-        rc = lmdb_check_file(x->folder, mdb_txn_id(txn), cancel, err);
+        rc = lmdb_check_file(x->folder, mdb_txn_id(txn), cancel, &x->growing, err);
         mdb_txn_abort(txn);
     } else {
         rc = lmdb_error(err, r, "checking the index");

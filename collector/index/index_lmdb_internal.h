@@ -49,9 +49,9 @@ struct index_lmdb {
 
     struct mutex gate; /* active, growing, unmapped */
     struct cond gate_changed;
-    unsigned active; /* transactions in progress */
-    bool growing;
-    bool unmapped; /* growing failed half-way */
+    unsigned active;      /* transactions in progress */
+    _Atomic bool growing; /* written under the gate */
+    bool unmapped;        /* growing failed half-way */
 
     struct mutex lock;   /* everything below */
     struct pack_id *ids; /* by pack number */
@@ -190,9 +190,10 @@ int lmdb_sum_write(struct index_lmdb *x, MDB_txn *txn);
 int lmdb_row_check(const MDB_val *key, const MDB_val *v);
 void lmdb_count_encode(uint8_t value[COUNT_SIZE], const MDB_val *key, uint32_t count);
 int lmdb_count_decode(const MDB_val *key, const MDB_val *v, uint32_t *out);
-/* The whole file, page by page (index_pages.h), and the checks in it.  txn as there; cancel may be NULL. */
+/* The whole file, page by page (index_pages.h), and the checks in it.  txn as there.  cancel and give_way may be NULL;
+ * when *give_way becomes true it is VARVE_ERR_BUSY. */
 VARVE_CHECK enum varve_err lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel,
-                                           struct varve_error *err);
+                                           const _Atomic bool *give_way, struct varve_error *err);
 
 /* Neither condemned nor with a record that was marked damaged. */
 bool lmdb_pack_is_whole(const MDB_val *v);
@@ -229,8 +230,8 @@ enum varve_err lmdb_row_scan(struct index *ix, const void *prefix, size_t prefix
 enum varve_err lmdb_list_marked(struct index *ix,
                                 bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
                                 struct varve_error *err);
-enum varve_err lmdb_mark_pack(struct index *ix, const struct index_pack *pack,
-                              struct varve_error *err);
+enum varve_err lmdb_mark_packs(struct index *ix, const struct index_pack *packs, size_t count,
+                               struct varve_error *err);
 enum varve_err lmdb_drop_entries(struct index *ix, const struct pack_id *id,
                                  const struct pack_entry *entries, size_t count,
                                  uint64_t *operations, struct varve_error *err);

@@ -549,18 +549,18 @@ lmdb_list_marked(struct index *ix, bool (*cb)(void *arg, const struct index_pack
 }
 
 struct mark_args {
-    const struct index_pack *pack;
-    uint32_t number;
+    const struct index_pack *packs;
+    size_t count;
+    uint32_t *numbers;
 };
 
 static int
-mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
+mark_one(struct index_lmdb *x, MDB_txn *txn, const struct index_pack *pack, uint32_t *number)
 {
-    struct mark_args *a = arg;
     uint8_t value[PACK_SIZE];
-    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)a->pack->id.bytes};
+    MDB_val key = {.mv_size = PACK_ID_SIZE, .mv_data = (void *)(uintptr_t)pack->id.bytes};
     uint32_t flags =
-        (a->pack->candidate ? PACK_CANDIDATE : 0u) | (a->pack->condemned ? PACK_CONDEMNED : 0u);
+        (pack->candidate ? PACK_CANDIDATE : 0u) | (pack->condemned ? PACK_CONDEMNED : 0u);
     MDB_val v;
     int r = mdb_get(txn, x->pack, &key, &v);
 
@@ -569,9 +569,9 @@ mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
         return r;
     }
     memcpy(value, v.mv_data, PACK_SIZE);
-    a->number = get_le32(value);
+    *number = get_le32(value);
     put_le32(value + 12, flags | (get_le32(value + 12) & PACK_DAMAGED));
-    put_le64(value + 32, a->pack->live_bytes);
+    put_le64(value + 32, pack->live_bytes);
     v = (MDB_val){.mv_size = 4, .mv_data = value};
     r = flags != 0 ? mdb_put(txn, x->marked, &key, &v, 0) : mdb_del(txn, x->marked, &key, NULL);
     if (r != 0 && r != MDB_NOTFOUND) {
@@ -581,18 +581,35 @@ mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     return mdb_put(txn, x->pack, &key, &v, 0);
 }
 
-enum varve_err
-lmdb_mark_pack(struct index *ix, const struct index_pack *pack, struct varve_error *err)
+static int
+mark_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
 {
-    struct mark_args a = {.pack = pack};
-    enum varve_err rc = lmdb_run_write(lmdb_of(ix), mark_txn, &a, err);
+    struct mark_args *a = arg;
+    int r = 0;
 
-    if (rc == VARVE_OK) {
-        lmdb_condemned_set(lmdb_of(ix), a.number, pack->condemned);
-        index_locality_drop(lmdb_of(ix)->locality, a.number);
-    } else if (err->source == VARVE_SRC_LMDB && err->native == MDB_NOTFOUND) {
+    for (size_t i = 0; r == 0 && i < a->count; i++) {
+        r = mark_one(x, txn, &a->packs[i], &a->numbers[i]);
+    }
+    return r;
+}
+
+enum varve_err
+lmdb_mark_packs(struct index *ix, const struct index_pack *packs, size_t count,
+                struct varve_error *err)
+{
+    struct mark_args a = {
+        .packs = packs, .count = count, .numbers = malloc(count * sizeof(*a.numbers))};
+    enum varve_err rc =
+        a.numbers == NULL ? varve_error_nomem(err) : lmdb_run_write(lmdb_of(ix), mark_txn, &a, err);
+
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        lmdb_condemned_set(lmdb_of(ix), a.numbers[i], packs[i].condemned);
+        index_locality_drop(lmdb_of(ix)->locality, a.numbers[i]);
+    }
+    if (rc != VARVE_OK && err->source == VARVE_SRC_LMDB && err->native == MDB_NOTFOUND) {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the pack is not in the index");
     }
+    free(a.numbers);
     return rc;
 }
 

@@ -118,7 +118,7 @@ mark(struct lab *lab, uint64_t n, bool condemned)
     struct index_pack pack = {.id = pack_of(n), .condemned = condemned};
     struct varve_error err;
 
-    assert_ok(index_mark_pack(lab->m.ix, &pack, &err), &err);
+    assert_ok(index_mark_packs(lab->m.ix, &pack, 1, &err), &err);
 }
 
 static void

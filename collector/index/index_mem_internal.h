@@ -83,8 +83,8 @@ enum varve_err mem_row_scan(struct index *ix, const void *prefix, size_t prefix_
 enum varve_err mem_list_marked(struct index *ix,
                                bool (*cb)(void *arg, const struct index_pack *pack), void *arg,
                                struct varve_error *err);
-enum varve_err mem_mark_pack(struct index *ix, const struct index_pack *pack,
-                             struct varve_error *err);
+enum varve_err mem_mark_packs(struct index *ix, const struct index_pack *packs, size_t count,
+                              struct varve_error *err);
 enum varve_err mem_drop_entries(struct index *ix, const struct pack_id *id,
                                 const struct pack_entry *entries, size_t count,
                                 uint64_t *operations, struct varve_error *err);

@@ -429,22 +429,26 @@ mem_list_marked(struct index *ix, bool (*cb)(void *arg, const struct index_pack 
 }
 
 enum varve_err
-mem_mark_pack(struct index *ix, const struct index_pack *pack, struct varve_error *err)
+mem_mark_packs(struct index *ix, const struct index_pack *packs, size_t count,
+               struct varve_error *err)
 {
     struct index_mem *m = mem_of(ix);
-    struct index_pack *p = NULL;
     enum varve_err rc = VARVE_OK;
 
     mutex_lock(&m->lock);
-    p = mem_find_pack_locked(m, &pack->id);
-    if (p == NULL) {
-        rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the pack is not in the index");
-    } else {
+    for (size_t i = 0; i < count; i++) {
+        if (mem_find_pack_locked(m, &packs[i].id) == NULL) {
+            rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "the pack is not in the index");
+        }
+    }
+    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
+        struct index_pack *p = mem_find_pack_locked(m, &packs[i].id);
+
         m->condemned -= p->condemned ? 1 : 0;
-        m->condemned += pack->condemned ? 1 : 0;
-        p->live_bytes = pack->live_bytes;
-        p->candidate = pack->candidate;
-        p->condemned = pack->condemned;
+        m->condemned += packs[i].condemned ? 1 : 0;
+        p->live_bytes = packs[i].live_bytes;
+        p->candidate = packs[i].candidate;
+        p->condemned = packs[i].condemned;
     }
     mutex_unlock(&m->lock);
     return rc;

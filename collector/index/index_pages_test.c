@@ -7,6 +7,7 @@
 
 #include "base/log.h"
 #include "crypto/identity.h"
+#include "index/index_lmdb_internal.h"
 #include "index/index_pages.h"
 #include "os/thread.h"
 #include "store/store_testing.h"
@@ -139,6 +140,19 @@ an_index_is_checked_while_it_is_written(void **state)
     thread_join(&t);
     assert_true(checked > 0);
     assert_ok(index_check(m->ix, NULL, &err), &err);
+}
+
+/* A map that has to grow waits for all readers, and everybody for it: a check of minutes must not be among them. */
+static void
+a_check_gives_way_to_a_map_that_grows(void **state)
+{
+    const _Atomic bool grows = true;
+    const _Atomic bool stays = false;
+    struct member *m = *state;
+
+    add(m->ix, 1, 0, 100);
+    assert_err(lmdb_check_file(m->path, UINT64_MAX, NULL, &grows, &err), VARVE_ERR_BUSY, &err);
+    assert_ok(lmdb_check_file(m->path, UINT64_MAX, NULL, &stays, &err), &err);
 }
 
 /* ---- flipped bits ---- */
@@ -293,6 +307,10 @@ main(void)
         cmocka_unit_test_setup_teardown(whatever_is_done_to_an_index_its_file_is_whole, lmdb_setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(an_index_is_checked_while_it_is_written, lmdb_setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(an_index_is_checked_while_it_is_written, small_map_setup,
+                                        teardown),
+        cmocka_unit_test_setup_teardown(a_check_gives_way_to_a_map_that_grows, lmdb_setup,
                                         teardown),
         cmocka_unit_test_setup_teardown(a_flipped_bit_is_found_or_changes_no_answer, lmdb_setup,
                                         teardown),

@@ -78,7 +78,7 @@ mark(struct index *ix, uint64_t n, uint64_t live, bool candidate, bool condemned
         .id = pack_of(n), .live_bytes = live, .candidate = candidate, .condemned = condemned};
     struct varve_error err;
 
-    assert_ok(index_mark_pack(ix, &pack, &err), &err);
+    assert_ok(index_mark_packs(ix, &pack, 1, &err), &err);
 }
 
 static void

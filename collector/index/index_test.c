@@ -88,6 +88,52 @@ another_place_takes_over_when_a_pack_is_dropped(void **state)
     assert_int_equal(pack_at(ix, 5), 1);
 }
 
+/* A few packs are looked for in slices of the names, many in one go. */
+static void
+packs_go_with_all_their_names(void **state)
+{
+    struct index *ix = ((struct member *)*state)->ix;
+    struct pack_id few[3] = {pack_of(1), pack_of(77), pack_of(5)};
+    struct pack_id many[70];
+    struct index_stats stats;
+    struct varve_error err;
+
+    for (uint64_t n = 1; n <= 4; n++) {
+        add(ix, n, (n - 1) * 9000, 9000);
+    }
+    add(ix, 5, 0, 2000);
+    add(ix, 6, 1000, 2000);
+    add(ix, 7, 1500, 100);
+    assert_ok(index_drop_packs(ix, few, 3, &err), &err);
+    for (uint64_t n = 0; n < 36000; n += 100) {
+        int at = pack_at(ix, n);
+
+        if (n < 1000 || (n >= 3000 && n < 9000)) {
+            assert_int_equal(at, -1);
+        } else if (n >= 1500 && n < 1600) {
+            assert_true(at == 6 || at == 7);
+        } else {
+            assert_int_equal(at, n < 3000 ? 6 : (int)(n / 9000) + 1);
+        }
+    }
+    for (uint64_t n = 0; n < 80; n++) {
+        add(ix, 100 + n, 100000 + n * 10, 15); /* the last five are the next one's, too */
+        if (n < 70) {
+            many[n] = pack_of(100 + n);
+        }
+    }
+    assert_ok(index_drop_packs(ix, many, 70, &err), &err);
+    for (uint64_t n = 0; n < 805; n++) {
+        int at = pack_at(ix, 100000 + n);
+
+        assert_true(n < 700 ? at == -1 : n < 705 ? at == 170 : at > 169);
+    }
+    index_get_stats(ix, &stats);
+    assert_int_equal(stats.packs, 5 + 10);
+    assert_int_equal(stats.names, 27000 + 2000 + 105);
+    assert_ok(index_check(ix, NULL, &err), &err);
+}
+
 static void
 a_damaged_place_counts_as_absent_until_the_name_comes_again(void **state)
 {
@@ -234,6 +280,7 @@ main(void)
         EACH(names_of_a_pack_are_found_with_their_places),
         EACH(a_pack_is_added_once),
         EACH(another_place_takes_over_when_a_pack_is_dropped),
+        EACH(packs_go_with_all_their_names),
         EACH(a_damaged_place_counts_as_absent_until_the_name_comes_again),
         EACH(a_whole_place_takes_over_from_a_damaged_one),
         EACH(every_pack_is_listed_once),
