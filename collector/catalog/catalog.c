@@ -8,6 +8,7 @@
 
 #include "base/checked.h"
 #include "base/log.h"
+#include "catalog/point_internal.h"
 #include "catalog/point_record.h"
 #include "store/chunk_record.h"
 
@@ -82,6 +83,13 @@ catalog_range_locked(struct catalog *c, const struct guid *vm, size_t *first, si
 {
     *first = lower_bound_locked(c, vm, 0);
     *count = lower_bound_locked(c, vm, UINT64_MAX) - *first;
+}
+
+bool
+catalog_find_locked(const struct catalog *c, const struct guid *vm, uint64_t seq, size_t *at)
+{
+    *at = lower_bound_locked(c, vm, seq);
+    return *at < c->count && compare_place(c->points[*at], vm, seq) == 0;
 }
 
 static bool
@@ -289,6 +297,21 @@ read_point(struct catalog *c, const char *name, const struct guid *vm, uint64_t 
     return rc;
 }
 
+void
+catalog_compact(struct catalog *c, struct point **p)
+{
+    struct point *like = NULL;
+    struct point *compact = NULL;
+
+    catalog_latest(c, &(*p)->vm, &like);
+    compact = point_compact(*p, like);
+    point_unref(like);
+    if (compact != NULL) {
+        point_unref(*p);
+        *p = compact;
+    }
+}
+
 enum varve_err
 catalog_adopt(struct catalog *c, const char *name, struct varve_error *err)
 {
@@ -304,6 +327,9 @@ catalog_adopt(struct catalog *c, const char *name, struct varve_error *err)
     rc = read_point(c, name, &vm, seq, false, &p, err);
     if (rc == VARVE_ERR_NOMEM) {
         return rc;
+    }
+    if (p != NULL) {
+        catalog_compact(c, &p);
     }
     mutex_lock(&c->lock);
     row = catalog_vm_locked(c, &vm);
@@ -429,8 +455,8 @@ catalog_newest_first(const void *a, const void *b)
 }
 
 enum varve_err
-catalog_list(struct catalog *c, const struct guid *vm, struct point ***out, size_t *count,
-             struct varve_error *err)
+catalog_list_by_vm(struct catalog *c, const struct guid *vm, struct point ***out, size_t *count,
+                   struct varve_error *err)
 {
     struct point **list = NULL;
     size_t first = 0;
@@ -450,12 +476,21 @@ catalog_list(struct catalog *c, const struct guid *vm, struct point ***out, size
     if (list == NULL) {
         return varve_error_nomem(err);
     }
-    if (vm == NULL && n > 1) {
-        qsort(list, n, sizeof(*list), catalog_newest_first);
-    }
     *out = list;
     *count = n;
     return VARVE_OK;
+}
+
+enum varve_err
+catalog_list(struct catalog *c, const struct guid *vm, struct point ***out, size_t *count,
+             struct varve_error *err)
+{
+    enum varve_err rc = catalog_list_by_vm(c, vm, out, count, err);
+
+    if (rc == VARVE_OK && vm == NULL && *count > 1) {
+        qsort(*out, *count, sizeof(**out), catalog_newest_first);
+    }
+    return rc;
 }
 
 void

@@ -126,6 +126,10 @@ VARVE_CHECK enum varve_err catalog_damaged(struct catalog *c, struct catalog_dam
 VARVE_CHECK enum varve_err catalog_list(struct catalog *c, const struct guid *vm,
                                         struct point ***out, size_t *count,
                                         struct varve_error *err);
+/* The same points vm by vm, of each the newest first: no sorting, where there are millions. */
+VARVE_CHECK enum varve_err catalog_list_by_vm(struct catalog *c, const struct guid *vm,
+                                              struct point ***out, size_t *count,
+                                              struct varve_error *err);
 void catalog_list_free(struct point **points, size_t count);
 /* NULL in *out when there is none. */
 void catalog_latest(struct catalog *c, const struct guid *vm, struct point **out);

@@ -65,6 +65,8 @@ struct catalog {
 
 /* The points of vm are points[*first, *first + *count). */
 void catalog_range_locked(struct catalog *c, const struct guid *vm, size_t *first, size_t *count);
+/* Where the point is in points; false: it is not. */
+bool catalog_find_locked(const struct catalog *c, const struct guid *vm, uint64_t seq, size_t *at);
 
 void catalog_object_name(const struct guid *vm, uint64_t seq, char out[STORE_NAME_MAX + 1]);
 bool catalog_object_name_parse(const char *name, struct guid *vm, uint64_t *seq);
@@ -75,6 +77,8 @@ VARVE_CHECK enum varve_err catalog_adopt(struct catalog *c, const char *name,
 VARVE_CHECK enum varve_err catalog_read_object(struct catalog *c, const char *object,
                                                const char *name, uint8_t **out, size_t *out_len,
                                                struct varve_error *err);
+/* Makes of *p, which nobody else has, what is kept of it.  Where there is no memory for that it stays what it is. */
+void catalog_compact(struct catalog *c, struct point **p);
 /* catalog_lost.c: before the points are read, and after. */
 VARVE_CHECK enum varve_err catalog_finish_lost(struct catalog *c, struct varve_error *err);
 VARVE_CHECK enum varve_err catalog_adopt_lost(struct catalog *c, struct varve_error *err);

@@ -267,19 +267,19 @@ check_removable(struct catalog *c, const struct point *p, int64_t now_us,
 static struct point *
 take_point(struct catalog *c, const struct point *p, bool gone)
 {
-    struct point **list;
     struct point *found = NULL;
-    size_t *count;
+    size_t at = 0;
 
     mutex_lock(&c->lock);
-    list = gone ? c->gone : c->points;
-    count = gone ? &c->gone_count : &c->count;
-    for (size_t i = 0; i < *count; i++) {
-        if (list[i]->seq == p->seq && guid_equal(&list[i]->vm, &p->vm)) {
-            found = list[i];
-            (*count)--;
-            memmove(&list[i], &list[i + 1], (*count - i) * sizeof(struct point *));
-            break;
+    if (!gone && catalog_find_locked(c, &p->vm, p->seq, &at)) {
+        found = c->points[at];
+        c->count--;
+        memmove(&c->points[at], &c->points[at + 1], (c->count - at) * sizeof(struct point *));
+    }
+    for (size_t i = 0; gone && found == NULL && i < c->gone_count; i++) {
+        if (c->gone[i]->seq == p->seq && guid_equal(&c->gone[i]->vm, &p->vm)) {
+            found = c->gone[i];
+            c->gone[i] = c->gone[--c->gone_count];
         }
     }
     mutex_unlock(&c->lock);
@@ -610,21 +610,6 @@ adopt_mark(struct catalog *c, struct catalog_mark *m, const char *name, const st
     return rc;
 }
 
-static struct point *
-find_point_locked(struct catalog *c, const struct guid *vm, uint64_t seq)
-{
-    size_t first;
-    size_t count;
-
-    catalog_range_locked(c, vm, &first, &count);
-    for (size_t i = first; i < first + count; i++) {
-        if (c->points[i]->seq == seq) {
-            return c->points[i];
-        }
-    }
-    return NULL;
-}
-
 bool
 catalog_number_is_taken(struct catalog *c, const struct guid *vm, uint64_t seq)
 {
@@ -648,10 +633,11 @@ look_at_mark(struct catalog *c, struct catalog_mark *m, struct varve_error *err)
     struct catalog_vm *row = NULL;
     struct point *p = NULL;
     struct varve_error why;
+    size_t at = 0;
 
     mark_object_name(m, name);
     mutex_lock(&c->lock);
-    p = find_point_locked(c, &m->vm, m->seq);
+    p = catalog_find_locked(c, &m->vm, m->seq, &at) ? c->points[at] : NULL;
     for (size_t i = 0; p == NULL && i < c->gone_count; i++) {
         if (c->gone[i]->seq == m->seq && guid_equal(&c->gone[i]->vm, &m->vm)) {
             p = c->gone[i];

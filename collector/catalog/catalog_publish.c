@@ -237,6 +237,7 @@ put_point(struct catalog *c, struct point *p, struct point **light, struct varve
         }
     }
     if (rc == VARVE_OK) {
+        catalog_compact(c, &kept);
         *light = kept;
         kept = NULL;
     }

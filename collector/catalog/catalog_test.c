@@ -226,6 +226,50 @@ a_published_point_is_listed_now_and_after_reopening(void **state)
     point_unref(p);
 }
 
+/* A million points must fit: what they say alike is there once. */
+static void
+points_of_a_vm_share_texts_until_one_differs(void **state)
+{
+    struct fixture *f = *state;
+    struct point *told[5]; /* by run, 1 to 4 */
+    struct point **list = NULL;
+    struct varve_error err;
+    size_t count = 0;
+
+    for (unsigned run = 1; run <= 4; run++) {
+        told[run] = make_point(1, run == 3 ? "renamed" : "a", run);
+        told[run]->disks[1].change_id[4] = (char)('0' + run);
+        assert_ok(catalog_publish(f->c, told[run], 0, NULL, &err), &err);
+    }
+    publish(f, 2, "a", 9); /* another vm; texts are shared within one */
+    for (unsigned round = 0; round < 2; round++) {
+        struct guid vm = id_of(0x11, 1);
+
+        assert_ok(catalog_list(f->c, &vm, &list, &count, &err), &err);
+        assert_int_equal(count, 4);
+        for (unsigned i = 0; i < 4; i++) {
+            same_point(list[i], told[4 - i]);
+            assert_string_equal(list[i]->files[0].name, "config.vmcx");
+            assert_null(list[i]->files[0].data);
+        }
+        assert_ptr_equal(list[3]->vm_name, list[2]->vm_name);
+        assert_ptr_equal(list[3]->disks[1].path, list[2]->disks[1].path);
+        assert_ptr_not_equal(list[3]->disks[1].change_id, list[2]->disks[1].change_id);
+        assert_ptr_not_equal(list[2]->disks[1].path, list[1]->disks[1].path);
+        assert_ptr_not_equal(list[1]->disks[1].path, list[0]->disks[1].path);
+        point_ref(list[2]);
+        told[0] = list[2]; /* outlives the point whose texts it took over, and the catalog */
+        catalog_list_free(list, count);
+        close_all(f);
+        same_point(told[0], told[2]);
+        point_unref(told[0]);
+        open_all(f);
+    }
+    for (unsigned run = 1; run <= 4; run++) {
+        point_unref(told[run]);
+    }
+}
+
 static void
 points_are_numbered_per_vm_and_listed_newest_first(void **state)
 {
@@ -536,6 +580,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(a_published_point_is_listed_now_and_after_reopening),
+        TEST(points_of_a_vm_share_texts_until_one_differs),
         TEST(points_are_numbered_per_vm_and_listed_newest_first),
         TEST(a_run_has_one_point_however_often_it_is_published),
         TEST(a_run_that_lost_a_pack_does_not_publish),

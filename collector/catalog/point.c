@@ -1,14 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "catalog/catalog.h"
+#include "catalog/point_internal.h"
 
-#include <stdatomic.h>
 #include <stdlib.h>
-
-/* The count of references stands behind the point, where nobody else sees it. */
-struct counted_point {
-    struct point point;
-    atomic_uint refs;
-};
 
 static struct counted_point *
 counted(struct point *p)
@@ -47,6 +40,11 @@ void
 point_unref(struct point *p)
 {
     if (p == NULL || atomic_fetch_sub(&counted(p)->refs, 1) != 1) {
+        return;
+    }
+    if (counted(p)->text != NULL) {
+        point_text_unref(counted(p)->text);
+        free(counted(p));
         return;
     }
     for (size_t i = 0; i < p->disk_count; i++) {

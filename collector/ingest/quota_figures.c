@@ -29,17 +29,6 @@ struct seen_point {
     uint64_t sent;
 };
 
-/* By vm, the newest point first. */
-static int
-compare_points(const void *a, const void *b)
-{
-    const struct point *x = ((const struct seen_point *)a)->point;
-    const struct point *y = ((const struct seen_point *)b)->point;
-    int order = guid_compare(&x->vm, &y->vm);
-
-    return order != 0 ? order : (x->seq < y->seq) - (x->seq > y->seq);
-}
-
 int
 quota_compare_sent(const void *a, const void *b)
 {
@@ -125,7 +114,7 @@ quota_survey_locked(struct quotas *q, enum quota_scope scope, const struct guid 
     struct seen_point *seen = NULL;
     struct point **points = NULL;
     size_t count = 0;
-    enum varve_err rc = catalog_list(q->catalog, NULL, &points, &count, err);
+    enum varve_err rc = catalog_list_by_vm(q->catalog, NULL, &points, &count, err);
 
     if (rc != VARVE_OK) {
         return rc;
@@ -142,7 +131,6 @@ quota_survey_locked(struct quotas *q, enum quota_scope scope, const struct guid 
             seen[i].sent += points[i]->disks[d].sent_bytes;
         }
     }
-    qsort(seen, count, sizeof(*seen), compare_points);
     for (size_t i = 0, end = 0; i < count; i = end) {
         const struct point *newest = seen[i].point;
 

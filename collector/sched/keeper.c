@@ -76,16 +76,6 @@ keeper_policies(struct keeper *k,
 
 /* ---- retention ---- */
 
-static int
-compare_points(const void *a, const void *b)
-{
-    const struct point *p = *(struct point *const *)a;
-    const struct point *q = *(struct point *const *)b;
-    int d = guid_compare(&p->vm, &q->vm);
-
-    return d != 0 ? d : p->seq > q->seq ? -1 : p->seq < q->seq ? 1 : 0;
-}
-
 struct retention {
     struct keeper *k;
     bool dry_run;
@@ -195,13 +185,10 @@ keeper_retention(struct keeper *k, const struct guid *vm, bool dry_run,
     r.now_us = store_time_now(k->time);
     rc = look_at_damage(k, err);
     if (rc == VARVE_OK) {
-        rc = catalog_list(k->catalog, vm, &points, &count, err);
+        rc = catalog_list_by_vm(k->catalog, vm, &points, &count, err);
     }
     if (rc != VARVE_OK) {
         return rc;
-    }
-    if (count > 1) {
-        qsort(points, count, sizeof(struct point *), compare_points);
     }
     for (size_t at = 0; rc == VARVE_OK && at < count; at = next) {
         for (next = at + 1; next < count && guid_equal(&points[next]->vm, &points[at]->vm);
