@@ -46,12 +46,12 @@ struct offline_options {
 };
 
 /*
- * Reads the footers of all packs.  Up to OFFLINE_MEMORY_PACKS packs the index is kept in memory (at most some
- * 130 bytes a record: 4 GiB of unique data need about 10 MB), beyond it in a temporary folder that is removed
- * again, with some 70 bytes a record there and nothing that grows in memory.  Lets the process have many files
- * open (store/open_files.h).
+ * Reads the footers of all packs.  With fewer than OFFLINE_MEMORY_PACKS packs the index is kept in memory (some
+ * 130 bytes a record, of which a pack has 256 or, when all of them pack to nothing, 16384: 68 MB), else in a temporary
+ * folder that is removed again, with some 90 bytes a record there.  Lets the process have many files open
+ * (store/open_files.h).
  */
-#define OFFLINE_MEMORY_PACKS 4096u
+#define OFFLINE_MEMORY_PACKS 32u
 
 VARVE_CHECK enum varve_err offline_store_open(struct offline_store **out,
                                               const struct offline_options *options,

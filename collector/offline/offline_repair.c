@@ -241,6 +241,7 @@ offline_repair(const struct offline_repair_options *options, struct offline_repa
     struct chunk_store_options chunks = {
         .put_threads = 2, .progress = options->store.progress, .progress_arg = options->store.arg};
     struct store_secret *secret = NULL;
+    char *index = NULL;
     enum varve_err rc;
 
     memset(out, 0, sizeof(*out));
@@ -259,7 +260,11 @@ offline_repair(const struct offline_repair_options *options, struct offline_repa
         rc = offline_store_open(&r.from, &options->from, err);
     }
     if (rc == VARVE_OK) {
+        rc = offline_index_make(&index, r.objects, options->store.temp, err);
+    }
+    if (rc == VARVE_OK) {
         chunks.secret = secret;
+        chunks.index_path = index;
         rc = chunk_store_open(&r.cs, r.objects, options->store.fs, &chunks, err);
     }
     if (rc == VARVE_OK) {
@@ -270,5 +275,6 @@ offline_repair(const struct offline_repair_options *options, struct offline_repa
     offline_store_close(r.from);
     store_secret_free(secret);
     store_close(r.objects);
+    offline_index_remove(index);
     return rc;
 }

@@ -44,11 +44,18 @@ count_pack(void *arg, const char *name, uint64_t size)
     return *left > 0;
 }
 
-static enum varve_err
-make_temp(struct offline_store *o, const char *parent, struct varve_error *err)
+enum varve_err
+offline_index_make(char **out, struct store *objects, const char *parent, struct varve_error *err)
 {
+    size_t left = OFFLINE_MEMORY_PACKS;
+    char *folder = NULL;
     size_t size;
+    enum varve_err rc = store_list(objects, "pack/", count_pack, &left, err);
 
+    *out = NULL;
+    if (rc != VARVE_OK || left > 0) {
+        return rc;
+    }
     if (parent == NULL) {
         parent = getenv("TMPDIR");
     }
@@ -56,36 +63,45 @@ make_temp(struct offline_store *o, const char *parent, struct varve_error *err)
         parent = "/var/tmp";
     }
     size = strlen(parent) + sizeof("/varve-index-XXXXXX");
-    o->temp = malloc(size);
-    if (o->temp == NULL) {
+    folder = malloc(size);
+    if (folder == NULL) {
         return varve_error_nomem(err);
     }
-    (void)snprintf(o->temp, size, "%s/varve-index-XXXXXX", parent);
-    if (mkdtemp(o->temp) == NULL) {
+    (void)snprintf(folder, size, "%s/varve-index-XXXXXX", parent);
+    if (mkdtemp(folder) == NULL) {
         int e = errno;
 
-        free(o->temp);
-        o->temp = NULL;
+        free(folder);
         return varve_error_errno(err, e, "making a folder for the index in '%s'", parent);
     }
+    *out = folder;
     return VARVE_OK;
 }
 
-static void
-remove_temp(struct offline_store *o)
+static bool
+remove_file(void *arg, const char *name, bool is_dir)
 {
-    static const char *const names[] = {"index.mdb", "index.mdb-lock", "state", "quarantine"};
     struct varve_error ignored;
     char path[4096];
 
-    for (size_t i = 0; o->temp != NULL && i < sizeof(names) / sizeof(names[0]); i++) {
-        (void)snprintf(path, sizeof(path), "%s/%s", o->temp, names[i]);
+    (void)snprintf(path, sizeof(path), "%s/%s", (const char *)arg, name);
+    if (!is_dir) {
         (void)!fs_remove(fs_system(), path, &ignored);
     }
-    if (o->temp != NULL && rmdir(o->temp) != 0) {
-        log_warn("store", "the temporary index stays folder=%s", o->temp);
+    return true;
+}
+
+void
+offline_index_remove(char *folder)
+{
+    struct varve_error ignored;
+
+    if (folder != NULL &&
+        (fs_list(fs_system(), folder, remove_file, folder, &ignored) != VARVE_OK ||
+         rmdir(folder) != 0)) {
+        log_warn("store", "the temporary index stays folder=%s", folder);
     }
-    free(o->temp);
+    free(folder);
 }
 
 /* ---- open and close ---- */
@@ -100,7 +116,6 @@ offline_store_open(struct offline_store **out, const struct offline_options *opt
                                          .progress_arg = options->arg};
     struct store_secret *secret = NULL;
     struct offline_store *o = calloc(1, sizeof(*o));
-    size_t left = OFFLINE_MEMORY_PACKS;
     enum varve_err rc;
 
     if (o == NULL) {
@@ -113,10 +128,7 @@ offline_store_open(struct offline_store **out, const struct offline_options *opt
         rc = offline_load_secret(&secret, options->fs, &options->secret, err);
     }
     if (rc == VARVE_OK) {
-        rc = store_list(o->objects, "pack/", count_pack, &left, err);
-    }
-    if (rc == VARVE_OK && left == 0) {
-        rc = make_temp(o, options->temp, err);
+        rc = offline_index_make(&o->temp, o->objects, options->temp, err);
     }
     if (rc == VARVE_OK) {
         chunks.secret = secret;
@@ -144,7 +156,7 @@ offline_store_close(struct offline_store *o)
     catalog_close(o->catalog);
     chunk_store_close(o->chunks);
     store_close(o->objects);
-    remove_temp(o);
+    offline_index_remove(o->temp);
     free(o);
 }
 
