@@ -26,6 +26,7 @@
  *                                   does; then a count for each; then everything is asked for
  *   bench_index FOLDER look         asks an index that an earlier run left in FOLDER, from a cold page cache
  *   bench_index FOLDER stall        how long a backup waits at most while counts change and are read
+ *   bench_index FOLDER delete       what the deletion of a point writes: packs whose names lose their last reference
  *   bench_index FOLDER ingest       adds a quarter of a million names to it, pack by pack, from a cold page cache
  *
  * Names stand 256 to a pack and are asked for as agents do, 1024 at a time: absent ones, ones at random places, and
@@ -567,6 +568,61 @@ stall(struct bench *b)
     }
 }
 
+/* ---- what a deletion writes ---- */
+
+#define DELETIONS 16u
+
+/* Bytes that this process has given to files. */
+static uint64_t
+bytes_written(void)
+{
+    FILE *f = fopen("/proc/self/io", "r");
+    char line[128];
+    uint64_t bytes = 0;
+
+    while (f != NULL && fgets(line, sizeof(line), f) != NULL) {
+        if (strncmp(line, "wchar:", 6) == 0) {
+            bytes = strtoull(line + 6, NULL, 10);
+        }
+    }
+    if (f != NULL) {
+        fclose(f);
+    }
+    return bytes;
+}
+
+/* As a collection does it with what a point of two leaves alone had: 256 counts end, their pack is condemned and goes. */
+static void
+delete_packs(struct bench *b)
+{
+    static struct pack_entry entries[PACK];
+    static struct index_delta deltas[PACK];
+    uint64_t packs = b->names / PACK;
+    uint64_t operations = 0;
+    uint64_t before = bytes_written();
+    struct varve_error err;
+
+    for (unsigned i = 0; i < DELETIONS; i++) {
+        uint64_t first = packs / DELETIONS * i * PACK;
+        struct index_pack pack;
+
+        make_pack(first, &pack, entries);
+        for (unsigned k = 0; k < PACK; k++) {
+            deltas[k] =
+                (struct index_delta){.name = entries[k].name, .kind = CHUNK_DATA, .delta = -1};
+        }
+        apply(b, deltas, PACK);
+        pack.condemned = true;
+        if (index_mark_packs(b->ix, &pack, 1, &err) != VARVE_OK ||
+            index_drop_entries(b->ix, &pack.id, entries, PACK, &operations, &err) != VARVE_OK) {
+            fail(err.msg);
+        }
+    }
+    printf("of %" PRIu64 " names: %u packs of %u deleted, %.0f bytes written for each name\n",
+           b->names, DELETIONS, PACK,
+           (double)(bytes_written() - before) / (double)(DELETIONS * PACK));
+}
+
 static void
 make(struct bench *b, uint64_t names)
 {
@@ -591,14 +647,15 @@ main(int argc, char **argv)
     bool only_look = argc > 2 && strcmp(argv[2], "look") == 0;
     bool only_ingest = argc > 2 && strcmp(argv[2], "ingest") == 0;
     bool only_stall = argc > 2 && strcmp(argv[2], "stall") == 0;
-    bool old = only_look || only_ingest || only_stall;
+    bool only_delete = argc > 2 && strcmp(argv[2], "delete") == 0;
+    bool old = only_look || only_ingest || only_stall || only_delete;
     uint64_t names = argc > 2 && !old ? strtoull(argv[2], NULL, 10) * 1000000 : 1000000;
     struct bench b = {.footers = NULL};
     struct varve_error err;
     struct file_stat st;
 
     if (argc < 2 || argc > 3 || names == 0) {
-        fprintf(stderr, "usage: bench_index FOLDER [MILLIONS|look|ingest|stall]\n");
+        fprintf(stderr, "usage: bench_index FOLDER [MILLIONS|look|ingest|stall|delete]\n");
         return 2;
     }
     (void)snprintf(b.index, sizeof(b.index), "%.1000s/index", argv[1]);
@@ -611,10 +668,14 @@ main(int argc, char **argv)
         fs_mkdir_parents(fs_system(), argv[1], &err) != VARVE_OK) {
         fail(old ? "the folder is not there" : "the folder is there, or cannot be made");
     }
-    if (only_stall) {
+    if (only_stall || only_delete) {
         open_index(&b, false);
         wait_for_filter(&b);
-        stall(&b);
+        if (only_stall) {
+            stall(&b);
+        } else {
+            delete_packs(&b);
+        }
         close_index(&b);
         store_keys_free(b.keys);
         return 0;
