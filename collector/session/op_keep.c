@@ -235,6 +235,15 @@ struct policy_talk {
     struct op_sink *sink;
 };
 
+/* A command that knows nothing of methods says none: the policy keeps the one it has. */
+static const char *
+method_of_put(const struct policy_talk *t, const struct policy_set *s)
+{
+    const struct policy *was = op_knows_methods(t->sink) ? NULL : policy_find(s, t->req->put->name);
+
+    return was != NULL ? was->method : t->req->put->method;
+}
+
 static enum varve_err
 change_policies(void *arg, struct policy_set *s, struct varve_error *err)
 {
@@ -261,7 +270,7 @@ change_policies(void *arg, struct policy_set *s, struct varve_error *err)
         if (rc != VARVE_OK) {
             return rc;
         }
-        (void)snprintf(p.method, sizeof(p.method), "%s", req->put->method);
+        (void)snprintf(p.method, sizeof(p.method), "%s", method_of_put(t, s));
         rc = policy_put(s, &p, err);
     }
     if (rc == VARVE_OK && req->remove[0] != '\0') {

@@ -21,6 +21,12 @@ op_reply(struct op_sink *sink, Varve__V1__Envelope *head, const struct aead_part
 }
 
 bool
+op_knows_methods(const struct op_sink *sink)
+{
+    return sink->s->minor >= SESSION_MINOR_METHODS;
+}
+
+bool
 op_gone(struct op_sink *sink)
 {
     return session_is_gone(sink->s);

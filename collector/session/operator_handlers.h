@@ -52,6 +52,8 @@ VARVE_CHECK enum varve_err op_reply(struct op_sink *sink, Varve__V1__Envelope *h
                                     struct varve_error *err);
 /* The peer is gone or the collector is about to stop: long work ends early, answer or not. */
 bool op_gone(struct op_sink *sink);
+/* Whether the operator's command knows of methods; one of before says none, and means nothing by it. */
+bool op_knows_methods(const struct op_sink *sink);
 
 /* Fills a wire error that borrows err's text. */
 void op_wire_error(Varve__V1__Error *out, const struct varve_error *err);

@@ -121,6 +121,47 @@ an_order_for_a_run_goes_before_the_policy_of_the_vm(void **state)
     leave(&k);
 }
 
+/* Its Policy has no place for one. */
+static void
+a_command_of_before_methods_changes_a_policy_and_leaves_its_method(void **state)
+{
+    Varve__V1__PolicyChange put = VARVE__V1__POLICY_CHANGE__INIT;
+    Varve__V1__PolicyChange look = VARVE__V1__POLICY_CHANGE__INIT;
+    Varve__V1__Policy policy = VARVE__V1__POLICY__INIT;
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    struct stage *st = *state;
+    static const struct {
+        uint32_t minor;
+        const char *says;
+        const char *method; /* then */
+    } steps[] = {{2, "", ""}, {3, "vss", "vss"}, {2, "", "vss"}, {3, "", ""}};
+    char name[] = "old";
+
+    for (size_t i = 0; i < sizeof(steps) / sizeof(steps[0]); i++) {
+        struct envelope_in in;
+        struct cast k;
+
+        assert_ok(peer_dial(&k.op, st, st->operator_id, NULL), &err);
+        k.op.minor = steps[i].minor;
+        assert_ok(peer_hello(&k.op, VARVE__V1__ROLE__ROLE_OPERATOR, false, NULL), &err);
+        policy.name = name;
+        policy.last = (uint32_t)i + 1;
+        policy.method = (char *)(uintptr_t)steps[i].says;
+        put.put = &policy;
+        change_policies(&k, put);
+        head.id = 0;
+        head.body_case = VARVE__V1__ENVELOPE__BODY_POLICY_CHANGE;
+        head.policy_change = &look;
+        assert_ok(
+            peer_call(&k.op, &head, NULL, 0, VARVE__V1__ENVELOPE__BODY_POLICY_CHANGE_REPLY, &in),
+            &err);
+        assert_int_equal(in.head->policy_change_reply->policies[0]->last, i + 1);
+        assert_string_equal(in.head->policy_change_reply->policies[0]->method, steps[i].method);
+        envelope_release(&in);
+        peer_close(&k.op);
+    }
+}
+
 static void
 an_agent_that_is_too_old_for_an_order_gets_no_run(void **state)
 {
@@ -159,6 +200,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         STAGE_CASE(an_order_for_a_run_goes_before_the_policy_of_the_vm),
+        STAGE_CASE(a_command_of_before_methods_changes_a_policy_and_leaves_its_method),
         STAGE_CASE(an_agent_that_is_too_old_for_an_order_gets_no_run),
         STAGE_CASE(a_word_that_can_be_no_method_is_refused_before_a_run_is_made),
     };
