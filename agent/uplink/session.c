@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/time.h"
+#include "base/utf8.h"
 #include "uplink/uplink_internal.h"
 
 enum varve_err
@@ -216,6 +217,30 @@ send_failed(struct session *s, uint64_t id, const struct varve_error *err)
     return p != NULL;
 }
 
+/*
+ * What the collector would end the connection for: a text that was cut inside a character, or came from a file system that knows
+ * no UTF-8.  Such a text is never a constant of the program, so it may be changed where it stands.
+ */
+static enum varve_err
+make_tellable(char *text, const char *field, struct varve_error *err)
+{
+    size_t left = strlen(text);
+
+    (void)field;
+    (void)err;
+    while (left > 0) {
+        size_t n = utf8_len(text, left);
+
+        if (n == 0) {
+            *text = '?';
+            n = 1;
+        }
+        text += n;
+        left -= n;
+    }
+    return VARVE_OK;
+}
+
 enum varve_err
 session_ask(struct session *s, Varve__V1__Envelope *head, Varve__V1__Envelope__BodyCase expects,
             uint32_t timeout_ms, struct envelope_in *reply, struct varve_error *err)
@@ -235,7 +260,10 @@ session_ask(struct session *s, Varve__V1__Envelope *head, Varve__V1__Envelope__B
     mutex_unlock(&s->lock);
 
     /* Not into err: who answers writes there, while the message may still be on its way out. */
-    rc = envelope_send(s->ch, head, NULL, 0, &sent);
+    rc = envelope_each_text(&head->base, make_tellable, &sent);
+    if (rc == VARVE_OK) {
+        rc = envelope_send(s->ch, head, NULL, 0, &sent);
+    }
     if (rc == VARVE_ERR_LIMIT) {
         /* Nothing was sent: this request is too large, the connection is as good as before. */
         mutex_lock(&s->lock);

@@ -286,6 +286,50 @@ answers_find_those_who_asked(void **state)
 }
 
 static void
+ending_main(void *arg)
+{
+    static const struct guid run = {{7}};
+    char cut[] = "disk '\xE6\x9D\xB1\xE4\xBA";
+    char *warnings[] = {cut};
+    struct asking *a = arg;
+    struct varve_error failure = {.code = VARVE_ERR_IO, .msg = "caf\xC3\xA9, \xFF"};
+
+    a->rc = a->peer->ops->end_run(a->peer, &run, &failure, (const char *const *)warnings, 1,
+                                  PEER_LEAVES_NOTHING, &a->err);
+}
+
+/* A collector ends the connection of whoever sends what is not UTF-8. */
+static void
+a_text_that_was_cut_inside_a_character_is_told_all_the_same(void **state)
+{
+    Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
+    Varve__V1__EndRunReply body = VARVE__V1__END_RUN_REPLY__INIT;
+    struct envelope_in in;
+    struct varve_error err;
+    struct asking a = {0};
+    struct lab l;
+
+    (void)state;
+    lab_open(&l);
+    testing_take_inventory(&l.collector);
+    a.peer = get_peer(&l, NULL);
+    assert_ok(thread_start(&a.thread, "end", ending_main, &a, &err), &err);
+    testing_receive(&l.collector, &in, VARVE__V1__ENVELOPE__BODY_END_RUN);
+    assert_string_equal(in.head->end_run->warnings[0], "disk '\xE6\x9D\xB1??");
+    assert_string_equal(in.head->end_run->error->message, "caf\xC3\xA9, ?");
+    head.id = in.head->id;
+    head.reply = true;
+    head.body_case = VARVE__V1__ENVELOPE__BODY_END_RUN_REPLY;
+    head.end_run_reply = &body;
+    envelope_release(&in);
+    testing_send(&l.collector, &head);
+    thread_join(&a.thread);
+    assert_ok(a.rc, &a.err);
+    uplink_put_peer(a.peer);
+    lab_close(&l);
+}
+
+static void
 an_error_of_the_collector_comes_as_it_is(void **state)
 {
     Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
@@ -627,6 +671,7 @@ main(void)
         cmocka_unit_test(a_run_that_is_asked_for_is_handed_on_and_answered),
         cmocka_unit_test(a_request_that_is_not_known_is_refused_by_name),
         cmocka_unit_test(answers_find_those_who_asked),
+        cmocka_unit_test(a_text_that_was_cut_inside_a_character_is_told_all_the_same),
         cmocka_unit_test(an_error_of_the_collector_comes_as_it_is),
         cmocka_unit_test(a_lost_connection_fails_the_calls_and_is_made_again),
         cmocka_unit_test(an_answer_that_nobody_asked_for_ends_the_connection),

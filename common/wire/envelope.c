@@ -336,3 +336,48 @@ envelope_release(struct envelope_in *in)
     free(in->raw);
     memset(in, 0, sizeof(*in));
 }
+
+/* ---- texts ---- */
+
+/* The field is there: of several that share a place, it is the one that was sent. */
+static bool
+is_present(const ProtobufCFieldDescriptor *f, const uint8_t *at)
+{
+    return (f->flags & PROTOBUF_C_FIELD_FLAG_ONEOF) == 0 ||
+           *(const uint32_t *)(const void *)(at + f->quantifier_offset) == f->id;
+}
+
+/* Messages do not contain themselves, so the depth is that of proto/. */
+enum varve_err
+envelope_each_text(ProtobufCMessage *message,
+                   enum varve_err (*cb)(char *text, const char *field, struct varve_error *err),
+                   struct varve_error *err)
+{
+    const ProtobufCMessageDescriptor *d = message->descriptor;
+    uint8_t *at = (uint8_t *)message;
+    enum varve_err rc = VARVE_OK;
+
+    for (unsigned i = 0; i < d->n_fields && rc == VARVE_OK; i++) {
+        const ProtobufCFieldDescriptor *f = &d->fields[i];
+        void *member = at + f->offset;
+        void **items = member; /* one pointer, or below a list of them */
+        size_t count = 1;
+
+        if ((f->type != PROTOBUF_C_TYPE_STRING && f->type != PROTOBUF_C_TYPE_MESSAGE) ||
+            !is_present(f, at)) {
+            continue;
+        }
+        if (f->label == PROTOBUF_C_LABEL_REPEATED) {
+            count = *(size_t *)(void *)(at + f->quantifier_offset);
+            items = *(void ***)member;
+        }
+        for (size_t k = 0; k < count && rc == VARVE_OK; k++) {
+            if (items[k] == NULL) {
+                continue;
+            }
+            rc = f->type == PROTOBUF_C_TYPE_STRING ? cb(items[k], f->name, err)
+                                                   : envelope_each_text(items[k], cb, err);
+        }
+    }
+    return rc;
+}

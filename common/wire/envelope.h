@@ -45,4 +45,10 @@ VARVE_CHECK enum varve_err envelope_parse(struct envelope_in *in, uint8_t *raw, 
                                           struct varve_error *err);
 void envelope_release(struct envelope_in *in);
 
+/* Calls cb for each text of a message and of those inside it; the first error ends the walk. */
+VARVE_CHECK enum varve_err envelope_each_text(ProtobufCMessage *message,
+                                              enum varve_err (*cb)(char *text, const char *field,
+                                                                   struct varve_error *err),
+                                              struct varve_error *err);
+
 #endif
