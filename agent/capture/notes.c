@@ -24,3 +24,31 @@ notes_add(struct notes *n, const char *fmt, ...)
     }
     n->count++;
 }
+
+void
+notes_insert(struct notes *n, size_t at, const char *fmt, ...)
+{
+    va_list ap;
+
+    if (n->count == NOTES_MAX) {
+        n->count--;
+    }
+    at = at < n->count ? at : n->count;
+    memmove(n->text[at + 1], n->text[at], (n->count - at) * sizeof(n->text[0]));
+    va_start(ap, fmt);
+    (void)vsnprintf(n->text[at], NOTES_TEXT, fmt, ap);
+    va_end(ap);
+    n->count++;
+}
+
+void
+notes_mark_tried(struct notes *n, size_t first, const char *what)
+{
+    char text[NOTES_TEXT];
+    size_t i;
+
+    for (i = first; i < n->count; i++) {
+        memcpy(text, n->text[i], sizeof(text));
+        (void)snprintf(n->text[i], NOTES_TEXT, "when %s was tried: %.200s", what, text);
+    }
+}

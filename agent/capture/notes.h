@@ -19,5 +19,9 @@ struct notes {
 };
 
 void notes_add(struct notes *n, const char *fmt, ...) VARVE_PRINTF(2, 3);
+/* Before the one at `at`; for it there is always room, and when all is full the last one goes. */
+void notes_insert(struct notes *n, size_t at, const char *fmt, ...) VARVE_PRINTF(3, 4);
+/* What was said from `first` on was of an attempt that came to nothing, and says so from now on: "when WHAT was tried: ...". */
+void notes_mark_tried(struct notes *n, size_t first, const char *what);
 
 #endif

@@ -456,7 +456,6 @@ fake_end_run(struct peer *peer, const struct guid *run, const struct varve_error
     enum varve_err rc;
 
     (void)run;
-    (void)warnings;
     mutex_lock(&f->lock);
     rc = fake_enter(f, PEER_FAKE_END_RUN, &fault, err);
     if (rc == VARVE_OK) {
@@ -464,6 +463,9 @@ fake_end_run(struct peer *peer, const struct guid *run, const struct varve_error
         f->seen.ended_well = failure == NULL;
         f->seen.ended_code = failure == NULL ? VARVE_OK : failure->code;
         f->seen.warnings = warning_count;
+        for (size_t i = 0; i < warning_count && i < 16; i++) {
+            (void)snprintf(f->seen.warning[i], sizeof(f->seen.warning[i]), "%s", warnings[i]);
+        }
         f->seen.leaves = leaves;
         f->seen.traced = f->seen.traced && leaves != PEER_LEAVES_NOTHING;
         rc = fake_leave(f, fault, err);

@@ -57,6 +57,7 @@ struct peer_fake_seen {
     bool ended_well;
     enum varve_err ended_code;
     size_t warnings;
+    char warning[16][256];
     struct guid run;
     size_t disk_count;
     struct guid disk_id[PEER_FAKE_DISKS];

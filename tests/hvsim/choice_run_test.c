@@ -249,6 +249,38 @@ a_refusal_by_nature_falls_to_the_next_way_and_says_so(void **state)
     choice_lab_close(&l);
 }
 
+/* In the order in which it was, and nothing of the first way is told as if it were of the second. */
+static void
+the_warnings_of_a_way_that_was_tried_in_vain_say_whose_they_are(void **state)
+{
+    static const char *const want[] = {
+        "the vm is frozen by vss, not refpoint: no virtdisk.dll",
+        "the vm cannot be frozen by export, vss is tried: ",
+        "when export was tried: merging was switched off",
+    };
+    struct peer_fake_seen seen;
+    struct sim_error err;
+    struct choice_lab l;
+    size_t i;
+
+    (void)state;
+    choice_lab_open(&l);
+    l.no_refpoint = true;
+    lab_reopen(&l);
+    must_work(vm_set(l.x.hv.host, &l.x.hv.vm, NULL, -1, -1, 0, &err));
+    (void)snprintf(l.x.hv.script.only, sizeof(l.x.hv.script.only), "wmi exec CreateSnapshot");
+    l.x.hv.script.number = 32770; /* not supported */
+    l.x.hv.script.times = 1000000;
+    l.x.hv.script.nth = 1;
+    good_run(&l, "vss", false, &seen);
+    l.x.hv.script.nth = 0;
+    assert_int_equal(seen.warnings, sizeof(want) / sizeof(want[0]));
+    for (i = 0; i < seen.warnings; i++) {
+        assert_int_equal(strncmp(seen.warning[i], want[i], strlen(want[i])), 0);
+    }
+    choice_lab_close(&l);
+}
+
 static void
 trouble_that_may_pass_is_no_reason_to_take_another_way(void **state)
 {
@@ -502,6 +534,7 @@ main(void)
         cmocka_unit_test(a_vm_without_reference_points_goes_to_the_vss_writer_and_the_run_says_why),
         cmocka_unit_test(a_host_that_lacks_what_reading_changes_needs_exports),
         cmocka_unit_test(a_refusal_by_nature_falls_to_the_next_way_and_says_so),
+        cmocka_unit_test(the_warnings_of_a_way_that_was_tried_in_vain_say_whose_they_are),
         cmocka_unit_test(trouble_that_may_pass_is_no_reason_to_take_another_way),
         cmocka_unit_test(the_operators_order_goes_before_what_fits),
         cmocka_unit_test(an_order_of_the_host_is_for_its_vm_and_one_for_the_run_goes_before),

@@ -311,13 +311,9 @@ tell(const struct choice *c, const struct capture_vm *vm, const struct capture_w
      const struct choice_plan *plan, struct notes *notes)
 {
     const struct choice_own_rule *rule = find_rule(c, vm);
-    const char *name = c->members[plan->order[0]].name;
 
     if (wish->settled) {
         return; /* it was told */
-    }
-    if (!plan->ordered && plan->reason[0] != '\0') {
-        notes_add(notes, "the vm is frozen by %s, %s", name, plan->reason);
     }
     if (wish->name[0] != '\0' && rule != NULL && rule->member != plan->order[0]) {
         notes_add(notes, "agent.conf orders method %s for this vm, the order for this run is %s",

@@ -133,9 +133,10 @@ is_by_nature(enum varve_err rc)
     return rc == VARVE_ERR_UNSUPPORTED;
 }
 
-/* The plan without its first way, which was tried in vain. */
+/* The plan without its first way, which was tried in vain and said what stands in notes from `first` on. */
 static void
-fall(struct choice *c, struct choice_plan *plan, const struct varve_error *why, struct notes *notes)
+fall(struct choice *c, struct choice_plan *plan, const struct varve_error *why, struct notes *notes,
+     size_t first)
 {
     const char *from = c->members[plan->order[0]].name;
     const char *to = c->members[plan->order[1]].name;
@@ -143,7 +144,9 @@ fall(struct choice *c, struct choice_plan *plan, const struct varve_error *why, 
 
     (void)snprintf(plan->reason + len, sizeof(plan->reason) - len, "%snot %s: %s",
                    len > 0 ? "; " : "", from, why->msg);
-    notes_add(notes, "the vm is frozen by %s, not %s: %s", to, from, why->msg);
+    notes_mark_tried(notes, first, from);
+    notes_insert(notes, first, "the vm cannot be frozen by %s, %s is tried: %s", from, to,
+                 why->msg);
     log_warn("capture", "falling from %s to %s: %s", from, to, why->msg);
     plan->count--;
     memmove(plan->order, plan->order + 1, plan->count * sizeof(plan->order[0]));
@@ -156,8 +159,10 @@ choice_begin(struct capture *base, const struct guid *vm, const struct guid *run
 {
     const struct capture_way none = {.name = ""};
     struct choice *c = (struct choice *)base;
+    size_t start = notes->count;
     struct capture_way way;
     struct choice_plan plan;
+    struct choice_plan made;
     struct capture *m;
     enum varve_err rc = VARVE_OK;
 
@@ -167,13 +172,19 @@ choice_begin(struct capture *base, const struct guid *vm, const struct guid *run
             return rc;
         }
     }
+    made = plan;
     for (;;) {
+        size_t first = notes->count;
+
         m = c->members[plan.order[0]].capture;
         rc = m->ops->begin(m, vm, run, cancel, out, notes, err);
         if (rc == VARVE_OK || !is_by_nature(rc) || plan.count == 1) {
             break;
         }
-        fall(c, &plan, err, notes);
+        fall(c, &plan, err, notes, first);
+    }
+    if (!made.ordered && made.reason[0] != '\0') {
+        notes_insert(notes, start, "the vm is frozen by %s, %s", m->name, made.reason);
     }
     if (rc != VARVE_OK) {
         return rc;
