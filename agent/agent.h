@@ -81,4 +81,10 @@ VARVE_CHECK enum varve_err agent_run(const struct agent_conf *conf, struct varve
 /* Says on standard output what would be backed up and how. */
 VARVE_CHECK enum varve_err agent_doctor(const struct agent_conf *conf, struct varve_error *err);
 
+/* agent_doctor_sets.c: the file servers of VHD sets, a line for each share that is configured or that a vm's set is on.  The
+ * first problem is the result. */
+VARVE_CHECK enum varve_err agent_doctor_sets(const struct set_server *s,
+                                             const struct capture_inventory *inv,
+                                             struct varve_error *err);
+
 #endif

@@ -36,8 +36,9 @@ say_disk(const struct capture_disk *d, size_t *problems)
 }
 
 static void
-say_host(struct capture *capture, struct varve_error *first)
+say_host(struct agent_host *host, const struct agent_conf *conf, struct varve_error *first)
 {
+    struct capture *capture = host->capture;
     struct capture_inventory inv;
     struct varve_error err;
     size_t problems = 0;
@@ -65,6 +66,12 @@ say_host(struct capture *capture, struct varve_error *first)
                      vm->source != NULL ? vm->source : capture->source, vm->reason);
         for (k = 0; k < vm->disk_count; k++) {
             say_disk(&vm->disks[k], &problems);
+        }
+    }
+    if (agent_conf_is_hyperv(conf) && conf->hyperv_host == NULL) {
+        rc = agent_doctor_sets(&host->sets, &inv, &err);
+        if (rc != VARVE_OK) {
+            note_problem(rc, &err, first);
         }
     }
     capture_inventory_release(&inv);
@@ -196,7 +203,7 @@ agent_doctor(const struct agent_conf *conf, struct varve_error *err)
     if (say_capture(&host, conf, &first)) {
         rc = agent_host_open(&host, conf, key, err);
         if (rc == VARVE_OK) {
-            say_host(host.capture, &first);
+            say_host(&host, conf, &first);
         } else {
             (void)printf("host      %s\n", err->msg);
             note_problem(rc, err, &first);

@@ -134,6 +134,13 @@ agent_stop() {
     fi
     lab_wait_vms 0
 }
+# doctor CODE WORDS: what it says of file servers, and how it ends; 1: of the vm without a group
+doctor() {
+    local code=0
+    "${AGENT[@]}" doctor --config "$LAB/agents/hv.conf" >"$DIR/doctor" 2>&1 || code=$?
+    [[ $code =~ ^$1$ ]] && grep -q -- "^sets  *$2" "$DIR/doctor" || die "doctor ended with $code, not $1, or does not say '$2': $(grep '^sets' "$DIR/doctor" || cat "$DIR/doctor")"
+}
+doctor 1 '\\\\fs1\\share: SMB 3\.1\.1 as VARVE\\backup by NTLM, signed (AES-128-GCM); shared virtual disks by RSVD version 2'
 agent_start
 
 # ---- a full run, with both nodes writing meanwhile ----
@@ -221,6 +228,7 @@ FAULTS
 control '{"op":"fault","fault":""}' >/dev/null
 cat "$DIR/wrong" >"$DIR/logon"
 fails '\(STATUS_LOGON_FAILURE\|logon\)' "a wrong password"
+doctor 5 '\\\\fs1\\share: PROBLEM: .*\(STATUS_LOGON_FAILURE\|logon\)'
 cat "$DIR/right" >"$DIR/logon"
 
 # ---- encryption is demanded, and not given ----
@@ -231,6 +239,7 @@ agent_start
 control '{"op":"fault","fault":"unencrypted"}' >/dev/null
 fails 'not encrypted' "a server that does not encrypt"
 control '{"op":"fault","fault":""}' >/dev/null
+doctor 1 '\\\\fs1\\share: SMB 3\.1\.1 as VARVE\\backup by NTLM, encrypted (AES-128-GCM); shared virtual disks by RSVD version 2'
 
 # ---- the set has lost its reference points: that disk is read as a whole, and the point says why ----
 
@@ -249,4 +258,5 @@ agent_stop
 left=$(find "$LAB/agents/hv/journal" "$LAB/agents/hv/refpoint" -type f ! -name owner 2>/dev/null || true)
 [ -z "$left" ] || die "the agent has not forgotten its runs: $left"
 testd_stop
+doctor '[16]' '\\\\fs1\\share: PROBLEM: '
 echo "guest cluster: the set once, full and incremental, every disk right; $((faults + 2)) faults named, clean after each"

@@ -6,6 +6,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "crypto/identity.h"
+#include "source/rsvd/rsvd_disk.h"
+
 #define CONNECT_MS 10000u
 #define HOST_SIZE  256u
 
@@ -198,6 +201,21 @@ split_address(const char *address, char host[HOST_SIZE], uint16_t *port, struct 
 }
 
 enum varve_err
+set_share_next(struct set_place *out, const char **at, struct varve_error *err)
+{
+    char *folder = NULL;
+    char *unc = NULL;
+    enum varve_err rc = next_share(at, &folder, &unc, err);
+
+    if (rc == VARVE_OK) {
+        rc = split_unc(out, unc, "", err);
+    }
+    free(folder);
+    free(unc);
+    return rc;
+}
+
+enum varve_err
 set_server_check(const struct set_server *s, struct varve_error *err)
 {
     struct smb_credentials *credentials = NULL;
@@ -208,16 +226,9 @@ set_server_check(const struct set_server *s, struct varve_error *err)
 
     while (rc == VARVE_OK && entry != NULL) {
         struct set_place place = {0};
-        char *folder = NULL;
-        char *unc = NULL;
 
-        rc = next_share(&entry, &folder, &unc, err);
-        if (rc == VARVE_OK) {
-            rc = split_unc(&place, unc, "", err);
-        }
+        rc = set_share_next(&place, &entry, err);
         set_place_release(&place);
-        free(folder);
-        free(unc);
     }
     if (rc == VARVE_OK && s->address != NULL) {
         rc = split_address(s->address, host, &port, err);
@@ -284,4 +295,48 @@ set_server_open(const struct set_server *s, const char *path, const struct guid 
     }
     set_place_release(&place);
     return rc == VARVE_OK ? VARVE_OK : err->code;
+}
+
+/* ---- for people ---- */
+
+static enum varve_err
+probe_set(struct smb *smb, const char *path, unsigned *version, struct varve_error *err)
+{
+    struct rsvd_disk *d = NULL;
+    struct rsvd_info info;
+    struct guid initiator;
+    enum varve_err rc;
+
+    crypto_random(initiator.bytes, sizeof(initiator.bytes));
+    rc = rsvd_disk_open(&d, smb, path, &initiator, err);
+    if (rc == VARVE_OK) {
+        rsvd_get_info(d, &info);
+        *version = info.version;
+        rsvd_close(d);
+    }
+    if (rc == VARVE_OK && info.version < 2) {
+        return varve_error_set(err, VARVE_ERR_UNSUPPORTED,
+                               "shared disks by RSVD version 1, which has no snapshots: that is "
+                               "Windows Server 2012 R2");
+    }
+    return rc;
+}
+
+enum varve_err
+set_server_probe(const struct set_server *s, const struct set_place *place, bool is_set,
+                 struct set_probe *out, struct varve_error *err)
+{
+    struct smb *smb = NULL;
+    enum varve_err rc = connect_to(s, place, &smb, err);
+
+    memset(out, 0, sizeof(*out));
+    if (rc == VARVE_OK) {
+        out->connected = true;
+        smb_get_state(smb, &out->smb);
+        if (is_set) {
+            rc = probe_set(smb, place->path, &out->version, err);
+        }
+    }
+    smb_close(smb);
+    return rc;
 }

@@ -46,4 +46,25 @@ VARVE_CHECK enum varve_err set_server_open(const struct set_server *s, const cha
                                            const struct guid *snapshot, struct source **out,
                                            struct varve_error *err);
 
+/* ---- for people: what the way to a share is like ---- */
+
+/* The next entry of shares, as a place: *at is moved on, and NULL at the end. */
+VARVE_CHECK enum varve_err set_share_next(struct set_place *out, const char **at,
+                                          struct varve_error *err);
+
+struct set_probe {
+    bool connected; /* and logged on; smb is filled */
+    struct smb_state smb;
+    unsigned version; /* of shared disks; 0: was not asked */
+};
+
+/*
+ * Connects and logs on to the server of that place as set_server_open() does; with is_set opens the set there as a disk,
+ * of which nothing is read.  *out is filled on failure too, as far as it came.  VARVE_ERR_UNSUPPORTED: the server has no
+ * shared disks, or none with snapshots.
+ */
+VARVE_CHECK enum varve_err set_server_probe(const struct set_server *s,
+                                            const struct set_place *place, bool is_set,
+                                            struct set_probe *out, struct varve_error *err);
+
 #endif
