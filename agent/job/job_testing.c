@@ -457,17 +457,13 @@ lab_hear_traces(struct lab *l)
 }
 
 void
-lab_restart(struct lab *l, uint64_t power)
+lab_recover(struct lab *l)
 {
     struct guid *runs = NULL;
     struct varve_error err;
     size_t count = 0;
     size_t i;
 
-    if (power > 0) {
-        mem_fs_power_cut(l->disk, power);
-    }
-    lab_be(l, l->node);
     assert_ok(journal_list(&l->fs, l->env.state_dir, &runs, &count, &err), &err);
     for (i = 0; i < count; i++) {
         enum varve_err rc = job_recover(&l->env, &runs[i], &l->cancel, &l->pulse, &err);
@@ -478,8 +474,19 @@ lab_restart(struct lab *l, uint64_t power)
 }
 
 void
-lab_take_base(struct lab *l)
+lab_restart(struct lab *l, uint64_t power)
 {
+    if (power > 0) {
+        mem_fs_power_cut(l->disk, power);
+    }
+    lab_be(l, l->node);
+    lab_recover(l);
+}
+
+void
+lab_take_base_of(struct lab *l, const struct guid *vm)
+{
+    struct job_request *r = &l->request;
     struct peer_fake_seen seen;
     size_t i;
 
@@ -487,18 +494,23 @@ lab_take_base(struct lab *l)
     if (!seen.committed) {
         return;
     }
-    job_request_release(&l->request);
-    l->request.vm = *fake_host_vm(l->host);
-    l->request.base = calloc(FAKE_DISKS, sizeof(*l->request.base));
-    assert_non_null(l->request.base);
-    l->request.base_count = FAKE_DISKS;
-    memcpy(l->request.base_refpoint, seen.reference_point, sizeof(l->request.base_refpoint));
-    for (i = 0; i < FAKE_DISKS; i++) {
-        l->request.base[i].id = *fake_host_disk(l->host, i);
-        l->request.base[i].size = FAKE_DISK_SIZE;
-        (void)snprintf(l->request.base[i].change_id, sizeof(l->request.base[i].change_id), "%s",
-                       seen.change_id[i]);
+    job_request_release(r);
+    r->vm = *vm;
+    r->base = calloc(seen.disk_count + 1, sizeof(*r->base));
+    assert_non_null(r->base);
+    r->base_count = seen.disk_count;
+    (void)snprintf(r->base_refpoint, sizeof(r->base_refpoint), "%s", seen.reference_point);
+    for (i = 0; i < seen.disk_count; i++) {
+        r->base[i].id = seen.disk_id[i];
+        r->base[i].size = seen.disk_size[i];
+        (void)snprintf(r->base[i].change_id, sizeof(r->base[i].change_id), "%s", seen.change_id[i]);
     }
+}
+
+void
+lab_take_base(struct lab *l)
+{
+    lab_take_base_of(l, fake_host_vm(l->host));
 }
 
 void

@@ -50,13 +50,16 @@ enum varve_err lab_run(struct lab *l, struct varve_error *err);
 /* The agent starts again: recovers every run of the journal.  power: the machine was switched off, and
  * the seed says what that made of what was not synced; 0: only the agent died. */
 void lab_restart(struct lab *l, uint64_t power);
+/* What an agent does first: recovers every run of the journal. */
+void lab_recover(struct lab *l);
 /* From now on the agent of that node, which lives and has a state folder of its own. */
 void lab_be(struct lab *l, unsigned node);
 /* The collector tells this agent what the last run may have left, as sched/sched_clean.c and session/calls.c do,
  * and it cleans up. */
 void lab_hear_traces(struct lab *l);
-/* The last point becomes the base of the next run. */
+/* The last point becomes the base of the next run, of the host in memory or of that vm of another. */
 void lab_take_base(struct lab *l);
+void lab_take_base_of(struct lab *l, const struct guid *vm);
 /* The guest writes something new. */
 void lab_write(struct lab *l, size_t disk, uint64_t off);
 /* A new way to the host, whose nth act fails; nth 0: none. */

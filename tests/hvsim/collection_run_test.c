@@ -4,9 +4,9 @@
 #include <string.h>
 
 #include "capture/collection/collection.h"
+#include "hvsim/fault_loop.h"
 #include "hvsim/group.h"
 #include "hvsim/refpoint_lab.h"
-#include "job/job_testing.h"
 #include "source/source_virtdisk.h"
 
 /*
@@ -16,7 +16,6 @@
  */
 #define SET_PATH "\\\\fs1\\vms\\quorum.vhds"
 #define SET_SIZE ((uint64_t)1024 * 1024)
-#define DISKS    3u /* two of the node's own, and the set */
 
 struct run_lab {
     struct lab job;
@@ -210,29 +209,6 @@ check_point(struct run_lab *l)
 }
 
 static void
-take_base(struct run_lab *l)
-{
-    struct job_request *r = &l->job.request;
-    struct peer_fake_seen seen;
-
-    peer_fake_seen(l->job.fake, &seen);
-    if (!seen.committed) {
-        return;
-    }
-    job_request_release(r);
-    r->vm = l->hv.vm;
-    r->base = calloc(DISKS, sizeof(*r->base));
-    assert_non_null(r->base);
-    r->base_count = DISKS;
-    (void)snprintf(r->base_refpoint, sizeof(r->base_refpoint), "%s", seen.reference_point);
-    for (size_t i = 0; i < DISKS; i++) {
-        r->base[i].id = i < 2 ? l->hv.disks[i] : l->set;
-        r->base[i].size = i < 2 ? LAB_DISK_SIZE : SET_SIZE;
-        (void)snprintf(r->base[i].change_id, sizeof(r->base[i].change_id), "%s", seen.change_id[i]);
-    }
-}
-
-static void
 good_run(struct run_lab *l)
 {
     struct varve_error err;
@@ -241,7 +217,7 @@ good_run(struct run_lab *l)
     assert_ok(lab_run(&l->job, &err), &err);
     check_point(l);
     check_clean(l, 1);
-    take_base(l);
+    lab_take_base_of(&l->job, &l->hv.vm);
 }
 
 /* ---- */
@@ -381,7 +357,7 @@ a_set_that_cannot_be_read_fails_the_run_and_leaves_nothing(void **state)
     run_lab_close(&l);
 }
 
-/* ---- one call fails, or is the last ---- */
+/* ---- one call fails, or is the last (of these each third) ---- */
 
 static void
 make_foreign(struct run_lab *l)
@@ -398,75 +374,59 @@ make_foreign(struct run_lab *l)
     l->foreign = 1;
 }
 
-/* False when the run had fewer calls. */
-static bool
-run_with_fault(struct run_lab *l, unsigned nth, bool die)
+static void
+faults_write(void *arg)
 {
-    static const struct {
-        enum port_fault mode;
-        uint32_t number;
-    } faults[] = {{PORT_FAULT_BEFORE, 0x80041001u}, {PORT_FAULT_AFTER, 0x800706BAu}};
-    struct port_script *s = &l->hv.script;
+    write_some(arg);
+}
+
+static void
+faults_check(void *arg, enum varve_err rc, const struct varve_error *err)
+{
+    struct run_lab *l = arg;
     struct peer_fake_seen seen;
-    struct guid *runs = NULL;
-    struct varve_error err;
-    size_t count = 0;
-    enum varve_err rc;
-    bool hit;
 
-    write_some(l);
-    s->mode = faults[nth % 2].mode;
-    s->number = die ? faults[0].number : faults[nth % 2].number; /* nobody asks the dead again */
-    s->die = die;
-    s->times = 1;
-    s->nth = nth;
-    rc = lab_run(&l->job, &err);
-    hit = s->nth == 0;
-    s->nth = 0;
-    s->die = false;
-    if (l->job.dead) {
-        l->job.dead = false;
-        peer_fake_reconnect(l->job.fake);
-        assert_ok(journal_list(&l->job.fs, "/state", &runs, &count, &err), &err);
-        for (size_t i = 0; i < count; i++) {
-            enum varve_err end =
-                job_recover(&l->job.env, &runs[i], &l->job.cancel, &l->job.pulse, &err);
-
-            (void)end; /* the run may fail; what counts is what it leaves */
-        }
-        free(runs);
-    } else {
-        assert_true(rc == VARVE_OK || err.msg[0] != '\0');
-    }
     peer_fake_seen(l->job.fake, &seen);
+    assert_int_equal(rc == VARVE_OK, seen.committed);
+    assert_true(rc == VARVE_OK || err->msg[0] != '\0');
     if (seen.committed) {
         check_point(l);
         check_clean(l, seen.reference_point[0] != '\0' ? 1 : 0);
     } else {
         check_clean(l, l->job.request.base_refpoint[0] != '\0' ? 1 : 0);
     }
-    take_base(l);
-    return hit;
+    lab_take_base_of(&l->job, &l->hv.vm);
+}
+
+static void
+faults_good_run(void *arg)
+{
+    good_run(arg);
 }
 
 static void
 each_call(bool die)
 {
+    static const struct fault_kind kinds[] = {{PORT_FAULT_BEFORE, 0x80041001u},
+                                              {PORT_FAULT_AFTER, 0x800706BAu}};
     const struct wmi_fake_options options = {0};
     struct run_lab l;
-    const unsigned step = getenv("VARVE_FAULTS") != NULL ? 1 : 3;
-    unsigned nth = die ? 1 : 2;
+    const struct fault_lab f = {.arg = &l,
+                                .job = &l.job,
+                                .script = &l.hv.script,
+                                .prepare = faults_write,
+                                .check_end = faults_check,
+                                .good_run = faults_good_run};
 
     run_lab_open(&l, &options, true);
     make_foreign(&l);
     good_run(&l);
-    while (run_with_fault(&l, nth, die)) {
-        nth += step; /* odd, so that what is done before and after the act alternates */
-        assert_true(nth < 1000);
+    if (die) {
+        (void)fault_loop_deaths(&f, 0x80041001u, 3, 60);
+    } else {
+        (void)fault_loop_calls(&f, kinds, 2, 60);
     }
     good_run(&l);
-    print_message("%u calls\n", nth - 1);
-    assert_true(nth > 60);
     run_lab_close(&l);
 }
 

@@ -27,12 +27,13 @@ export_lab_capture(struct export_lab *l, struct fs *host_fs)
         .create_ms = 5000,
         .convert_ms = 5000,
         .export_ms = l->export_ms != 0 ? l->export_ms : 20000,
-        .busy_ms = 5000,
+        .busy_ms = l->busy_ms != 0 ? l->busy_ms : 5000,
         .pause_ms = 1};
     struct varve_error err;
 
     o.wmi = l->hv.wmi;
-    o.folder = l->folder;
+    o.folder = l->share != NULL ? l->share : l->folder;
+    o.server = l->server;
     assert_ok(capture_export_open(&l->capture, &o, &err), &err);
     l->job.env.capture = l->capture;
 }
@@ -81,25 +82,7 @@ export_lab_folders(const struct export_lab *l)
 void
 export_lab_take_base(struct export_lab *l)
 {
-    struct job_request *r = &l->job.request;
-    struct peer_fake_seen seen;
-    size_t i;
-
-    peer_fake_seen(l->job.fake, &seen);
-    if (!seen.committed) {
-        return;
-    }
-    job_request_release(r);
-    r->vm = l->hv.vm;
-    r->base = calloc(2, sizeof(*r->base));
-    assert_non_null(r->base);
-    r->base_count = 2;
-    (void)snprintf(r->base_refpoint, sizeof(r->base_refpoint), "%s", seen.reference_point);
-    for (i = 0; i < 2; i++) {
-        r->base[i].id = l->hv.disks[i];
-        r->base[i].size = LAB_DISK_SIZE;
-        (void)snprintf(r->base[i].change_id, sizeof(r->base[i].change_id), "%s", seen.change_id[i]);
-    }
+    lab_take_base_of(&l->job, &l->hv.vm);
 }
 
 void
@@ -153,6 +136,64 @@ export_lab_good_run(struct export_lab *l)
     export_lab_check_point(l);
     export_lab_check_clean(l, 1);
     export_lab_take_base(l);
+}
+
+void
+export_lab_check_end(struct export_lab *l, enum varve_err rc, const struct varve_error *err)
+{
+    struct peer_fake_seen seen;
+
+    peer_fake_seen(l->job.fake, &seen);
+    assert_int_equal(rc == VARVE_OK, seen.committed);
+    if (rc == VARVE_OK) {
+        export_lab_check_point(l);
+        export_lab_check_clean(l, seen.reference_point[0] != '\0' ? 1 : 0);
+    } else {
+        assert_true(err->msg[0] != '\0');
+        export_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0' ? 1 : 0);
+    }
+    export_lab_take_base(l);
+}
+
+static void
+faults_write(void *arg)
+{
+    export_lab_write(arg);
+}
+
+static void
+faults_check(void *arg, enum varve_err rc, const struct varve_error *err)
+{
+    export_lab_check_end(arg, rc, err);
+}
+
+static void
+faults_good_run(void *arg)
+{
+    export_lab_good_run(arg);
+}
+
+static void
+faults_restart(void *arg)
+{
+    struct export_lab *l = arg;
+
+    capture_close(l->capture); /* what it knew is gone */
+    export_lab_capture(l, fs_system());
+}
+
+struct fault_lab
+export_lab_faults(struct export_lab *l)
+{
+    const struct fault_lab f = {.arg = l,
+                                .job = &l->job,
+                                .script = &l->hv.script,
+                                .prepare = faults_write,
+                                .check_end = faults_check,
+                                .good_run = faults_good_run,
+                                .restart = faults_restart};
+
+    return f;
 }
 
 struct sim_vm *

@@ -5,6 +5,7 @@
 #include "hvsim/refpoint_lab.h"
 
 #include "capture/export/export.h"
+#include "hvsim/fault_loop.h"
 #include "job/job_testing.h"
 
 /* The agent's jobs on a simulated host in this process, by exports: one vm of two small disks. */
@@ -14,6 +15,9 @@ struct export_lab {
     struct capture *capture;
     char *folder;       /* of the exports */
     uint32_t export_ms; /* 0: long enough */
+    uint32_t busy_ms;   /* the same: how long a host that is busy or away is waited for */
+    const char *server; /* the host is that machine; NULL: the agent's own */
+    const char *share;  /* what the folder is called; NULL: as it is */
 };
 
 void export_lab_open(struct export_lab *l);
@@ -33,5 +37,9 @@ void export_lab_check_point(struct export_lab *l);
 void export_lab_check_clean(struct export_lab *l, size_t points);
 /* A run that must succeed, looked at from all sides, and the base of the next one. */
 void export_lab_good_run(struct export_lab *l);
+/* Whatever the run came to: a point, or an error that says something; a clean vm.  The base of the next one. */
+void export_lab_check_end(struct export_lab *l, enum varve_err rc, const struct varve_error *err);
+/* For loops over the calls of a run. */
+struct fault_lab export_lab_faults(struct export_lab *l);
 
 #endif

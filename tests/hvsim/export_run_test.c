@@ -278,145 +278,38 @@ a_folder_that_the_host_could_not_find_is_refused(void **state)
     export_lab_close(&l);
 }
 
-/* By default the first two by turns, with VARVE_FAULTS=all each of them at each call. */
-static const struct {
-    enum port_fault mode;
-    uint32_t number;
-} faults[] = {
+static const struct fault_kind faults[] = {
     {PORT_FAULT_BEFORE, 0x80041001u}, /* WBEM_E_FAILED */
     {PORT_FAULT_AFTER, 0x800706BAu},  /* the connection is gone, but it was done */
     {PORT_FAULT_BEFORE, 0x800706BAu}, {PORT_FAULT_AFTER, 0x80041001u},
     {PORT_FAULT_BEFORE, 32775}, /* busy */
 };
 
-static bool
-run_with_fault(struct export_lab *l, unsigned nth, enum port_fault mode, uint32_t number)
-{
-    struct port_script *s = &l->hv.script;
-    struct peer_fake_seen seen;
-    struct varve_error err;
-    enum varve_err rc;
-    bool hit;
-
-    export_lab_write(l);
-    s->mode = mode;
-    s->number = number;
-    s->times = 1;
-    s->nth = nth;
-    rc = lab_run(&l->job, &err);
-    hit = s->nth == 0;
-    s->nth = 0;
-    peer_fake_seen(l->job.fake, &seen);
-    assert_int_equal(rc == VARVE_OK, seen.committed);
-    if (rc == VARVE_OK) {
-        export_lab_check_point(l);
-        export_lab_check_clean(l, seen.reference_point[0] != '\0' ? 1 : 0);
-    } else {
-        assert_true(err.msg[0] != '\0');
-        export_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0' ? 1 : 0);
-    }
-    export_lab_take_base(l);
-    export_lab_good_run(l);
-    return hit;
-}
-
 static void
 any_one_call_may_fail(void **state)
 {
-    const bool all = getenv("VARVE_FAULTS") != NULL;
+    struct fault_lab f;
     struct export_lab l;
-    unsigned total = 0;
-    size_t n;
 
     (void)state;
     export_lab_open(&l);
     export_lab_good_run(&l);
-    for (n = 0; n < (all ? sizeof(faults) / sizeof(faults[0]) : 1); n++) {
-        unsigned nth = 1;
-
-        for (;;) {
-            size_t k = all ? n : nth % 2;
-
-            if (!run_with_fault(&l, nth, faults[k].mode, faults[k].number)) {
-                break;
-            }
-            nth++;
-            assert_true(nth < 1000);
-        }
-        total += nth - 1;
-    }
-    print_message("%u runs with a fault\n", total);
-    assert_true(total > 40);
+    f = export_lab_faults(&l);
+    (void)fault_loop_calls(&f, faults, sizeof(faults) / sizeof(faults[0]), 40);
     export_lab_close(&l);
-}
-
-static void
-restart(struct export_lab *l)
-{
-    struct guid *runs = NULL;
-    struct varve_error err;
-    size_t count = 0;
-    size_t i;
-
-    l->job.dead = false;
-    peer_fake_reconnect(l->job.fake);
-    capture_close(l->capture); /* what it knew is gone */
-    export_lab_capture(l, fs_system());
-    assert_ok(journal_list(&l->job.fs, "/state", &runs, &count, &err), &err);
-    for (i = 0; i < count; i++) {
-        enum varve_err rc = job_recover(&l->job.env, &runs[i], &l->job.cancel, &l->job.pulse, &err);
-
-        (void)rc; /* the run may fail; what counts is what it leaves */
-    }
-    free(runs);
-}
-
-static void
-after_a_death(struct export_lab *l, unsigned nth)
-{
-    struct peer_fake_seen seen;
-
-    restart(l);
-    peer_fake_seen(l->job.fake, &seen);
-    if (seen.committed) {
-        export_lab_check_point(l);
-    }
-    export_lab_check_clean(l, seen.committed && seen.reference_point[0] == '\0' ? 0 : 1);
-    export_lab_take_base(l);
-    if (nth % 3 == 0) { /* the others are followed by the next one's beginning */
-        export_lab_good_run(l);
-    }
 }
 
 static void
 the_agent_may_die_at_any_call(void **state)
 {
+    struct fault_lab f;
     struct export_lab l;
-    unsigned nth;
 
     (void)state;
     export_lab_open(&l);
     export_lab_good_run(&l);
-    for (nth = 1; nth < 1000; nth++) {
-        struct varve_error err;
-        enum varve_err rc;
-
-        export_lab_write(&l);
-        l.hv.script.mode = nth % 2 == 0 ? PORT_FAULT_AFTER : PORT_FAULT_BEFORE;
-        l.hv.script.number = 0x80041001u;
-        l.hv.script.die = true;
-        l.hv.script.times = 1;
-        l.hv.script.nth = nth;
-        rc = lab_run(&l.job, &err);
-        l.hv.script.die = false;
-        if (!l.job.dead) {
-            assert_ok(rc, &err);
-            break;
-        }
-        after_a_death(&l, nth);
-    }
-    l.hv.script.nth = 0;
-    assert_in_range(nth, 20, 999);
+    f = export_lab_faults(&l);
+    (void)fault_loop_deaths(&f, 0x80041001u, 1, 20);
     export_lab_close(&l);
 }
 
@@ -424,28 +317,14 @@ the_agent_may_die_at_any_call(void **state)
 static void
 the_agent_may_die_at_any_write_to_its_state(void **state)
 {
+    struct fault_lab f;
     struct export_lab l;
-    unsigned nth;
 
     (void)state;
     export_lab_open(&l);
     export_lab_good_run(&l);
-    for (nth = 1; nth < 1000; nth++) {
-        struct varve_error err;
-        enum varve_err rc;
-
-        export_lab_write(&l);
-        l.job.die_at_file_call = nth;
-        rc = lab_run(&l.job, &err);
-        if (!l.job.dead) {
-            assert_ok(rc, &err);
-            break;
-        }
-        l.job.die_at_file_call = 0;
-        after_a_death(&l, nth);
-    }
-    l.job.die_at_file_call = 0;
-    assert_in_range(nth, 10, 999);
+    f = export_lab_faults(&l);
+    (void)fault_loop_state_deaths(&f, 1, 10);
     export_lab_close(&l);
 }
 

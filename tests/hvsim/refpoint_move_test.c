@@ -87,29 +87,6 @@ fail_over(struct cluster *c)
     c->on = 1 - c->on;
 }
 
-static void
-take_base(struct cluster *c)
-{
-    struct job_request *r = &c->job.request;
-    struct peer_fake_seen seen;
-
-    peer_fake_seen(c->job.fake, &seen);
-    if (!seen.committed) {
-        return;
-    }
-    job_request_release(r);
-    r->vm = c->nodes[0].vm;
-    r->base = calloc(2, sizeof(*r->base));
-    assert_non_null(r->base);
-    r->base_count = 2;
-    (void)snprintf(r->base_refpoint, sizeof(r->base_refpoint), "%s", seen.reference_point);
-    for (size_t i = 0; i < 2; i++) {
-        r->base[i].id = c->nodes[0].disks[i];
-        r->base[i].size = LAB_DISK_SIZE;
-        (void)snprintf(r->base[i].change_id, sizeof(r->base[i].change_id), "%s", seen.change_id[i]);
-    }
-}
-
 /* No checkpoint, one reference point of ours and the foreign one, a merged chain, no journal. */
 static void
 check_clean(struct cluster *c)
@@ -160,7 +137,7 @@ good_run(struct cluster *c, bool incremental)
     }
     free(got);
     check_clean(c);
-    take_base(c);
+    lab_take_base_of(&c->job, &c->nodes[0].vm);
 }
 
 static void
@@ -170,13 +147,7 @@ recover(struct cluster *c)
     struct varve_error err;
     size_t count = 0;
 
-    assert_ok(journal_list(&c->job.fs, c->job.env.state_dir, &runs, &count, &err), &err);
-    for (size_t i = 0; i < count; i++) {
-        enum varve_err rc = job_recover(&c->job.env, &runs[i], &c->job.cancel, &c->job.pulse, &err);
-
-        (void)rc; /* a point, or a failure: its vm is not here */
-    }
-    free(runs);
+    lab_recover(&c->job); /* to a point, or to a failure: its vm is not here */
     assert_ok(journal_list(&c->job.fs, c->job.env.state_dir, &runs, &count, &err), &err);
     free(runs);
     assert_int_equal(count, 0);
@@ -211,7 +182,7 @@ a_vm_fails_over_at_any_call_of_a_run(void **state)
         be(&c, c.on);
         lab_hear_traces(&c.job);
         check_clean(&c);
-        take_base(&c);
+        lab_take_base_of(&c.job, &c.nodes[0].vm);
         good_run(&c, true);
         /* The old node's agent is back: nothing is left for it, and it touches nothing. */
         be(&c, old);

@@ -148,25 +148,7 @@ run_lab_other_ends(struct run_lab *l, const struct guid *id)
 void
 run_lab_take_base(struct run_lab *l)
 {
-    struct job_request *r = &l->job.request;
-    struct peer_fake_seen seen;
-    size_t i;
-
-    peer_fake_seen(l->job.fake, &seen);
-    if (!seen.committed) {
-        return;
-    }
-    job_request_release(r);
-    r->vm = l->hv.vm;
-    r->base = calloc(seen.disk_count + 1, sizeof(*r->base));
-    assert_non_null(r->base);
-    r->base_count = seen.disk_count;
-    (void)snprintf(r->base_refpoint, sizeof(r->base_refpoint), "%s", seen.reference_point);
-    for (i = 0; i < seen.disk_count; i++) {
-        r->base[i].id = seen.disk_id[i];
-        r->base[i].size = seen.disk_size[i];
-        (void)snprintf(r->base[i].change_id, sizeof(r->base[i].change_id), "%s", seen.change_id[i]);
-    }
+    lab_take_base_of(&l->job, &l->hv.vm);
 }
 
 /* By its reference point, or by the run's name: a run that died in between may have either one only. */
@@ -332,11 +314,6 @@ run_lab_check_disk(struct run_lab *l, const struct guid *disk, const char *reaso
 void
 run_lab_restart(struct run_lab *l, uint64_t power)
 {
-    struct guid *runs = NULL;
-    struct varve_error err;
-    size_t count = 0;
-    size_t i;
-
     l->hv.script.die = false;
     l->hv.script.nth = 0;
     if (power > 0) {
@@ -344,13 +321,7 @@ run_lab_restart(struct run_lab *l, uint64_t power)
     }
     lab_be(&l->job, 0);
     use_host(l);
-    assert_ok(journal_list(&l->job.fs, "/state", &runs, &count, &err), &err);
-    for (i = 0; i < count; i++) {
-        enum varve_err rc = job_recover(&l->job.env, &runs[i], &l->job.cancel, &l->job.pulse, &err);
-
-        (void)rc; /* the run may fail; what counts is what it leaves */
-    }
-    free(runs);
+    lab_recover(&l->job);
 }
 
 void
@@ -373,4 +344,37 @@ run_lab_after_a_death(struct run_lab *l, uint64_t power)
     peer_fake_seen(l->job.fake, &seen);
     run_lab_check_end(l, seen.committed ? VARVE_OK : VARVE_ERR_IO, &died);
     run_lab_good_run(l);
+}
+
+/* ---- loops ---- */
+
+static void
+faults_write(void *arg)
+{
+    run_lab_write(arg);
+}
+
+static void
+faults_check(void *arg, enum varve_err rc, const struct varve_error *err)
+{
+    run_lab_check_end(arg, rc, err);
+}
+
+static void
+faults_good_run(void *arg)
+{
+    run_lab_good_run(arg);
+}
+
+struct fault_lab
+run_lab_faults(struct run_lab *l)
+{
+    const struct fault_lab f = {.arg = l,
+                                .job = &l->job,
+                                .script = &l->hv.script,
+                                .prepare = faults_write,
+                                .check_end = faults_check,
+                                .good_run = faults_good_run};
+
+    return f;
 }

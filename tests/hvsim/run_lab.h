@@ -4,6 +4,7 @@
 
 #include "hvsim/refpoint_lab.h"
 
+#include "hvsim/fault_loop.h"
 #include "job/job_testing.h"
 
 /*
@@ -49,6 +50,8 @@ void run_lab_check_disk(struct run_lab *l, const struct guid *disk, const char *
 
 /* Before the nth call from now on, that happens to the host; hv.script.nth is 0 when it has. */
 void run_lab_event(struct run_lab *l, unsigned nth, void (*event)(void *arg), void *arg);
+/* For loops over the calls of a run. */
+struct fault_lab run_lab_faults(struct run_lab *l);
 /* The agent starts again and recovers; power: the seed of what a cut made of what it had not synced, 0: none. */
 void run_lab_restart(struct run_lab *l, uint64_t power);
 /* ... and what it left is a point or nothing; then a good run. */

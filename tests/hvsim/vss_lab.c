@@ -85,25 +85,7 @@ vss_lab_vm(struct vss_lab *l)
 void
 vss_lab_take_base(struct vss_lab *l)
 {
-    struct job_request *r = &l->job.request;
-    struct peer_fake_seen seen;
-    size_t i;
-
-    peer_fake_seen(l->job.fake, &seen);
-    if (!seen.committed) {
-        return;
-    }
-    job_request_release(r);
-    r->vm = l->hv.vm;
-    r->base = calloc(2, sizeof(*r->base));
-    assert_non_null(r->base);
-    r->base_count = 2;
-    (void)snprintf(r->base_refpoint, sizeof(r->base_refpoint), "%s", seen.reference_point);
-    for (i = 0; i < 2; i++) {
-        r->base[i].id = l->hv.disks[i];
-        r->base[i].size = LAB_DISK_SIZE;
-        (void)snprintf(r->base[i].change_id, sizeof(r->base[i].change_id), "%s", seen.change_id[i]);
-    }
+    lab_take_base_of(&l->job, &l->hv.vm);
 }
 
 void
@@ -177,4 +159,63 @@ vss_lab_good_run(struct vss_lab *l)
     vss_lab_check_point(l);
     vss_lab_check_clean(l, true);
     vss_lab_take_base(l);
+}
+
+void
+vss_lab_check_end(struct vss_lab *l, enum varve_err rc, const struct varve_error *err)
+{
+    struct peer_fake_seen seen;
+
+    peer_fake_seen(l->job.fake, &seen);
+    assert_int_equal(rc == VARVE_OK, seen.committed);
+    if (rc == VARVE_OK) {
+        vss_lab_check_point(l);
+        vss_lab_check_clean(l, seen.reference_point[0] != '\0');
+    } else {
+        assert_true(err->msg[0] != '\0');
+        vss_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0');
+    }
+    vss_lab_take_base(l);
+}
+
+static void
+faults_write(void *arg)
+{
+    vss_lab_write(arg);
+}
+
+static void
+faults_check(void *arg, enum varve_err rc, const struct varve_error *err)
+{
+    vss_lab_check_end(arg, rc, err);
+}
+
+static void
+faults_good_run(void *arg)
+{
+    vss_lab_good_run(arg);
+}
+
+static void
+faults_restart(void *arg)
+{
+    struct vss_lab *l = arg;
+
+    capture_close(l->capture);
+    sim_vss_caller_gone(l->hv.host, 0);
+    vss_lab_capture(l);
+}
+
+struct fault_lab
+vss_lab_faults(struct vss_lab *l)
+{
+    const struct fault_lab f = {.arg = l,
+                                .job = &l->job,
+                                .script = &l->hv.script,
+                                .prepare = faults_write,
+                                .check_end = faults_check,
+                                .good_run = faults_good_run,
+                                .restart = faults_restart};
+
+    return f;
 }

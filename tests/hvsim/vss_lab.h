@@ -5,6 +5,7 @@
 #include "hvsim/refpoint_lab.h"
 
 #include "capture/vss/vss.h"
+#include "hvsim/fault_loop.h"
 #include "hvsim/vss_fake.h"
 #include "job/job_testing.h"
 
@@ -37,5 +38,9 @@ void vss_lab_check_point(struct vss_lab *l);
 void vss_lab_check_clean(struct vss_lab *l, bool names);
 /* A run that must succeed, looked at from all sides, and the base of the next one. */
 void vss_lab_good_run(struct vss_lab *l);
+/* Whatever the run came to: a point, or an error that says something; a clean vm.  The base of the next one. */
+void vss_lab_check_end(struct vss_lab *l, enum varve_err rc, const struct varve_error *err);
+/* For loops over the calls of a run. */
+struct fault_lab vss_lab_faults(struct vss_lab *l);
 
 #endif

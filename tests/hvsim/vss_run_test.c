@@ -378,168 +378,52 @@ a_set_of_somebody_else_is_waited_for(void **state)
 
 /* ---- one call fails ---- */
 
-static const struct {
-    enum port_fault mode;
-    uint32_t number;
-} faults[] = {
+static const struct fault_kind faults[] = {
     {PORT_FAULT_BEFORE, 0x80042302u}, /* VSS_E_UNEXPECTED */
     {PORT_FAULT_AFTER, 0x800423F4u},  /* done, and answered by the error */
 };
 
-/* Returns false when the run had fewer calls. */
-static bool
-run_with_fault(struct vss_lab *l, unsigned nth, enum port_fault mode, uint32_t number)
-{
-    struct port_script *s = &l->hv.script;
-    struct peer_fake_seen seen;
-    struct varve_error err;
-    enum varve_err rc;
-    bool hit;
-
-    vss_lab_write(l);
-    s->mode = mode;
-    s->number = number;
-    s->times = 1;
-    s->nth = nth;
-    rc = lab_run(&l->job, &err);
-    hit = s->nth == 0;
-    s->nth = 0;
-    peer_fake_seen(l->job.fake, &seen);
-    assert_int_equal(rc == VARVE_OK, seen.committed);
-    if (rc == VARVE_OK) {
-        vss_lab_check_point(l);
-        vss_lab_check_clean(l, seen.reference_point[0] != '\0');
-    } else {
-        assert_true(err.msg[0] != '\0');
-        vss_lab_check_clean(l, l->job.request.base_refpoint[0] != '\0');
-    }
-    vss_lab_take_base(l);
-    vss_lab_good_run(l);
-    return hit;
-}
-
 static void
 any_one_call_may_fail(void **state)
 {
+    struct fault_lab f;
     struct vss_lab l;
-    unsigned total = 0;
-    size_t n;
 
     (void)state;
     vss_lab_open(&l);
     vss_lab_good_run(&l);
-    for (n = 0; n < sizeof(faults) / sizeof(faults[0]); n++) {
-        unsigned nth = 1;
-
-        while (run_with_fault(&l, nth, faults[n].mode, faults[n].number)) {
-            nth++;
-            assert_true(nth < 1000);
-        }
-        total += nth - 1;
-    }
-    print_message("%u runs with a fault\n", total);
-    assert_true(total > 50);
+    f = vss_lab_faults(&l);
+    (void)fault_loop_calls(&f, faults, sizeof(faults) / sizeof(faults[0]), 25);
     vss_lab_close(&l);
 }
 
 /* ---- the agent dies at a call ---- */
 
 static void
-restart(struct vss_lab *l)
-{
-    struct guid *runs = NULL;
-    struct varve_error err;
-    size_t count = 0;
-    size_t i;
-
-    capture_close(l->capture); /* dead: it says nothing to anybody */
-    sim_vss_caller_gone(l->hv.host, 0);
-    l->job.dead = false;
-    l->job.die_at_file_call = 0;
-    vss_lab_capture(l);
-    peer_fake_reconnect(l->job.fake);
-    assert_ok(journal_list(&l->job.fs, "/state", &runs, &count, &err), &err);
-    for (i = 0; i < count; i++) {
-        enum varve_err rc = job_recover(&l->job.env, &runs[i], &l->job.cancel, &l->job.pulse, &err);
-
-        (void)rc; /* the run may fail; what counts is what it leaves */
-    }
-    free(runs);
-}
-
-static void
-after_a_death(struct vss_lab *l)
-{
-    struct peer_fake_seen seen;
-
-    restart(l);
-    peer_fake_seen(l->job.fake, &seen);
-    if (seen.committed) {
-        vss_lab_check_point(l);
-        vss_lab_check_clean(l, seen.reference_point[0] != '\0');
-    } else {
-        vss_lab_check_clean(l, true);
-    }
-    vss_lab_take_base(l);
-    vss_lab_good_run(l);
-}
-
-static void
 the_agent_may_die_at_any_call(void **state)
 {
+    struct fault_lab f;
     struct vss_lab l;
-    unsigned nth;
 
     (void)state;
     vss_lab_open(&l);
     vss_lab_good_run(&l);
-    for (nth = 1; nth < 1000; nth++) {
-        struct varve_error err;
-        enum varve_err rc;
-
-        vss_lab_write(&l);
-        l.hv.script.mode = nth % 2 == 0 ? PORT_FAULT_AFTER : PORT_FAULT_BEFORE;
-        l.hv.script.number = 0x80042302u;
-        l.hv.script.die = true;
-        l.hv.script.times = 1;
-        l.hv.script.nth = nth;
-        rc = lab_run(&l.job, &err);
-        l.hv.script.die = false;
-        if (!l.job.dead) {
-            assert_ok(rc, &err);
-            break;
-        }
-        after_a_death(&l);
-    }
-    assert_true(nth > 20);
-    l.hv.script.nth = 0;
+    f = vss_lab_faults(&l);
+    (void)fault_loop_deaths(&f, 0x80042302u, 1, 20);
     vss_lab_close(&l);
 }
 
 static void
 the_agent_may_die_at_any_act_on_its_own_files(void **state)
 {
+    struct fault_lab f;
     struct vss_lab l;
-    unsigned nth;
 
     (void)state;
     vss_lab_open(&l);
     vss_lab_good_run(&l);
-    for (nth = 1; nth < 1000; nth++) {
-        struct varve_error err;
-        enum varve_err rc;
-
-        vss_lab_write(&l);
-        l.job.die_at_file_call = nth;
-        rc = lab_run(&l.job, &err);
-        if (!l.job.dead) {
-            assert_ok(rc, &err);
-            break;
-        }
-        after_a_death(&l);
-    }
-    assert_true(nth > 10);
-    l.job.die_at_file_call = 0;
+    f = vss_lab_faults(&l);
+    (void)fault_loop_state_deaths(&f, 1, 10);
     vss_lab_close(&l);
 }
 
