@@ -144,7 +144,10 @@ export_find_disks(struct export *x, struct export_made *m, const struct capture_
         rc = look_at_disk(x, &m->disks[i], &frozen->disks[i], chunk_size, err);
     }
     export_tree_release(&t);
-    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "the export in '%s'", m->folder);
+    /* STALE is a reason of the point, which is short: what it is goes before where. */
+    return rc == VARVE_OK || rc == VARVE_ERR_STALE
+               ? rc
+               : varve_error_prefix(err, "the export in '%s'", m->folder);
 }
 
 static enum varve_err
