@@ -25,6 +25,7 @@ enum agent_capture {
 enum agent_saved_state { AGENT_SAVED_STATE_ALLOW = 0, AGENT_SAVED_STATE_REFUSE };
 
 struct agent_conf {
+    char *instance; /* NULL: the one without a name */
     char *state_dir;
     unsigned capture; /* enum agent_capture */
     char *sim_socket;
@@ -46,6 +47,30 @@ struct agent_conf {
 
 extern const struct conf_program agent_program;
 #define AGENT_SOFTWARE "varve-agent " VARVE_VERSION
+
+/*
+ * Several agents on one machine, each with a name: --instance changes where an agent has its state, its configuration and, on
+ * Windows, its service, unless they are given.  The program's table with those defaults; points into itself, so it stays where it is.
+ */
+#define AGENT_INSTANCE_MAX 64u
+#define AGENT_OPTIONS_MAX  48u
+
+struct agent_instance {
+    char name[AGENT_INSTANCE_MAX + 1]; /* "" none */
+    char service[AGENT_INSTANCE_MAX + 16];
+    char state_dir[AGENT_INSTANCE_MAX + 64];
+    char file[AGENT_INSTANCE_MAX + 64];
+    struct conf_option options[AGENT_OPTIONS_MAX];
+    struct conf_program program;
+};
+
+/* Before conf_load(); VARVE_ERR_INVALID: it is no name. */
+VARVE_CHECK enum varve_err agent_instance_take(struct agent_instance *out, int argc, char **argv,
+                                               struct varve_error *err);
+/* After it: both read the command line in the same way. */
+VARVE_CHECK enum varve_err agent_instance_check(const struct agent_instance *i,
+                                                const struct agent_conf *conf,
+                                                struct varve_error *err);
 
 /* What the table cannot say: options that need one another. */
 VARVE_CHECK enum varve_err agent_conf_check(const struct agent_conf *conf, struct varve_error *err);

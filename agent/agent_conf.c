@@ -12,6 +12,13 @@ static const char *const saved_states[] = {"allow", "refuse", NULL};
 static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
 
 static const struct conf_option options[] = {
+    {.name = "instance",
+     .type = CONF_STRING,
+     .value = "NAME",
+     .only_command_line = true,
+     .at = offsetof(struct agent_conf, instance),
+     .help = "Which of several agents on this machine it is: with a name, state folder, "
+             "configuration file and service have other defaults, which end in '-NAME'."},
     {.name = "state-dir",
      .type = CONF_STRING,
      .value = "FOLDER",

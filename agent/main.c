@@ -104,7 +104,8 @@ run_as_service(void *arg)
 }
 
 static int
-choose(const struct conf_args *args, const struct agent_conf *conf, int argc, char **argv)
+choose(const struct conf_args *args, const struct agent_conf *conf, const char *name, int argc,
+       char **argv)
 {
     struct work work = {.args = args, .conf = conf};
     struct varve_error err;
@@ -112,7 +113,7 @@ choose(const struct conf_args *args, const struct agent_conf *conf, int argc, ch
     int code = VARVE_EXIT_FAILED;
 
     if (args->positional_count == 1 &&
-        service_command(args->positional[0], argc, argv, run_as_service, &work, &code)) {
+        service_command(args->positional[0], name, argc, argv, run_as_service, &work, &code)) {
         return code;
     }
     if (find_command(args, &command, &err) != VARVE_OK) {
@@ -121,27 +122,36 @@ choose(const struct conf_args *args, const struct agent_conf *conf, int argc, ch
     return carry_out(command, args, conf);
 }
 
-int
-main(int argc, char **argv)
+static int
+start(int argc, char **argv)
 {
+    struct agent_instance instance;
     struct agent_conf conf = {0};
     struct conf_args args;
     struct varve_error err;
     int code;
 
-    service_prepare(&argc, &argv);
-    if (conf_load(&agent_program, &conf, &args, argc, argv, fs_system(), &err) != VARVE_OK) {
+    if (agent_instance_take(&instance, argc, argv, &err) != VARVE_OK ||
+        conf_load(&instance.program, &conf, &args, argc, argv, fs_system(), &err) != VARVE_OK) {
         return complain(&err, false);
     }
     if (args.print != NULL) {
         (void)fputs(args.print, stdout);
-        conf_args_release(&args);
-        conf_release(&agent_program, &conf);
-        return VARVE_EXIT_OK;
+        code = VARVE_EXIT_OK;
+    } else if (agent_instance_check(&instance, &conf, &err) != VARVE_OK) {
+        code = complain(&err, false);
+    } else {
+        log_set_level((enum log_level)conf.log_level);
+        code = choose(&args, &conf, instance.service, argc, argv);
     }
-    log_set_level((enum log_level)conf.log_level);
-    code = choose(&args, &conf, argc, argv);
     conf_args_release(&args);
-    conf_release(&agent_program, &conf);
+    conf_release(&instance.program, &conf);
     return code;
+}
+
+int
+main(int argc, char **argv)
+{
+    service_prepare(&argc, &argv);
+    return start(argc, argv);
 }

@@ -30,11 +30,11 @@ VARVE_CHECK enum varve_err service_own(const char *path, struct varve_error *err
 /*
  * Commands that only this system has: "service" (run by the service manager), "install" and
  * "uninstall" on Windows, none elsewhere.  A command that is none of these leaves *code as it is
- * and gives false.  run is what "service" runs until the manager stops it; its result is the exit
- * code.
+ * and gives false.  service is what the manager calls it, the same for all three.  run is what "service" runs until the
+ * manager stops it; its result is the exit code.
  */
-bool service_command(const char *name, int argc, char **argv, int (*run)(void *arg), void *arg,
-                     int *code);
+bool service_command(const char *name, const char *service, int argc, char **argv,
+                     int (*run)(void *arg), void *arg, int *code);
 /* What service_command() knows, for messages: ", install, uninstall"; "" none. */
 extern const char *const service_commands;
 

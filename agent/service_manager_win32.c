@@ -13,7 +13,7 @@
 /*
  * The service manager: "service" is what it starts, "install" and "uninstall" tell it about us.
  *
- * As a service there is no standard error: log lines become events of the source "varve-agent" in the
+ * As a service there is no standard error: log lines become events of the source that is called as the service in the
  * log "Application".  The texts of events come out of the program's own message table (event.mc), whose
  * one entry is the line itself.
  */
@@ -21,9 +21,11 @@
 #define COMMAND_LINE_MAX 32000u
 #define STOP_HINT_MS     20000u
 #define EVENT_LINE       1u /* event.mc */
-#define EVENT_KEY        L"SYSTEM\\CurrentControlSet\\Services\\EventLog\\Application\\varve-agent"
+#define EVENT_KEY        L"SYSTEM\\CurrentControlSet\\Services\\EventLog\\Application\\"
+#define NAME_MAX_UNITS   128u
 
-static const wchar_t service_name[] = L"varve-agent";
+/* "varve-agent", or of one with a name "varve-agent-NAME": ASCII; also the source of its events. */
+static wchar_t service_name[NAME_MAX_UNITS];
 
 /* ---- events ---- */
 
@@ -113,20 +115,18 @@ service_main(DWORD argc, wchar_t **argv)
 static int
 run_service(int (*run)(void *arg), void *arg)
 {
-    wchar_t name[sizeof(service_name) / sizeof(service_name[0])];
     SERVICE_TABLE_ENTRYW table[2];
 
-    memcpy(name, service_name, sizeof(service_name));
     memset(table, 0, sizeof(table));
-    table[0].lpServiceName = name;
+    table[0].lpServiceName = service_name;
     table[0].lpServiceProc = service_main;
     service.run = run;
     service.arg = arg;
     if (!StartServiceCtrlDispatcherW(table)) {
         (void)fprintf(stderr,
                       "varve-agent: 'service' is for the service manager (Windows error %lu): use "
-                      "'run' here, or 'install' and 'sc start varve-agent'\n",
-                      GetLastError());
+                      "'run' here, or 'install' and 'sc start %ls'\n",
+                      GetLastError(), service_name);
         return 1;
     }
     return service.code;
@@ -139,7 +139,8 @@ refused(const char *what)
 {
     DWORD code = GetLastError();
 
-    (void)fprintf(stderr, "varve-agent: %s failed with Windows error %lu%s\n", what, code,
+    (void)fprintf(stderr, "varve-agent: %s '%ls' failed with Windows error %lu%s\n", what,
+                  service_name, code,
                   code == ERROR_ACCESS_DENIED    ? ": run this as administrator"
                   : code == ERROR_SERVICE_EXISTS ? ": the service is there; uninstall it first"
                   : code == ERROR_SERVICE_DOES_NOT_EXIST ? ": there is no such service"
@@ -231,13 +232,23 @@ describe(SC_HANDLE handle)
     (void)ChangeServiceConfig2W(handle, SERVICE_CONFIG_DELAYED_AUTO_START_INFO, &late);
 }
 
+static const wchar_t *
+event_key(void)
+{
+    static wchar_t path[sizeof(EVENT_KEY) / sizeof(wchar_t) + NAME_MAX_UNITS];
+
+    (void)wcscpy(path, EVENT_KEY);
+    (void)wcscat(path, service_name);
+    return path;
+}
+
 static void
 register_events(const wchar_t *program)
 {
     HKEY key = NULL;
     DWORD types = EVENTLOG_ERROR_TYPE | EVENTLOG_WARNING_TYPE | EVENTLOG_INFORMATION_TYPE;
 
-    if (RegCreateKeyExW(HKEY_LOCAL_MACHINE, EVENT_KEY, 0, NULL, 0, KEY_SET_VALUE, NULL, &key,
+    if (RegCreateKeyExW(HKEY_LOCAL_MACHINE, event_key(), 0, NULL, 0, KEY_SET_VALUE, NULL, &key,
                         NULL) != ERROR_SUCCESS) {
         (void)fprintf(stderr, "varve-agent: events will be shown without their text\n");
         return;
@@ -252,6 +263,7 @@ static int
 install(int argc, char **argv)
 {
     struct varve_error err;
+    wchar_t shown[NAME_MAX_UNITS + 32];
     wchar_t program[MAX_PATH * 4];
     DWORD room = sizeof(program) / sizeof(program[0]);
     wchar_t *line = NULL;
@@ -260,8 +272,12 @@ install(int argc, char **argv)
     DWORD n = GetModuleFileNameW(NULL, program, room);
     int code = 0;
 
+    /* "Varve backup agent (varve-agent-hv07)" */
+    (void)wcscpy(shown, L"Varve backup agent (");
+    (void)wcscat(shown, service_name);
+    (void)wcscat(shown, L")");
     if (n == 0 || n >= room) {
-        return refused("asking for the path of this program");
+        return refused("asking for the path of the program of");
     }
     if (command_line(&line, program, argc, argv, &err) != VARVE_OK) {
         (void)fprintf(stderr, "varve-agent: %s\n", err.msg);
@@ -270,7 +286,7 @@ install(int argc, char **argv)
     manager = OpenSCManagerW(NULL, NULL, SC_MANAGER_CREATE_SERVICE);
     if (manager != NULL) {
         /* As LocalSystem: Hyper-V's WMI and SE_MANAGE_VOLUME_PRIVILEGE. */
-        handle = CreateServiceW(manager, service_name, L"Varve backup agent", SERVICE_ALL_ACCESS,
+        handle = CreateServiceW(manager, service_name, shown, SERVICE_ALL_ACCESS,
                                 SERVICE_WIN32_OWN_PROCESS, SERVICE_AUTO_START, SERVICE_ERROR_NORMAL,
                                 line, NULL, NULL, NULL, NULL, NULL);
     }
@@ -279,7 +295,8 @@ install(int argc, char **argv)
     } else {
         describe(handle);
         register_events(program);
-        (void)printf("installed: it starts with the machine, or now by 'sc start varve-agent'\n");
+        (void)printf("installed: it starts with the machine, or now by 'sc start %ls'\n",
+                     service_name);
         (void)CloseServiceHandle(handle);
     }
     if (manager != NULL) {
@@ -307,7 +324,7 @@ uninstall(void)
         if (!DeleteService(handle)) {
             code = refused("removing the service");
         } else {
-            (void)RegDeleteKeyW(HKEY_LOCAL_MACHINE, EVENT_KEY);
+            (void)RegDeleteKeyW(HKEY_LOCAL_MACHINE, event_key());
             (void)printf("removed; the state folder is left as it is\n");
         }
         (void)CloseServiceHandle(handle);
@@ -319,9 +336,14 @@ uninstall(void)
 }
 
 bool
-service_command(const char *name, int argc, char **argv, int (*run)(void *arg), void *arg,
-                int *code)
+service_command(const char *name, const char *called, int argc, char **argv, int (*run)(void *arg),
+                void *arg, int *code)
 {
+    size_t i;
+
+    for (i = 0; called[i] != '\0' && i + 1 < NAME_MAX_UNITS; i++) {
+        service_name[i] = (wchar_t)called[i];
+    }
     if (strcmp(name, "service") == 0) {
         *code = run_service(run, arg);
     } else if (strcmp(name, "install") == 0) {

@@ -85,10 +85,11 @@ service_own(const char *path, struct varve_error *err)
 }
 
 bool
-service_command(const char *name, int argc, char **argv, int (*run)(void *arg), void *arg,
-                int *code)
+service_command(const char *name, const char *service, int argc, char **argv, int (*run)(void *arg),
+                void *arg, int *code)
 {
     (void)name;
+    (void)service;
     (void)argc;
     (void)argv;
     (void)run;

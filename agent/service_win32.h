@@ -4,8 +4,6 @@
 
 /* Between service_win32.c (the process) and service_manager_win32.c (the service manager). */
 
-#define SERVICE_NAME "varve-agent"
-
 /* What service_wait_end() waits for. */
 void service_want_end(void);
 
