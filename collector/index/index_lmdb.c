@@ -129,6 +129,49 @@ meta_id(struct index_lmdb *x, MDB_txn *txn)
     return 0;
 }
 
+/*
+ * A table is made with the others, in a file that has none; in any other, one that is missing has rotted.  So has one whose
+ * flags, by which LMDB compares its keys, are others: it would find nothing in it.  A file that is large was not
+ * looked at before.
+ */
+static int
+open_tables(struct index_lmdb *x, MDB_txn *txn)
+{
+    const struct {
+        const char *name;
+        unsigned flags;
+        MDB_dbi *dbi;
+    } tables[] = {{"meta", 0, &x->meta},     {"name", 0, &x->name},
+                  {"pack", 0, &x->pack},     {"other", MDB_DUPSORT | MDB_DUPFIXED, &x->other},
+                  {"marked", 0, &x->marked}, {"node", 0, &x->node},
+                  {"ref", 0, &x->ref},       {"row", 0, &x->row}};
+    unsigned flags = 0;
+    MDB_dbi all = 0;
+    MDB_stat st;
+    int r = mdb_dbi_open(txn, NULL, 0, &all);
+
+    if (r == 0) {
+        r = mdb_dbi_flags(txn, all, &flags);
+    }
+    if (r == 0) {
+        r = mdb_stat(txn, all, &st);
+    }
+    if (r == 0 && flags != 0) {
+        r = MDB_CORRUPTED;
+    }
+    for (size_t i = 0; r == 0 && i < sizeof(tables) / sizeof(tables[0]); i++) {
+        r = mdb_dbi_open(txn, tables[i].name,
+                         tables[i].flags | (st.ms_entries == 0 ? MDB_CREATE : 0), tables[i].dbi);
+        if (r == 0) {
+            r = mdb_dbi_flags(txn, *tables[i].dbi, &flags);
+        }
+        if (r == MDB_NOTFOUND || (r == 0 && flags != tables[i].flags)) {
+            r = MDB_CORRUPTED;
+        }
+    }
+    return r;
+}
+
 static int
 tables_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
 {
@@ -136,31 +179,9 @@ tables_txn(struct index_lmdb *x, MDB_txn *txn, void *arg)
     bool wild = false;
     uint32_t before;
     MDB_stat st;
-    int r;
+    int r = open_tables(x, txn);
 
     put_le32(format, FORMAT_VERSION);
-    r = mdb_dbi_open(txn, "meta", MDB_CREATE, &x->meta);
-    if (r == 0) {
-        r = mdb_dbi_open(txn, "name", MDB_CREATE, &x->name);
-    }
-    if (r == 0) {
-        r = mdb_dbi_open(txn, "other", MDB_CREATE | MDB_DUPSORT | MDB_DUPFIXED, &x->other);
-    }
-    if (r == 0) {
-        r = mdb_dbi_open(txn, "pack", MDB_CREATE, &x->pack);
-    }
-    if (r == 0) {
-        r = mdb_dbi_open(txn, "marked", MDB_CREATE, &x->marked);
-    }
-    if (r == 0) {
-        r = mdb_dbi_open(txn, "node", MDB_CREATE, &x->node);
-    }
-    if (r == 0) {
-        r = mdb_dbi_open(txn, "ref", MDB_CREATE, &x->ref);
-    }
-    if (r == 0) {
-        r = mdb_dbi_open(txn, "row", MDB_CREATE, &x->row);
-    }
     if (r == 0) {
         r = meta_match(x, txn, "format", format, sizeof(format));
     }
@@ -221,6 +242,7 @@ forget(struct index_lmdb *x)
         mdb_env_close(x->env);
         x->env = NULL;
     }
+    x->tables_open = false;
     x->id_count = 0;
     memset(&x->totals, 0, sizeof(x->totals));
 }
@@ -299,6 +321,7 @@ open_env(struct index_lmdb *x, const struct index_options *options, struct varve
         rc = lmdb_error(err, r, path);
     } else {
         rc = lmdb_run_write(x, tables_txn, (void *)(uintptr_t)options->store_id, err);
+        x->tables_open = rc == VARVE_OK;
     }
     free(path);
     return rc;
@@ -384,7 +407,7 @@ static const struct index_ops lmdb_ops = {
     .close = lmdb_close,
 };
 
-/* LMDB trusts its pages: they are looked at before it sees them, where that takes a moment only. */
+/* LMDB trusts its pages: they are looked at before it sees them, all of them where that takes a moment only. */
 static enum varve_err
 check_first(struct index_lmdb *x, const struct index_options *options, struct varve_error *err)
 {
@@ -395,9 +418,9 @@ check_first(struct index_lmdb *x, const struct index_options *options, struct va
         path == NULL ? varve_error_nomem(err) : fs_stat(fs_system(), path, &st, err);
 
     free(path);
-    if (rc == VARVE_OK && st.size > 0 && st.size <= limit) {
-        rc = lmdb_check_file(x->folder, UINT64_MAX, NULL, NULL, err);
-        atomic_store(&x->checked, rc == VARVE_OK);
+    if (rc == VARVE_OK && st.size > 0) {
+        rc = lmdb_check_file(x->folder, UINT64_MAX, st.size <= limit, NULL, NULL, err);
+        atomic_store(&x->checked, rc == VARVE_OK && st.size <= limit);
         if (rc == VARVE_ERR_IO) { /* a bad sector, or cut off */
             err->code = rc = VARVE_ERR_CORRUPT;
         }

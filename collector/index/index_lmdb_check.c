@@ -119,6 +119,17 @@ lmdb_sum_write(struct index_lmdb *x, MDB_txn *txn)
     return r == 0 || r == MDB_NOTFOUND ? mdb_put(txn, x->meta, &key, &v, 0) : r;
 }
 
+int
+lmdb_txn_write(struct index_lmdb *x, MDB_txn *txn)
+{
+    MDB_val key = {.mv_size = strlen(LMDB_META_TXN), .mv_data = (void *)(uintptr_t)LMDB_META_TXN};
+    uint8_t value[8];
+    MDB_val v = {.mv_size = sizeof(value), .mv_data = value};
+
+    put_le64(value, mdb_txn_id(txn));
+    return mdb_put(txn, x->meta, &key, &v, 0);
+}
+
 /* ---- all of it ---- */
 
 #define TRIES 32u /* for a moment between two commits, in which the map does not grow */
@@ -132,6 +143,7 @@ struct checking {
     uint64_t marked[2];  /* ... and by that of marks */
     uint64_t sum_found;  /* over names and places ... */
     uint64_t sum_stated; /* ... and what the table meta says */
+    uint64_t txn;        /* of the meta page */
     uint64_t entries;
 };
 
@@ -208,18 +220,28 @@ check_mark(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, 
     return VARVE_OK;
 }
 
+static bool
+key_is(const uint8_t *key, size_t key_len, const char *name)
+{
+    return key_len == strlen(name) && memcmp(key, name, key_len) == 0;
+}
+
 static enum varve_err
 check_meta(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
            struct varve_error *err)
 {
     struct checking *c = arg;
+    bool sum = key_is(key, key_len, LMDB_META_SUM);
+    bool txn = key_is(key, key_len, LMDB_META_TXN);
 
-    if (key_len == strlen(LMDB_META_SUM) && memcmp(key, LMDB_META_SUM, key_len) == 0) {
-        if (value_len != 8) {
-            return rotten(err, "meta");
-        }
-        c->sum_stated = get_le64(value);
+    if ((sum || txn) && value_len != 8) {
+        return rotten(err, "meta");
     }
+    if (txn && get_le64(value) != c->txn) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "a meta page of the index names the tree of another transaction");
+    }
+    c->sum_stated = sum ? get_le64(value) : c->sum_stated;
     return VARVE_OK;
 }
 
@@ -302,21 +324,28 @@ check_row(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, s
     return lmdb_row_check(&k, &v) == 0 ? VARVE_OK : rotten(err, "row");
 }
 
+/* all: else only that of the few rows of the table meta. */
 static enum varve_err
-check_tables(struct index_pages *p, struct checking *c, struct varve_error *err)
+check_tables(struct index_pages *p, struct checking *c, bool all, struct varve_error *err)
 {
     static const struct {
         const char *name;
+        bool many;
         index_pages_cb cb;
-    } tables[] = {{"meta", check_meta}, {"pack", check_pack},   {"marked", check_mark},
-                  {"name", check_name}, {"other", check_other}, {"node", check_node},
-                  {"ref", check_ref},   {"row", check_row}};
+    } tables[] = {{"meta", false, check_meta},   {"pack", false, check_pack},
+                  {"marked", false, check_mark}, {"name", false, check_name},
+                  {"other", true, check_other},  {"node", false, check_node},
+                  {"ref", false, check_ref},     {"row", false, check_row}};
     enum varve_err rc = VARVE_OK;
 
-    for (size_t i = 0; rc == VARVE_OK && i < sizeof(tables) / sizeof(tables[0]); i++) {
-        rc = index_pages_table(p, tables[i].name, tables[i].cb, c, err);
+    c->txn = index_pages_transaction(p);
+    for (size_t i = 0; rc == VARVE_OK && i < (all ? sizeof(tables) / sizeof(tables[0]) : 1); i++) {
+        rc = index_pages_table(p, tables[i].name, tables[i].many, tables[i].cb, c, err);
     }
-    if (rc == VARVE_OK && c->sum_found != c->sum_stated) {
+    if (rc != VARVE_OK || !all) {
+        return rc;
+    }
+    if (c->sum_found != c->sum_stated) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                              "a name or a place in the index is not what was written");
     }
@@ -328,7 +357,7 @@ check_tables(struct index_pages *p, struct checking *c, struct varve_error *err)
 }
 
 enum varve_err
-lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel,
+lmdb_check_file(const char *folder, uint64_t txn, bool all, struct cancel *cancel,
                 const _Atomic bool *give_way, struct varve_error *err)
 {
     struct checking c = {.cancel = cancel, .give_way = give_way};
@@ -342,7 +371,7 @@ lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel,
         rc = index_pages_open(&p, f, txn, err);
     }
     if (rc == VARVE_OK) {
-        rc = check_tables(p, &c, err);
+        rc = check_tables(p, &c, all, err);
         rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_ERR_CORRUPT : rc; /* a table that is always there */
         err->code = rc;
     }
@@ -370,7 +399,7 @@ check_moment(struct index_lmdb *x, struct cancel *cancel, struct varve_error *er
     }
     r = mdb_txn_begin(x->env, NULL, MDB_RDONLY, &txn);
     if (r == 0) {
-        rc = lmdb_check_file(x->folder, mdb_txn_id(txn), cancel, &x->growing, err);
+        rc = lmdb_check_file(x->folder, mdb_txn_id(txn), true, cancel, &x->growing, err);
         mdb_txn_abort(txn);
     } else {
         rc = lmdb_error(err, r, "checking the index");

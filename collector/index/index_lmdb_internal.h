@@ -77,6 +77,8 @@ struct index_lmdb {
     void (*rotten)(void *arg);
     void *rotten_arg;
 
+    bool
+        tables_open; /* a write from now on changes something, and leaves its number: lmdb_txn_write() */
     uint64_t sum_change; /* of the writing transaction: lmdb_sum_add() */
     atomic_bool checked; /* all of the file, since it was opened */
 
@@ -187,13 +189,20 @@ uint64_t lmdb_sum_of(const void *key, size_t key_len, const uint8_t place[PLACE_
 void lmdb_sum_add(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE]);
 void lmdb_sum_take(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE]);
 int lmdb_sum_write(struct index_lmdb *x, MDB_txn *txn);
+/*
+ * The number of the transaction that wrote the tree, in it: a meta page names the tree of its transaction, and one wrong bit in the number
+ * of the older one makes it the newer one.
+ */
+#define LMDB_META_TXN "transaction"
+int lmdb_txn_write(struct index_lmdb *x, MDB_txn *txn);
 int lmdb_row_check(const MDB_val *key, const MDB_val *v);
 void lmdb_count_encode(uint8_t value[COUNT_SIZE], const MDB_val *key, uint32_t count);
 int lmdb_count_decode(const MDB_val *key, const MDB_val *v, uint32_t *out);
-/* The whole file, page by page (index_pages.h), and the checks in it.  txn as there.  cancel and give_way may be NULL;
- * when *give_way becomes true it is VARVE_ERR_BUSY. */
-VARVE_CHECK enum varve_err lmdb_check_file(const char *folder, uint64_t txn, struct cancel *cancel,
-                                           const _Atomic bool *give_way, struct varve_error *err);
+/* The file, page by page (index_pages.h), and the checks in it; not all: what it begins with, a few pages.  txn as there.
+ * cancel and give_way may be NULL; when *give_way becomes true it is VARVE_ERR_BUSY. */
+VARVE_CHECK enum varve_err lmdb_check_file(const char *folder, uint64_t txn, bool all,
+                                           struct cancel *cancel, const _Atomic bool *give_way,
+                                           struct varve_error *err);
 
 /* Neither condemned nor with a record that was marked damaged. */
 bool lmdb_pack_is_whole(const MDB_val *v);

@@ -163,6 +163,7 @@ lmdb_run_write(struct index_lmdb *x, lmdb_txn_fn fn, void *arg, struct varve_err
             x->sum_change = 0; /* there is one writer at a time */
             r = fn(x, txn, arg);
             r = r == 0 ? lmdb_sum_write(x, txn) : r;
+            r = r == 0 && x->tables_open ? lmdb_txn_write(x, txn) : r;
             if (r == 0) {
                 r = mdb_txn_commit(txn);
             } else {

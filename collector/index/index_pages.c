@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "index/index_pages.h"
+#include "index/index_pages_internal.h"
 
 #include <inttypes.h>
 #include <stdlib.h>
@@ -7,23 +7,10 @@
 
 #include "base/endian.h"
 
-/* MDB_meta, behind the header of pages 0 and 1. */
-#define META_MAGIC   0xBEEFC0DEu
-#define META_VERSION 1u
-#define META_DBS     24u /* two records */
-#define META_LAST    120u
-#define META_TXN     128u
-#define META_END     136u
-#define DB_SIZE                                                                                    \
-    48u /* MDB_db: pad 4, flags 2, depth 2, branches 8, leaves 8, overflow 8, entries 8, root 8 */
-#define NO_PAGE UINT64_MAX
-
-/* MDB_page: number 8, pad 2, flags 2, lower 2, upper 2; or pages 4 for the last two. */
-#define PAGE_HEAD     16u
+/* Flags of a page. */
 #define PAGE_BRANCH   0x01u
 #define PAGE_LEAF     0x02u
 #define PAGE_OVERFLOW 0x04u
-#define PAGE_META     0x08u
 #define PAGE_DIRTY    0x10u /* stays set in a page within a page */
 #define PAGE_LEAF2    0x20u
 #define PAGE_SUB      0x40u
@@ -34,37 +21,19 @@
 #define NODE_TREE  0x02u
 #define NODE_DUPES 0x04u
 
-#define DEPTH_MAX   32u
-#define TABLES_MAX  16u
-#define TABLE_NAME  16u
-#define PAGE_MIN    4096u
-#define PAGE_MAX    65536u
-#define BIG_MAX     (256u * 1024 * 1024) /* one value */
-#define DUPES_FIXED 0x10u                /* MDB_DUPFIXED among the flags of a tree */
+#define DEPTH_MAX 32u
+#define BIG_MAX   (256u * 1024 * 1024) /* one value */
 
-struct tree {
-    char name[TABLE_NAME];
-    uint32_t pad; /* size of a value where they are fixed */
-    uint16_t flags;
-    uint16_t depth;
-    uint64_t branches;
-    uint64_t leaves;
-    uint64_t overflow;
-    uint64_t entries;
-    uint64_t root;
-    bool walked;
-};
-
-struct index_pages {
-    struct file *f;
-    uint32_t page_size;
-    uint64_t pages;
-    uint8_t *seen; /* a bit each */
-    struct tree free_pages;
-    struct tree main;
-    struct tree tables[TABLES_MAX];
-    size_t table_count;
-};
+/*
+ * Flags of a tree.  They say how its keys compare, and LMDB believes them: one wrong bit, and it finds nothing in a
+ * tree in which everything stands where it should.
+ */
+#define TREE_PLAIN   0u
+#define TREE_MANY    0x14u /* MDB_DUPSORT, MDB_DUPFIXED */
+#define TREE_VALUES  0x10u /* MDB_DUPFIXED: the values of one key */
+#define TREE_NUMBERS 0x08u /* MDB_INTEGERKEY: the free pages */
+#define TREE_ORDER                                                                                 \
+    0x7eu /* in the record of the free pages there are flags of the environment besides */
 
 /* A walk of one tree. */
 struct walk {
@@ -82,14 +51,14 @@ struct key {
     size_t len;
 };
 
-static enum varve_err
-corrupt(struct varve_error *err, uint64_t page, const char *what)
+enum varve_err
+pages_corrupt(struct varve_error *err, uint64_t page, const char *what)
 {
     return varve_error_set(err, VARVE_ERR_CORRUPT, "page %" PRIu64 " of the index: %s", page, what);
 }
 
-static void
-tree_decode(struct tree *t, const uint8_t *p)
+void
+pages_tree_decode(struct tree *t, const uint8_t *p)
 {
     t->pad = get_le32(p);
     t->flags = get_le16(p + 4);
@@ -121,11 +90,11 @@ read_page(struct index_pages *p, uint64_t page, uint8_t *buf, struct varve_error
     enum varve_err rc;
 
     if (!note_seen(p, page)) {
-        return corrupt(err, page, "it is used twice, or there is none");
+        return pages_corrupt(err, page, "it is used twice, or there is none");
     }
     rc = file_read_exact(p->f, buf, p->page_size, page * p->page_size, err);
     if (rc == VARVE_OK && get_le64(buf) != page) {
-        rc = corrupt(err, page, "it says to be another one");
+        rc = pages_corrupt(err, page, "it says to be another one");
     }
     return rc;
 }
@@ -195,11 +164,11 @@ read_big(struct walk *w, const struct node *n, uint8_t **out, struct varve_error
     enum varve_err rc = VARVE_OK;
 
     if (n->len > BIG_MAX || pages == 0 || first >= p->pages || pages > p->pages - first) {
-        return corrupt(err, first, "a value has an impossible length");
+        return pages_corrupt(err, first, "a value has an impossible length");
     }
     for (uint64_t i = 0; rc == VARVE_OK && i < pages; i++) {
         if (!note_seen(p, first + i)) {
-            rc = corrupt(err, first + i, "it is used twice");
+            rc = pages_corrupt(err, first + i, "it is used twice");
         }
     }
     if (rc != VARVE_OK) {
@@ -212,7 +181,7 @@ read_big(struct walk *w, const struct node *n, uint8_t **out, struct varve_error
     rc = file_read_exact(p->f, buf, (size_t)pages * p->page_size, first * p->page_size, err);
     if (rc == VARVE_OK && (get_le64(buf) != first || get_le16(buf + 10) != PAGE_OVERFLOW ||
                            get_le32(buf + 12) != pages)) {
-        rc = corrupt(err, first, "it does not begin a large value");
+        rc = pages_corrupt(err, first, "it does not begin a large value");
     }
     w->sum.overflow += pages;
     if (rc != VARVE_OK) {
@@ -238,17 +207,18 @@ leaf2(struct walk *w, uint64_t page, const struct key *key, const uint8_t *bytes
 {
     uint32_t says = get_le16(bytes + 8);
     uint32_t lower = get_le16(bytes + 12);
+    uint32_t upper = get_le16(bytes + 14); /* each value took its size and gave 2 bytes back */
     size_t count = (lower - PAGE_HEAD) / 2;
     const uint8_t *at = bytes + PAGE_HEAD;
     enum varve_err rc = VARVE_OK;
 
     if (lower <= PAGE_HEAD || lower % 2 != 0 || says == 0 || (size != 0 && says != size) ||
-        count > (len - PAGE_HEAD) / says) {
-        return corrupt(err, page, "values do not fit it");
+        count > (len - PAGE_HEAD) / says || upper + count * says != len + 2 * count) {
+        return pages_corrupt(err, page, "values do not fit it");
     }
     for (size_t i = 0; rc == VARVE_OK && i < count; i++, at += says) {
         if (i > 0 && memcmp(at - says, at, says) >= 0) {
-            return corrupt(err, page, "values do not ascend");
+            return pages_corrupt(err, page, "values do not ascend");
         }
         rc = give(w, key, at, says, err);
     }
@@ -269,12 +239,12 @@ walk_values(struct walk *w, uint64_t page, const struct node *n, struct varve_er
     enum varve_err rc;
 
     if (n->len != DB_SIZE) {
-        return corrupt(err, page, "the record of a tree has another size");
+        return pages_corrupt(err, page, "the record of a tree has another size");
     }
     memset(&tree, 0, sizeof(tree));
-    tree_decode(&tree, n->data);
-    if (tree.depth == 0 || tree.depth > DEPTH_MAX || tree.pad == 0) {
-        return corrupt(err, page, "the record of a tree is impossible");
+    pages_tree_decode(&tree, n->data);
+    if (tree.depth == 0 || tree.depth > DEPTH_MAX || tree.pad == 0 || tree.flags != TREE_VALUES) {
+        return pages_corrupt(err, page, "the record of a tree is impossible");
     }
     sub.tree = &tree;
     sub.bufs = malloc((size_t)tree.depth * w->p->page_size);
@@ -284,8 +254,8 @@ walk_values(struct walk *w, uint64_t page, const struct node *n, struct varve_er
     rc = walk_page(&sub, tree.root, 0, &none, &none, &n->key, err);
     free(sub.bufs);
     if (rc == VARVE_OK && (sub.sum.entries != tree.entries || sub.sum.leaves != tree.leaves ||
-                           sub.sum.branches != tree.branches)) {
-        rc = corrupt(err, page, "the values of a key are not as many as it says");
+                           sub.sum.branches != tree.branches || tree.overflow != 0)) {
+        rc = pages_corrupt(err, page, "the values of a key are not as many as it says");
     }
     w->sum.entries += sub.sum.entries;
     return rc;
@@ -299,8 +269,8 @@ leaf_node(struct walk *w, uint64_t page, const struct node *n, struct varve_erro
     enum varve_err rc;
 
     if ((n->flags & ~(NODE_BIG | NODE_TREE | NODE_DUPES)) != 0 ||
-        ((n->flags & NODE_DUPES) != 0 && (t->flags & DUPES_FIXED) == 0)) {
-        return corrupt(err, page, "an entry has impossible flags");
+        ((n->flags & NODE_DUPES) != 0 && t->flags != TREE_MANY)) {
+        return pages_corrupt(err, page, "an entry has impossible flags");
     }
     if ((n->flags & NODE_DUPES) != 0) {
         if ((n->flags & NODE_TREE) != 0) {
@@ -308,12 +278,13 @@ leaf_node(struct walk *w, uint64_t page, const struct node *n, struct varve_erro
         }
         if (n->len < PAGE_HEAD ||
             (get_le16(n->data + 10) & ~PAGE_DIRTY) != (PAGE_LEAF | PAGE_LEAF2 | PAGE_SUB)) {
-            return corrupt(err, page, "the values of a key are no page");
+            return pages_corrupt(err, page, "the values of a key are no page");
         }
         return leaf2(w, page, &n->key, n->data, n->len, 0, err);
     }
     if (((n->flags & NODE_TREE) != 0) != (t == &w->p->main)) {
-        return corrupt(err, page, "an entry is a tree where none stands, or the other way round");
+        return pages_corrupt(err, page,
+                             "an entry is a tree where none stands, or the other way round");
     }
     if ((n->flags & NODE_BIG) == 0) {
         return give(w, &n->key, n->data, n->len, err);
@@ -347,20 +318,20 @@ check_nodes(struct walk *w, uint64_t page, const uint8_t *buf, unsigned count, b
         struct node n;
 
         if (!node_at(w->p, buf, i, branch, &n, &used)) {
-            return corrupt(err, page, "an entry does not lie in it");
+            return pages_corrupt(err, page, "an entry does not lie in it");
         }
         if (branch && i == 0) {
             continue; /* its key stands for everything below the next one */
         }
         if (!in_bounds(w, &n.key, low, high) ||
             (before.data != NULL && compare(w, &before, &n.key) >= 0)) {
-            return corrupt(err, page, "its keys are not in order");
+            return pages_corrupt(err, page, "its keys are not in order");
         }
         before = n.key;
     }
     return used == w->p->page_size - get_le16(buf + 14)
                ? VARVE_OK
-               : corrupt(err, page, "its entries do not fill it");
+               : pages_corrupt(err, page, "its entries do not fill it");
 }
 
 static enum varve_err
@@ -378,7 +349,7 @@ walk_nodes(struct walk *w, uint64_t page, unsigned level, const uint8_t *buf, un
 
         if (!node_at(w->p, buf, i, branch, &n, &used) ||
             (branch && i + 1 < count && !node_at(w->p, buf, i + 1, branch, &next, &used))) {
-            return corrupt(err, page, "an entry does not lie in it");
+            return pages_corrupt(err, page, "an entry does not lie in it");
         }
         rc = branch ? walk_page(w, n.child, level + 1, i == 0 ? low : &n.key,
                                 i + 1 < count ? &next.key : high, dupes, err)
@@ -404,7 +375,7 @@ walk_page(struct walk *w, uint64_t page, unsigned level, const struct key *low,
     if (get_le16(buf + 10) != (branch          ? PAGE_BRANCH
                                : dupes != NULL ? PAGE_LEAF | PAGE_LEAF2
                                                : PAGE_LEAF)) {
-        return corrupt(err, page, "it is not of the kind that stands there");
+        return pages_corrupt(err, page, "it is not of the kind that stands there");
     }
     if (!branch && dupes != NULL) {
         return leaf2(w, page, dupes, buf, w->p->page_size, w->tree->pad, err);
@@ -412,7 +383,7 @@ walk_page(struct walk *w, uint64_t page, unsigned level, const struct key *low,
     lower = get_le16(buf + 12);
     upper = get_le16(buf + 14);
     if (lower < PAGE_HEAD + 2 || lower % 2 != 0 || lower > upper || upper > w->p->page_size) {
-        return corrupt(err, page, "its bounds are impossible");
+        return pages_corrupt(err, page, "its bounds are impossible");
     }
     rc = check_nodes(w, page, buf, (lower - PAGE_HEAD) / 2, branch, low, high, err);
     return rc == VARVE_OK
@@ -421,15 +392,29 @@ walk_page(struct walk *w, uint64_t page, unsigned level, const struct key *low,
 }
 
 static enum varve_err
-walk_tree(struct index_pages *p, const struct tree *tree, bool numbers, index_pages_cb cb,
+check_flags(const struct tree *tree, uint16_t flags, struct varve_error *err)
+{
+    return (flags == TREE_NUMBERS ? tree->flags & TREE_ORDER : tree->flags) == flags
+               ? VARVE_OK
+               : pages_corrupt(
+                     err, tree->root,
+                     "the tree that begins there says that its keys are in another order");
+}
+
+/* flags are what the tree's must be. */
+static enum varve_err
+walk_tree(struct index_pages *p, const struct tree *tree, uint16_t flags, index_pages_cb cb,
           void *arg, struct varve_error *err)
 {
     const struct key none = {.data = NULL};
-    struct walk w = {.p = p, .tree = tree, .numbers = numbers, .cb = cb, .arg = arg};
-    enum varve_err rc = VARVE_OK;
+    struct walk w = {.p = p, .tree = tree, .numbers = flags == TREE_NUMBERS, .cb = cb, .arg = arg};
+    enum varve_err rc = check_flags(tree, flags, err);
 
+    if (rc != VARVE_OK) {
+        return rc;
+    }
     if (tree->depth > DEPTH_MAX || (tree->depth == 0) != (tree->root == NO_PAGE)) {
-        return corrupt(err, tree->root, "the tree that begins there is impossible");
+        return pages_corrupt(err, tree->root, "the tree that begins there is impossible");
     }
     if (tree->depth > 0) {
         w.bufs = malloc((size_t)tree->depth * p->page_size);
@@ -441,92 +426,13 @@ walk_tree(struct index_pages *p, const struct tree *tree, bool numbers, index_pa
     }
     if (rc == VARVE_OK && (w.sum.branches != tree->branches || w.sum.leaves != tree->leaves ||
                            w.sum.overflow != tree->overflow || w.sum.entries != tree->entries)) {
-        rc = corrupt(err, tree->root, "the tree that begins there is not as large as it says");
+        rc =
+            pages_corrupt(err, tree->root, "the tree that begins there is not as large as it says");
     }
     return rc;
 }
 
-/* ---- meta pages ---- */
-
-static bool
-meta_is_sane(const uint8_t *page, uint64_t number, uint32_t page_size)
-{
-    const uint8_t *m = page + PAGE_HEAD;
-
-    return get_le64(page) == number && (get_le16(page + 10) & PAGE_META) != 0 &&
-           get_le32(m) == META_MAGIC && get_le32(m + 4) == META_VERSION &&
-           get_le32(m + META_DBS) == page_size;
-}
-
-/*
- * Commits take turns between the two pages, so they hold two numbers in a row, each in the page of its parity; in
- * a file that was just made both hold the same.
- */
-static enum varve_err
-choose_meta(const uint8_t *pages, uint32_t page_size, uint64_t txn, const uint8_t **out,
-            struct varve_error *err)
-{
-    const uint8_t *even = pages + PAGE_HEAD;
-    const uint8_t *odd = pages + page_size + PAGE_HEAD;
-    uint64_t a = get_le64(even + META_TXN);
-    uint64_t b = get_le64(odd + META_TXN);
-
-    if (!meta_is_sane(pages, 0, page_size) || !meta_is_sane(pages + page_size, 1, page_size)) {
-        return corrupt(err, 0, "it, or the next one, is no meta page");
-    }
-    if (a != b && (a % 2 != 0 || b % 2 != 1 || (a > b ? a - b : b - a) != 1)) {
-        return corrupt(err, 0, "it and the next one are not of two transactions in a row");
-    }
-    *out = b > a ? odd : even;
-    if (txn != UINT64_MAX && get_le64(*out + META_TXN) != txn) {
-        *out = b > a ? even : odd;
-        if (get_le64(*out + META_TXN) != txn) {
-            return varve_error_set(err, VARVE_ERR_BUSY, "the index was written meanwhile");
-        }
-    }
-    return VARVE_OK;
-}
-
-static enum varve_err
-read_meta(struct index_pages *p, uint64_t txn, struct varve_error *err)
-{
-    uint8_t *pages = malloc((size_t)2 * PAGE_MAX);
-    const uint8_t *meta = NULL;
-    struct file_stat st;
-    uint64_t last = 0;
-    enum varve_err rc = pages == NULL ? varve_error_nomem(err) : VARVE_OK;
-
-    if (rc == VARVE_OK) {
-        rc = file_fstat(p->f, &st, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = file_read_exact(p->f, pages, META_END + PAGE_HEAD, 0, err);
-    }
-    if (rc == VARVE_OK) {
-        p->page_size = get_le32(pages + PAGE_HEAD + META_DBS);
-        if (p->page_size < PAGE_MIN || p->page_size > PAGE_MAX ||
-            (p->page_size & (p->page_size - 1)) != 0 || st.size < 2 * (uint64_t)p->page_size) {
-            rc = corrupt(err, 0, "it is no meta page");
-        }
-    }
-    if (rc == VARVE_OK) {
-        rc = file_read_exact(p->f, pages, (size_t)2 * p->page_size, 0, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = choose_meta(pages, p->page_size, txn, &meta, err);
-    }
-    if (rc == VARVE_OK) {
-        last = get_le64(meta + META_LAST);
-        tree_decode(&p->free_pages, meta + META_DBS);
-        tree_decode(&p->main, meta + META_DBS + DB_SIZE);
-        if (last < 1 || last >= st.size / p->page_size) {
-            rc = corrupt(err, last, "it is the last one and not in the file");
-        }
-    }
-    p->pages = last + 1;
-    free(pages);
-    return rc;
-}
+/* ---- tables ---- */
 
 static enum varve_err
 note_table(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, size_t value_len,
@@ -540,7 +446,7 @@ note_table(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, 
     }
     memcpy(t->name, key, key_len);
     t->name[key_len] = '\0';
-    tree_decode(t, value);
+    pages_tree_decode(t, value);
     p->table_count++;
     return VARVE_OK;
 }
@@ -555,11 +461,14 @@ index_pages_open(struct index_pages **out, struct file *f, uint64_t txn, struct 
         return varve_error_nomem(err);
     }
     p->f = f;
-    rc = read_meta(p, txn, err);
+    rc = pages_read_meta(p, txn, err);
+    if (rc == VARVE_OK) {
+        rc = check_flags(&p->free_pages, TREE_NUMBERS, err);
+    }
     if (rc == VARVE_OK) {
         p->seen = calloc((size_t)(p->pages / 8 + 1), 1);
         rc = p->seen == NULL ? varve_error_nomem(err)
-                             : walk_tree(p, &p->main, false, note_table, p, err);
+                             : walk_tree(p, &p->main, TREE_PLAIN, note_table, p, err);
     }
     if (rc != VARVE_OK) {
         index_pages_close(p);
@@ -578,14 +487,20 @@ index_pages_close(struct index_pages *p)
     }
 }
 
+uint64_t
+index_pages_transaction(const struct index_pages *p)
+{
+    return p->txn;
+}
+
 enum varve_err
-index_pages_table(struct index_pages *p, const char *name, index_pages_cb cb, void *arg,
+index_pages_table(struct index_pages *p, const char *name, bool many, index_pages_cb cb, void *arg,
                   struct varve_error *err)
 {
     for (size_t i = 0; i < p->table_count; i++) {
         if (strcmp(p->tables[i].name, name) == 0) {
             p->tables[i].walked = true;
-            return walk_tree(p, &p->tables[i], false, cb, arg, err);
+            return walk_tree(p, &p->tables[i], many ? TREE_MANY : TREE_PLAIN, cb, arg, err);
         }
     }
     return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the index has no table '%s'", name);
@@ -599,14 +514,17 @@ note_free(void *arg, const uint8_t *key, size_t key_len, const uint8_t *value, s
     struct index_pages *p = arg;
     uint64_t count = value_len >= 8 ? get_le64(value) : UINT64_MAX;
 
-    (void)key;
-    (void)key_len;
+    (void)key_len; /* 8: in_bounds() */
+    if (get_le64(key) > p->txn) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "pages of the index are free since a transaction to come");
+    }
     if (value_len % 8 != 0 || count > value_len / 8 - 1) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "a list of free pages is not whole");
     }
     for (uint64_t i = 1; i <= count; i++) {
         if (!note_seen(p, get_le64(value + 8 * i))) {
-            return corrupt(err, get_le64(value + 8 * i), "it is free, and in use");
+            return pages_corrupt(err, get_le64(value + 8 * i), "it is free, and in use");
         }
     }
     return VARVE_OK;
@@ -619,11 +537,13 @@ index_pages_finish(struct index_pages *p, uint64_t *pages, struct varve_error *e
 
     for (size_t i = 0; rc == VARVE_OK && i < p->table_count; i++) {
         if (!p->tables[i].walked) {
-            rc = walk_tree(p, &p->tables[i], false, NULL, NULL, err);
+            rc = walk_tree(p, &p->tables[i],
+                           p->tables[i].flags == TREE_MANY ? TREE_MANY : TREE_PLAIN, NULL, NULL,
+                           err);
         }
     }
     if (rc == VARVE_OK) {
-        rc = walk_tree(p, &p->free_pages, true, note_free, p, err);
+        rc = walk_tree(p, &p->free_pages, TREE_NUMBERS, note_free, p, err);
     }
     if (pages != NULL) {
         *pages = p->pages;

@@ -151,8 +151,9 @@ a_check_gives_way_to_a_map_that_grows(void **state)
     struct member *m = *state;
 
     add(m->ix, 1, 0, 100);
-    assert_err(lmdb_check_file(m->path, UINT64_MAX, NULL, &grows, &err), VARVE_ERR_BUSY, &err);
-    assert_ok(lmdb_check_file(m->path, UINT64_MAX, NULL, &stays, &err), &err);
+    assert_err(lmdb_check_file(m->path, UINT64_MAX, true, NULL, &grows, &err), VARVE_ERR_BUSY,
+               &err);
+    assert_ok(lmdb_check_file(m->path, UINT64_MAX, true, NULL, &stays, &err), &err);
 }
 
 /* ---- flipped bits ---- */

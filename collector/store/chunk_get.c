@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "store/chunk_store_internal.h"
 
+#include <stdatomic.h>
 #include <string.h>
 
 #include "base/log.h"
@@ -8,6 +9,7 @@
 
 /* Places of one name tried before a read gives up. */
 #define GET_TRIES 8
+#define VAIN_MAX  16u
 
 enum varve_err
 record_unpack(const struct chunk_domain *d, struct worker *w, const struct pack_id *pack,
@@ -197,6 +199,7 @@ get_by_footers(struct chunk_domain *d, struct worker *w, const struct chunk_id *
                const struct record_name *name, void *buf, size_t cap, size_t *len,
                struct varve_error *err)
 {
+    char text[CHUNK_ID_TEXT_SIZE];
     struct index_place place;
     struct search s = {.cs = d->cs, .name = name, .out = &place};
     enum varve_err rc;
@@ -204,10 +207,37 @@ get_by_footers(struct chunk_domain *d, struct worker *w, const struct chunk_id *
     index_doubt(d->cs);
     rc = chunk_store_list_packs(d->cs, search_pack, &s, err);
     if (rc == VARVE_OK && !s.found) {
+        atomic_fetch_add(&d->cs->quarantine.vain, 1);
+        chunk_id_format(id, text);
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
-                             "the index is damaged and no pack has the chunk");
+                             "the index is damaged and no pack has the chunk %.16s...", text);
     }
     return rc == VARVE_OK ? get_place(d, w, id, name, &place, buf, cap, len, err) : rc;
+}
+
+/*
+ * The index does not have the name.  Where it has rotted, the chunk may be there all the same: it is looked for, but not for
+ * ever, because where a pack is lost that would be a read of all footers for each of its chunks.
+ */
+static enum varve_err
+get_lost(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
+         const struct record_name *name, void *buf, size_t cap, size_t *len,
+         struct varve_error *err)
+{
+    char text[CHUNK_ID_TEXT_SIZE];
+
+    chunk_id_format(id, text);
+    if (index_is_believed(d->cs)) {
+        return varve_error_set(err, VARVE_ERR_NOT_FOUND, "chunk %.16s... is not in the store",
+                               text);
+    }
+    if (atomic_load(&d->cs->quarantine.vain) >= VAIN_MAX) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "the index is damaged and does not have the chunk %.16s...; it is "
+                               "built anew when the store is opened next",
+                               text);
+    }
+    return get_by_footers(d, w, id, name, buf, cap, len, err);
 }
 
 /* ---- get ---- */
@@ -223,7 +253,6 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
            struct varve_error *err)
 {
     struct chunk_store *cs = d->cs;
-    char text[CHUNK_ID_TEXT_SIZE];
     struct varve_error marking;
     struct index_place place;
     struct index_place gone = {.offset = 0}; /* a place no record has */
@@ -239,9 +268,7 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
             return rc;
         }
         if (!found) {
-            chunk_id_format(id, text);
-            return varve_error_set(err, VARVE_ERR_NOT_FOUND, "chunk %.16s... is not in the store",
-                                   text);
+            return get_lost(d, w, id, name, buf, cap, len, err);
         }
         rc = get_place(d, w, id, name, &place, buf, cap, len, err);
         if (rc == VARVE_ERR_NOT_FOUND) {

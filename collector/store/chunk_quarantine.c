@@ -10,6 +10,7 @@
 #include <sodium.h>
 
 #include "base/log.h"
+#include "base/time.h"
 
 /*
  * Places whose bytes were found wrong.  The index flags them; this list outlives the index: a file
@@ -293,6 +294,32 @@ index_doubt(struct chunk_store *cs)
         atomic_store(&cs->quarantine.doubted, false);
         log_warn("store", "doubt about the index could not be written down reason=%s", err.msg);
     }
+}
+
+#define VOUCH_NS (UINT64_C(3600) * 1000000000)
+
+bool
+index_is_believed(struct chunk_store *cs)
+{
+    struct quarantine *q = &cs->quarantine;
+    struct varve_error err;
+    enum varve_err rc;
+    bool believed;
+
+    mutex_lock(&q->vouching);
+    believed = !atomic_load(&q->doubted);
+    if (believed && (q->vouched_ns == 0 || time_mono_ns() - q->vouched_ns > VOUCH_NS)) {
+        rc = index_check(cs->index, NULL, &err); /* which tells index_doubt() */
+        believed = rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO;
+        if (rc == VARVE_OK) {
+            q->vouched_ns = time_mono_ns();
+        } else {
+            log_warn("store", "a chunk is missing, and the index cannot be checked reason=%s",
+                     err.msg);
+        }
+    }
+    mutex_unlock(&q->vouching);
+    return believed;
 }
 
 /* The index is deleted by the file that says whether it can be trusted going first. */

@@ -123,6 +123,7 @@ release(struct chunk_store *cs)
     quarantine_release(cs);
     free(cs->scratch);
     mutex_destroy(&cs->quarantine.lock);
+    mutex_destroy(&cs->quarantine.vouching);
     open_packs_release(cs);
     worker_free_all(cs);
     chunk_domains_free(cs);
@@ -163,6 +164,7 @@ chunk_store_open(struct chunk_store **out, struct store *store, struct fs *fs,
     mutex_init(&cs->domain_lock);
     cs->home.cs = cs;
     mutex_init(&cs->quarantine.lock);
+    mutex_init(&cs->quarantine.vouching);
     cs->progress = options->progress;
     cs->progress_arg = options->progress_arg;
 

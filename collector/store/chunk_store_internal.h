@@ -85,11 +85,14 @@ struct quarantined {
 #define FOOTLESS_MAX 64u
 
 struct quarantine {
-    _Atomic bool doubted; /* the next was written */
-    char *doubt;          /* file that says: build the index anew; NULL: the index is in memory */
-    char *path;           /* NULL: kept in memory only */
-    struct fs *fs;        /* it is in this one */
-    struct mutex lock;    /* everything below */
+    _Atomic bool doubted;  /* the next was written */
+    struct mutex vouching; /* one at a time; the next */
+    uint64_t vouched_ns;   /* when the whole index was last found right; 0: never */
+    _Atomic unsigned vain; /* searches of all footers that found nothing */
+    char *doubt;           /* file that says: build the index anew; NULL: the index is in memory */
+    char *path;            /* NULL: kept in memory only */
+    struct fs *fs;         /* it is in this one */
+    struct mutex lock;     /* everything below */
     struct quarantined *list;
     size_t count;
     size_t cap;
@@ -151,6 +154,11 @@ struct chunk_store {
 void quarantine_load(struct chunk_store *cs);
 /* The index was found wrong: it is built anew at the next open of the store, which index_doubt_settle() does. */
 void index_doubt(struct chunk_store *cs);
+/*
+ * The index does not have what a manifest names: is it to be believed?  Not when it is in doubt.  Else all of it is read, unless
+ * that was done within the last hour, since a page that rotted may have lost the name.
+ */
+bool index_is_believed(struct chunk_store *cs);
 VARVE_CHECK enum varve_err index_doubt_settle(const char *folder, struct varve_error *err);
 void quarantine_release(struct chunk_store *cs);
 /* The bytes at *place are wrong: flagged in the index and written down. */

@@ -16,7 +16,8 @@
 
 /*
  * One bit is flipped in one file of the index's folder, sampled over all of them with a fixed seed (VARVE_INDEX_FLIPS,
- * 1500 unless set; VARVE_SEED).  After every 16th a process of its own opens the store, reads every point, takes backups, deletes,
+ * 1500 unless set; VARVE_SEED).  Names and keys are random all the same; index_flip_test has ones that are not, and flips
+ * bit after bit.  After every 16th a process of its own opens the store, reads every point, takes backups, deletes,
  * collects, and starts again.  Whatever the bit was: nothing wrong is read, no point that is listed has lost
  * anything, what is counted is right after the index was built anew, and the process goes on.
  */
@@ -286,6 +287,27 @@ choose_file(struct test_random *r)
     return n < 7 ? 0 : n == 7 ? 1 + test_random_below(r, 2) : n == 8 ? 3 : 4;
 }
 
+/* Names and keys are others in every run: what there is to know goes out now.  VARVE_KEEP=1: the folder stays, flipped. */
+static void
+tell(struct folder *f, char *index, size_t which, uint64_t at, uint8_t bit, bool seen)
+{
+    uint64_t from = at < 32 ? 0 : at - 32;
+
+    (void)fprintf(stderr,
+                  "    %s of %zu bytes, byte %llu (page %llu, %llu) bit %02x, %s; from %llu:",
+                  files[which], f->len[which], (unsigned long long)at,
+                  (unsigned long long)(at / 4096), (unsigned long long)(at % 4096), bit,
+                  seen ? "shown by the pages" : "not shown by the pages", (unsigned long long)from);
+    for (uint64_t i = from; i < from + 96 && i < f->len[which]; i++) {
+        (void)fprintf(stderr, "%s%02x", i == at ? " >" : " ", f->bytes[which][i]);
+    }
+    (void)fprintf(stderr, "\n");
+    if (getenv("VARVE_KEEP") != NULL) {
+        put_back(f, index);
+        (void)fprintf(stderr, "    the index is in '%s'\n", index);
+    }
+}
+
 static void
 a_flipped_bit_of_the_index_loses_nothing_and_wrongs_nobody(void **state)
 {
@@ -313,6 +335,7 @@ a_flipped_bit_of_the_index_loses_nothing_and_wrongs_nobody(void **state)
         if (i % 16 == 0) {
             lived++;
             if (!survives(mem, index)) {
+                tell(&whole, index, which, at, bit, seen);
                 fail_msg("%s byte %llu bit %02x", files[which], (unsigned long long)at, bit);
             }
         }
