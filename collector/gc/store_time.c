@@ -9,13 +9,14 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "hash/check_line.h"
 #include "index/index_state.h"
 #include "os/thread.h"
 
-#define FILE_HEAD   "varve-time-1"
-#define SAVE_EVERY  60000000ll /* us */
+#define FILE_HEAD   "varve-time-2"
+#define FILE_HEAD_1 "varve-time-1" /* without a check: read, not written any more */
+#define SAVE_EVERY  60000000ll     /* us */
 #define FILE_MAX    512u
-#define BOOT_ID_MAX 64u
 
 struct store_time {
     struct fs *fs;
@@ -27,7 +28,7 @@ struct store_time {
     int64_t saved_us;
     bool doubtful;
     bool told;
-    char boot_id[BOOT_ID_MAX];
+    char boot_id[STORE_TIME_BOOT_ID];
 };
 
 /* ---- the machine's clocks ---- */
@@ -47,13 +48,13 @@ system_boot(void *arg)
 }
 
 static void
-system_boot_id(void *arg, char out[BOOT_ID_MAX])
+system_boot_id(void *arg, char out[STORE_TIME_BOOT_ID])
 {
     char id[INDEX_BOOT_ID_SIZE];
 
     (void)arg;
     index_boot_id(id);
-    (void)snprintf(out, BOOT_ID_MAX, "%s", id);
+    (void)snprintf(out, STORE_TIME_BOOT_ID, "%s", id);
 }
 
 const struct store_clocks store_clocks_system = {
@@ -99,10 +100,12 @@ save_locked(struct store_time *t)
 {
     struct varve_error err;
     char text[FILE_MAX];
-    int len = snprintf(text, sizeof(text), FILE_HEAD "\n%" PRId64 "\n%" PRIu64 "\n%s\n", t->now_us,
-                       t->boot_ns, t->boot_id);
+    int len =
+        snprintf(text, sizeof(text) - CHECK_LINE_SIZE - 1,
+                 FILE_HEAD "\n%" PRId64 "\n%" PRIu64 "\n%s\n", t->now_us, t->boot_ns, t->boot_id);
 
-    if (fs_write_durable(t->fs, t->path, text, (size_t)len, false, &err) != VARVE_OK) {
+    if (fs_write_durable(t->fs, t->path, text, check_line_append(text, (size_t)len), false, &err) !=
+        VARVE_OK) {
         log_warn("time", "the time could not be written down: %s", err.msg);
         return;
     }
@@ -186,53 +189,61 @@ store_time_tick(struct store_time *t)
 
 /* ---- open and close ---- */
 
-/* False: there is none that can be used. */
-/* FILE_HEAD, time, time since boot, boot id: a line each. */
-static bool
-parse(struct store_time *t, const char *text, char boot_id[BOOT_ID_MAX])
+bool
+store_time_parse(const char *text, size_t text_len, struct store_time_kept *out)
 {
+    bool old = strncmp(text, FILE_HEAD_1 "\n", sizeof(FILE_HEAD_1)) == 0;
     char *end = NULL;
     size_t len;
 
-    if (strncmp(text, FILE_HEAD "\n", sizeof(FILE_HEAD)) != 0) {
+    if (!old && (strncmp(text, FILE_HEAD "\n", sizeof(FILE_HEAD)) != 0 ||
+                 !check_line_fits(text, text_len))) {
         return false;
     }
     text += sizeof(FILE_HEAD);
     errno = 0;
-    t->now_us = strtoll(text, &end, 10);
+    out->now_us = strtoll(text, &end, 10);
     if (end == text || *end != '\n') {
         return false;
     }
     text = end + 1;
-    t->boot_ns = strtoull(text, &end, 10);
+    out->boot_ns = strtoull(text, &end, 10);
     if (end == text || *end != '\n') {
         return false;
     }
     text = end + 1;
     len = strcspn(text, "\n");
-    if (errno != 0 || len == 0 || len >= BOOT_ID_MAX) {
+    if (errno != 0 || len == 0 || len >= sizeof(out->boot_id)) {
         return false;
     }
-    memcpy(boot_id, text, len);
-    boot_id[len] = '\0';
-    return t->now_us > 0;
+    memcpy(out->boot_id, text, len);
+    out->boot_id[len] = '\0';
+    return out->now_us > 0;
 }
 
+/* False: there is none that can be used. */
 static bool
-load(struct store_time *t, char boot_id[BOOT_ID_MAX])
+load(const struct store_time *t, struct store_time_kept *out)
 {
     struct varve_error err;
     uint8_t *bytes = NULL;
     size_t len = 0;
     bool ok = false;
     char text[FILE_MAX + 1];
+    enum varve_err rc = fs_read_all(t->fs, t->path, FILE_MAX, &bytes, &len, &err);
 
-    if (fs_read_all(t->fs, t->path, FILE_MAX, &bytes, &len, &err) == VARVE_OK) {
+    if (rc == VARVE_OK) {
         memcpy(text, bytes, len);
         text[len] = '\0';
-        ok = parse(t, text, boot_id);
+        ok = store_time_parse(text, len, out);
     }
     free(bytes);
+    if (!ok && rc != VARVE_ERR_NOT_FOUND) {
+        log_warn("time",
+                 "the file of the collector's own time is damaged, it goes on from the newest "
+                 "point path='%s' reason=%s",
+                 t->path, rc == VARVE_OK ? "its check or its text is wrong" : err.msg);
+    }
     return ok;
 }
 
@@ -241,7 +252,7 @@ store_time_open(struct store_time **out, struct fs *fs, const char *path,
                 const struct store_clocks *clocks, int64_t newest_us, struct varve_error *err)
 {
     struct store_time *t = calloc(1, sizeof(*t));
-    char boot_id[BOOT_ID_MAX] = "";
+    struct store_time_kept kept;
     int64_t wall;
 
     if (t == NULL) {
@@ -257,11 +268,13 @@ store_time_open(struct store_time **out, struct fs *fs, const char *path,
     }
     clocks->boot_id(clocks->arg, t->boot_id);
     wall = clocks->wall_us(clocks->arg);
-    if (!load(t, boot_id)) {
-        t->now_us = newest_us > 0 ? newest_us : wall; /* a new store believes the clock */
-        boot_id[0] = '\0';
+    if (!load(t, &kept)) {
+        /* a new store believes the clock */
+        kept = (struct store_time_kept){.now_us = newest_us > 0 ? newest_us : wall};
     }
-    if (strcmp(boot_id, t->boot_id) != 0) { /* rule 2 */
+    t->now_us = kept.now_us;
+    t->boot_ns = kept.boot_ns;
+    if (strcmp(kept.boot_id, t->boot_id) != 0) { /* rule 2 */
         if (wall >= t->now_us - STORE_TIME_NEAR && wall - t->now_us <= STORE_TIME_OFF) {
             t->now_us = wall > t->now_us ? wall : t->now_us;
         }

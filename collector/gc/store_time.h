@@ -21,8 +21,9 @@
  *      wall clock, or the two agree again.
  *   4. It never goes back, except when the operator confirms an earlier wall clock.
  *
- * Kept in a small text file, written every minute and at close: a power cut loses a minute, which (2)
- * makes up for.  A lost file: the time is that of the newest point, and rule 2 applies.
+ * Kept in a small text file (docs/format/state.md), written every minute and at close: a power cut loses a minute, which
+ * (2) makes up for.  A file that is lost, or whose check shows that it has rotted: the time is that of the newest point, and
+ * rule 2 applies.
  *
  * Threads: any; calls take turns.
  */
@@ -55,5 +56,15 @@ bool store_time_is_doubtful(struct store_time *t, struct varve_error *why);
 VARVE_CHECK enum varve_err store_time_confirm(struct store_time *t, struct varve_error *err);
 /* Writes the file when a minute has passed; call now and then. */
 void store_time_tick(struct store_time *t);
+
+/* ---- the file's text, for tests; a zero stands behind its len bytes.  False: it is damaged, or not one. ---- */
+#define STORE_TIME_BOOT_ID 64u
+
+struct store_time_kept {
+    int64_t now_us; /* above 0 */
+    uint64_t boot_ns;
+    char boot_id[STORE_TIME_BOOT_ID];
+};
+bool store_time_parse(const char *text, size_t text_len, struct store_time_kept *out);
 
 #endif

@@ -2,6 +2,7 @@
 #include "base/testing.h"
 
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "gc/store_time.h"
@@ -173,6 +174,62 @@ a_lost_file_begins_at_what_is_certain(void **state)
 }
 
 static void
+put_file(struct fixture *f, const char *text, size_t len)
+{
+    struct varve_error err;
+
+    assert_ok(fs_write_durable(mem_fs(f->mem), "/time", text, len, false, &err), &err);
+}
+
+/* Each bit of it. */
+static void
+a_flipped_bit_makes_it_a_lost_file(void **state)
+{
+    struct varve_error err;
+    struct fixture f;
+    uint8_t *text = NULL;
+    size_t len = 0;
+
+    (void)state;
+    begin(&f);
+    pass(&f, DAY + 1234567);
+    store_time_close(f.t);
+    assert_ok(fs_read_all(mem_fs(f.mem), "/time", 512, &text, &len, &err), &err);
+    for (size_t bit = 0; bit <= len * 8; bit++) {
+        if (bit < len * 8) {
+            text[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+        put_file(&f, (const char *)text, len);
+        open_time(&f, START - 5 * DAY);
+        /* Over six days the wall clock is not believed. */
+        assert_int_equal(store_time_now(f.t),
+                         bit < len * 8 ? START - 5 * DAY : START + DAY + 1234567);
+        store_time_close(f.t);
+        if (bit < len * 8) {
+            text[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        }
+    }
+    free(text);
+    mem_fs_free(f.mem);
+}
+
+/* As it was written before it had a check. */
+static void
+a_file_of_version_1_is_read(void **state)
+{
+    static const char text[] = "varve-time-1\n1000060000000\n5000000\nboot-0\n";
+    struct fixture f;
+
+    (void)state;
+    begin(&f);
+    store_time_close(f.t);
+    put_file(&f, text, sizeof(text) - 1);
+    open_time(&f, START - 5 * DAY);
+    assert_int_equal(store_time_now(f.t), START + 60 * SECOND);
+    end(&f);
+}
+
+static void
 a_clock_that_is_a_little_off_is_followed_slowly(void **state)
 {
     struct fixture f;
@@ -197,6 +254,8 @@ main(void)
         cmocka_unit_test(a_clock_set_while_the_machine_runs_changes_nothing),
         cmocka_unit_test(over_a_reboot_a_long_weekend_is_believed_and_ten_years_are_not),
         cmocka_unit_test(a_lost_file_begins_at_what_is_certain),
+        cmocka_unit_test(a_flipped_bit_makes_it_a_lost_file),
+        cmocka_unit_test(a_file_of_version_1_is_read),
         cmocka_unit_test(a_clock_that_is_a_little_off_is_followed_slowly),
     };
 

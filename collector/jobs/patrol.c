@@ -8,7 +8,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
-#include "hash/crc32c.h"
+#include "hash/check_line.h"
 #include "jobs/damage_points.h"
 #include "store/chunk_collect.h"
 
@@ -16,7 +16,6 @@
 #define IDLE_MS     1000u
 #define STATE_MAX   512u
 #define FILE_MAGIC  "varve-patrol-2"
-#define CHECK_LINE  9u             /* 8 hex digits and the end of the line */
 #define RATE_MIN    (1024u * 1024) /* a small store is done in an hour, not in a month */
 #define HITS_LOGGED 20u
 
@@ -84,11 +83,11 @@ save(struct patrol *p)
     if (p->path == NULL) {
         return;
     }
-    len = snprintf(text, sizeof(text) - 16, "%s\n%" PRId64 "\n%" PRId64 "\n%s\n", FILE_MAGIC,
-                   p->state.pass_began_us, p->state.last_finished_us,
+    len = snprintf(text, sizeof(text) - CHECK_LINE_SIZE - 1, "%s\n%" PRId64 "\n%" PRId64 "\n%s\n",
+                   FILE_MAGIC, p->state.pass_began_us, p->state.last_finished_us,
                    p->has_position ? p->position : "-");
-    len += snprintf(text + len, 16, "%08" PRIx32 "\n", crc32c(text, (size_t)len));
-    if (fs_write_durable(p->options.fs, p->path, text, (size_t)len, false, &err) != VARVE_OK) {
+    if (fs_write_durable(p->options.fs, p->path, text, check_line_append(text, (size_t)len), false,
+                         &err) != VARVE_OK) {
         log_warn("verify", "the position could not be kept reason=%s", err.msg);
     }
 }
@@ -111,15 +110,10 @@ take_number(const char **text, int64_t *out)
 bool
 patrol_position_parse(const char *text, size_t len, struct patrol_position *out)
 {
-    char want[CHECK_LINE + 1];
     size_t name_len;
 
-    if (len < sizeof(FILE_MAGIC) + CHECK_LINE || strlen(text) != len ||
-        strncmp(text, FILE_MAGIC "\n", sizeof(FILE_MAGIC)) != 0) {
-        return false;
-    }
-    (void)snprintf(want, sizeof(want), "%08" PRIx32 "\n", crc32c(text, len - CHECK_LINE));
-    if (strcmp(text + len - CHECK_LINE, want) != 0) {
+    if (strlen(text) != len || strncmp(text, FILE_MAGIC "\n", sizeof(FILE_MAGIC)) != 0 ||
+        !check_line_fits(text, len)) {
         return false;
     }
     text += sizeof(FILE_MAGIC);

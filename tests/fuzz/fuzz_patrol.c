@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "hash/crc32c.h"
+#include "hash/check_line.h"
 #include "jobs/patrol.h"
 
 #define TEXT_MAX 2048u
@@ -24,7 +23,7 @@ parse(const char *text, size_t len)
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    char text[TEXT_MAX + 10];
+    char text[TEXT_MAX + CHECK_LINE_SIZE + 1];
 
     if (size > TEXT_MAX) {
         return 0;
@@ -32,7 +31,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memcpy(text, data, size);
     text[size] = '\0';
     parse(text, size);
-    (void)snprintf(text + size, 10, "%08x\n", (unsigned)crc32c(text, size));
-    parse(text, size + 9);
+    parse(text, check_line_append(text, size));
     return 0;
 }
