@@ -11,18 +11,22 @@ enum varve_err
 state_db_error(struct state *st, struct varve_error *err, const char *what)
 {
     int native = sqlite3_extended_errcode(st->db);
+    int kind = native & 0xff;
     enum varve_err code;
 
-    switch (native & 0xff) {
+    if (kind == SQLITE_ERROR &&
+        !st->open) { /* what we ask is right: the file or its tables are not */
+        kind = SQLITE_CORRUPT;
+    }
+    switch (kind) {
     case SQLITE_FULL:
         code = VARVE_ERR_NOSPACE;
         break;
     case SQLITE_CORRUPT:
     case SQLITE_NOTADB:
         (void)varve_error_set(err, VARVE_ERR_CORRUPT,
-                              "state file '%s' is damaged (%s); put a copy of it back, or move it "
-                              "away and invite the hosts again: points are not touched",
-                              st->path, sqlite3_errmsg(st->db));
+                              "state file '%s' is damaged (%s); " STATE_WAY_OUT, st->path,
+                              sqlite3_errmsg(st->db));
         err->source = VARVE_SRC_SQLITE;
         err->native = native;
         return VARVE_ERR_CORRUPT;
@@ -146,10 +150,10 @@ state_column_bytes(struct state *st, sqlite3_stmt *q, int i, void *out, size_t l
     const void *p = sqlite3_column_blob(q, i);
 
     if (p == NULL || (size_t)sqlite3_column_bytes(q, i) != len) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT,
-                               "state file '%s' is damaged (column '%s' has another size); put a "
-                               "copy of it back, or move it away and invite the hosts again",
-                               st->path, sqlite3_column_name(q, i));
+        return varve_error_set(
+            err, VARVE_ERR_CORRUPT,
+            "state file '%s' is damaged (column '%s' has another size); " STATE_WAY_OUT, st->path,
+            sqlite3_column_name(q, i));
     }
     memcpy(out, p, len);
     return VARVE_OK;
@@ -209,13 +213,13 @@ state_guid_has_prefix(const struct guid *g, const char *text)
     return true;
 }
 
-/* The whole file is read once at start: it is small, and damage is better found now. */
+/* The whole file is read once at start: it is small, and damage is better found now.  What stands in its rows: state_sums.c. */
 static enum varve_err
 check_whole(struct state *st, struct varve_error *err)
 {
     sqlite3_stmt *q = NULL;
     bool row = false;
-    enum varve_err rc = state_prepare(st, &q, "PRAGMA quick_check(1)", err);
+    enum varve_err rc = state_prepare(st, &q, "PRAGMA integrity_check(1)", err);
 
     if (rc == VARVE_OK) {
         rc = state_step(st, q, &row, err);
@@ -225,9 +229,8 @@ check_whole(struct state *st, struct varve_error *err)
 
         if (said == NULL || strcmp(said, "ok") != 0) {
             rc = varve_error_set(err, VARVE_ERR_CORRUPT,
-                                 "state file '%s' is damaged (%.80s); put a copy of it back, or "
-                                 "move it away and invite the hosts again: points are not touched",
-                                 st->path, said == NULL ? "no answer" : said);
+                                 "state file '%s' is damaged (%.80s); " STATE_WAY_OUT, st->path,
+                                 said == NULL ? "no answer" : said);
         }
     }
     (void)sqlite3_finalize(q);
@@ -274,6 +277,9 @@ state_open(struct state **out, struct fs *fs, const char *path, struct varve_err
     if (rc == VARVE_OK) {
         rc = state_prepare_schema(st, err);
     }
+    if (rc == VARVE_OK) {
+        rc = state_sums_watch(st, err);
+    }
     if (rc == VARVE_ERR_BUSY) {
         rc = varve_error_set(err, VARVE_ERR_BUSY,
                              "another collector uses the state file '%s'; stop it first", path);
@@ -281,6 +287,7 @@ state_open(struct state **out, struct fs *fs, const char *path, struct varve_err
     if (rc != VARVE_OK) {
         goto out;
     }
+    st->open = true;
     *out = st;
     st = NULL;
 out:

@@ -17,6 +17,7 @@ struct state {
     struct mutex lock; /* db */
     sqlite3 *db;
     char *path;
+    bool open; /* the file was found right */
 };
 
 /* Keeps SQLite's number; the code follows from it (FULL -> NOSPACE, CORRUPT, BUSY, ...). */
@@ -35,6 +36,18 @@ VARVE_CHECK enum varve_err state_begin(struct state *st, struct varve_error *err
 VARVE_CHECK enum varve_err state_end(struct state *st, enum varve_err rc, struct varve_error *err);
 /* Secrets were wiped: cuts the log that still has them. */
 VARVE_CHECK enum varve_err state_cut_log(struct state *st, struct varve_error *err);
+
+/* What every message about a damaged file ends with. */
+#define STATE_WAY_OUT                                                                              \
+    "put a copy of it back, or move it away and invite the hosts again: points are not touched"
+
+/*
+ * A sum over the rows of each table (state_sums.c).  Written anew, inside the transaction that changed the tables; checked,
+ * *none: there is none; kept up, from then on.
+ */
+VARVE_CHECK enum varve_err state_sums_write(struct state *st, struct varve_error *err);
+VARVE_CHECK enum varve_err state_sums_check(struct state *st, bool *none, struct varve_error *err);
+VARVE_CHECK enum varve_err state_sums_watch(struct state *st, struct varve_error *err);
 
 /* Makes the tables, or brings those of an older version up to date. */
 VARVE_CHECK enum varve_err state_prepare_schema(struct state *st, struct varve_error *err);

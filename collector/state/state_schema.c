@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <stdio.h>
 
+#include "base/log.h"
 #include "state/state_internal.h"
 
 /* "VRVS": tells our file from any other SQLite file. */
@@ -76,11 +77,16 @@ static const char clusters[] =
     " WITHOUT ROWID;"
     "CREATE INDEX traces_vm ON traces(vm);";
 
+static const char sums[] =
+    "CREATE TABLE sums (name TEXT PRIMARY KEY, sum INTEGER NOT NULL) WITHOUT ROWID;";
+
 static const char *const steps[] = {
     hosts_vms_runs,
     tenants_quotas,
     clusters,
+    sums,
 };
+#define SUMS_SINCE 4 /* the version that has them */
 
 #define STATE_SCHEMA_VERSION ((int)(sizeof(steps) / sizeof(steps[0])))
 
@@ -116,7 +122,27 @@ take_step(struct state *st, int version, struct varve_error *err)
                        STATE_APPLICATION_ID, version + 1);
         rc = state_exec(st, done, err);
     }
+    if (rc == VARVE_OK && version + 1 >= SUMS_SINCE) {
+        rc = state_sums_write(st, err);
+    }
     return state_end(st, rc, err);
+}
+
+static enum varve_err
+check_sums(struct state *st, struct varve_error *err)
+{
+    bool none = false;
+    enum varve_err rc = state_sums_check(st, &none, err);
+
+    if (rc != VARVE_OK || !none) {
+        return rc;
+    }
+    log_warn("state", "'%s' has no sums: what stands in it is believed from now on", st->path);
+    rc = state_begin(st, err);
+    if (rc == VARVE_OK) {
+        rc = state_end(st, state_sums_write(st, err), err);
+    }
+    return rc;
 }
 
 enum varve_err
@@ -124,6 +150,7 @@ state_prepare_schema(struct state *st, struct varve_error *err)
 {
     int application = 0;
     int version = 0;
+    int sums_table = 0; /* in a file that is too old for one */
     enum varve_err rc;
 
     rc = pragma_int(st, "PRAGMA application_id", &application, err);
@@ -143,6 +170,18 @@ state_prepare_schema(struct state *st, struct varve_error *err)
                                "state file '%s' has version %d, this program knows %d; use the "
                                "version of varve-collector that wrote it, or a newer one",
                                st->path, version, STATE_SCHEMA_VERSION);
+    }
+    if (version >= SUMS_SINCE) {
+        rc = check_sums(st, err);
+    } else {
+        rc = pragma_int(st, "SELECT count(*) FROM sqlite_master WHERE name = 'sums'", &sums_table,
+                        err);
+    }
+    if (rc == VARVE_OK && sums_table != 0) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                             "state file '%s' is damaged (it has another version than its "
+                             "tables); " STATE_WAY_OUT,
+                             st->path);
     }
     while (rc == VARVE_OK && version < STATE_SCHEMA_VERSION) {
         rc = take_step(st, version++, err);

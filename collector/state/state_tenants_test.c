@@ -213,7 +213,7 @@ make_old(struct place *p)
     assert_int_equal(
         sqlite3_exec(db,
                      "DROP TABLE tenants; DROP TABLE quotas; DROP TABLE usage; DROP TABLE vm_usage;"
-                     "DROP TABLE traces; ALTER TABLE vms DROP COLUMN listed_at;"
+                     "DROP TABLE traces; DROP TABLE sums; ALTER TABLE vms DROP COLUMN listed_at;"
                      "ALTER TABLE vm_disks DROP COLUMN shared;"
                      "ALTER TABLE hosts DROP COLUMN tenant;"
                      "ALTER TABLE vms DROP COLUMN native; PRAGMA user_version = 1",
