@@ -9,6 +9,7 @@
 #include "fault/store_lab.h"
 #include "gc/policy.h"
 #include "os/file_mem.h"
+#include "store/key_change.h"
 #include "store/object_scrub.h"
 #include "store/store_config.h"
 
@@ -16,7 +17,8 @@
  * A store with every kind of object there is (object_kind(); a new kind fails here until the store has one).  One bit
  * is flipped in each object but packs and cfg/store (store_bitflip_test), VARVE_BITFLIPS times (700 unless set): the
  * scrub names that object, and points, marks, policies and domains are what they were, every eighth time also after a collection.  Then
- * both copies of each mark and policy rot: what was held, locked or kept still is.
+ * both copies of each mark and policy rot: what was held, locked or kept still is; and those of a domain and of the keys: it is
+ * said what to bring back, and with that everything is there again.
  */
 #define RUNS  3u
 #define HOUR  3600000000ll
@@ -296,6 +298,15 @@ one_flipped_bit_in_any_kind_of_object_changes_nothing(void **state)
     mem_fs_free(mem);
 }
 
+/* Both copies of the object's content; once more, and it is whole. */
+static void
+rot_both(struct object *o)
+{
+    o->bytes[40] ^= 1;
+    o->bytes[4096 + 40] ^= 1;
+    write_object(o->name, o);
+}
+
 static void
 a_mark_or_policy_of_which_nothing_is_left_drops_no_point(void **state)
 {
@@ -313,9 +324,7 @@ a_mark_or_policy_of_which_nothing_is_left_drops_no_point(void **state)
             if (strncmp(o.list[i].name, rotten[k], strlen(rotten[k])) != 0) {
                 continue;
             }
-            o.list[i].bytes[40] ^= 1;
-            o.list[i].bytes[4096 + 40] ^= 1;
-            write_object(o.list[i].name, &o.list[i]);
+            rot_both(&o.list[i]);
             assert_scrub_names(o.list[i].name);
             assert_ok(lab_open(&l, mem_fs(mem), "/lab", NULL, NULL, &err), &err);
             assert_ok(lab_collect(&l, 0, NULL, &err), &err);
@@ -329,11 +338,116 @@ a_mark_or_policy_of_which_nothing_is_left_drops_no_point(void **state)
                 assert_int_not_equal(policy_load(l.cs, &set, &err), VARVE_OK);
             }
             lab_close(&l);
-            o.list[i].bytes[40] ^= 1;
-            o.list[i].bytes[4096 + 40] ^= 1;
-            write_object(o.list[i].name, &o.list[i]);
+            rot_both(&o.list[i]);
         }
     }
+    assert_all_is_there(true);
+    free_objects(&o);
+    mem_fs_free(mem);
+}
+
+static struct object *
+object_of(struct objects *o, const char *kind)
+{
+    for (size_t i = 0; i < o->count; i++) {
+        if (strncmp(o->list[i].name, kind, strlen(kind)) == 0) {
+            return &o->list[i];
+        }
+    }
+    fail_msg("no object of the kind '%s'", kind);
+    return NULL;
+}
+
+/* Its key is in this one object: what needs it says so, nothing of it is removed, and the object from a copy brings all of it back. */
+static void
+a_domain_of_which_nothing_is_left_is_named_and_comes_back_with_its_object(void **state)
+{
+    static struct objects o;
+    struct object *domain;
+    struct chunk_domain *d = NULL;
+    struct point *p;
+    struct lab l;
+
+    (void)state;
+    make_store();
+    read_objects(&o);
+    domain = object_of(&o, "cfg/domain/");
+    rot_both(domain);
+    assert_scrub_names(domain->name);
+    for (int turn = 0; turn < 2; turn++) {
+        assert_ok(lab_open(&l, mem_fs(mem), "/lab", NULL, NULL, &err), &err);
+        assert_readable(&l, 0, 1, false);
+        assert_err(chunk_store_domain(l.cs, &tenant, &d, &err), VARVE_ERR_NOT_FOUND, &err);
+        assert_non_null(strstr(err.msg, domain->name));
+        assert_non_null(strstr(err.msg, "bring it back from a copy of the store"));
+        p = point_of(&l, 1, 1, false);
+        if (p != NULL) { /* else it is named among the damaged ones */
+            assert_int_not_equal(lab_verify(&l, p, &err), VARVE_OK);
+            point_unref(p);
+        }
+        /* Another one in its place would make of the old data what nobody can read. */
+        assert_int_not_equal(chunk_store_make_domain(l.cs, &tenant, "tenant", &d, &err), VARVE_OK);
+        (void)!lab_collect(&l, 101, NULL, &err);
+        lab_close(&l);
+    }
+    rot_both(domain);
+    assert_all_is_there(true);
+    free_objects(&o);
+    mem_fs_free(mem);
+}
+
+static void
+add_recipient(void)
+{
+    static const uint8_t bytes[STORE_RECOVERY_SIZE] = {1, 2, 3};
+    struct store_secret *own = NULL;
+    struct store_secret *more = NULL;
+    struct store *store = NULL;
+    struct key_change c;
+    uint32_t id = 0;
+
+    assert_ok(store_dir_open(&store, mem_fs(mem), "/lab/store", &err), &err);
+    assert_ok(store_secret_load(&own, mem_fs(mem), STORE_SECRET_KEY_FILE, "/lab/store.key", &err),
+              &err);
+    assert_ok(store_secret_new(&more, STORE_SECRET_RECOVERY, bytes, sizeof(bytes), "a test", &err),
+              &err);
+    assert_ok(key_change_begin(&c, store, own, &err), &err);
+    assert_ok(key_change_add(&c, more, KEY_COST_FLOOR, "safe", &id, &err), &err);
+    key_change_end(&c);
+    store_secret_free(own);
+    store_secret_free(more);
+    store_close(store);
+}
+
+/* Before the recipients were changed cfg/store has what it had; after that it is the only one, and the store stays shut. */
+static void
+a_key_object_of_which_nothing_is_left_is_done_without_or_named(void **state)
+{
+    static struct objects o;
+    struct object *key;
+    struct lab l;
+
+    (void)state;
+    make_store();
+    read_objects(&o);
+    rot_both(object_of(&o, "cfg/keys/"));
+    assert_all_is_there(false);
+    free_objects(&o);
+
+    add_recipient(); /* any change writes it anew */
+    read_objects(&o);
+    key = object_of(&o, "cfg/keys/");
+    assert_ok(object_scrub(key->name, key->bytes, key->size, &err), &err);
+    rot_both(key);
+    assert_scrub_names(key->name);
+    assert_err(lab_open(&l, mem_fs(mem), "/lab", NULL, NULL, &err), VARVE_ERR_CORRUPT, &err);
+    assert_non_null(strstr(err.msg, key->name));
+    lab_close(&l);
+    remove_object(key->name);
+    assert_err(lab_open(&l, mem_fs(mem), "/lab", NULL, NULL, &err), VARVE_ERR_CORRUPT, &err);
+    assert_non_null(strstr(err.msg, "bring one back"));
+    lab_close(&l);
+    rot_both(key);
     assert_all_is_there(true);
     free_objects(&o);
     mem_fs_free(mem);
@@ -345,6 +459,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(one_flipped_bit_in_any_kind_of_object_changes_nothing),
         cmocka_unit_test(a_mark_or_policy_of_which_nothing_is_left_drops_no_point),
+        cmocka_unit_test(a_domain_of_which_nothing_is_left_is_named_and_comes_back_with_its_object),
+        cmocka_unit_test(a_key_object_of_which_nothing_is_left_is_done_without_or_named),
     };
 
     if (crypto_init(&err) != VARVE_OK) {
