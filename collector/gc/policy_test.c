@@ -3,12 +3,14 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/buf.h"
 #include "base/time.h"
 #include "crypto/identity.h"
 #include "gc/policy.h"
 #include "os/file_mem.h"
+#include "store/store_testing.h"
 
 #define POINTS 400u
 
@@ -113,6 +115,75 @@ days_weeks_and_months_begin_where_they_do_in_utc(void **state)
     s = scene_of("2026-11-23T00:00:00Z", HOUR, 2); /* a Monday */
     (void)kept(s, &weekly, 0);
     assert_true(s->verdicts[1].keep);
+    scene_free(s);
+}
+
+/* What the C library calls the hour, day, week, month or year that the moment is in. */
+static void
+name_of(size_t rule, time_t at, char text[32])
+{
+    struct tm tm;
+    size_t len = 0;
+
+    assert_non_null(gmtime_r(&at, &tm));
+    switch (rule) {
+    case 0:
+        len = strftime(text, 32, "%Y-%j-%H", &tm);
+        break;
+    case 1:
+        len = strftime(text, 32, "%Y-%j", &tm);
+        break;
+    case 2:
+        len = strftime(text, 32, "%G-%V", &tm); /* ISO 8601 */
+        break;
+    case 3:
+        len = strftime(text, 32, "%Y-%m", &tm);
+        break;
+    default:
+        len = strftime(text, 32, "%Y", &tm);
+        break;
+    }
+    assert_true(len > 0);
+}
+
+/* Over 1971 to 2130: leap years, and the century that has none. */
+static void
+hours_to_years_are_those_of_the_calendar(void **state)
+{
+    static const struct policy rules[] = {{.name = "hour", .hourly = 2},
+                                          {.name = "day", .daily = 2},
+                                          {.name = "week", .weekly = 2},
+                                          {.name = "month", .monthly = 2},
+                                          {.name = "year", .yearly = 2}};
+    /* How far apart the two points are: half the time less than an hour, a day, a week, a month, a year. */
+    static const uint64_t spans[] = {3600, 86400, 7 * 86400, 30 * 86400, 365 * 86400};
+    struct test_random r = {.state = 5};
+    struct scene *s = scene_of("2026-11-23T00:00:00Z", HOUR, 2);
+    unsigned apart[5] = {0};
+
+    (void)state;
+    for (unsigned i = 0; i < 20000; i++) {
+        size_t k = i % 5;
+        time_t at[2];
+        char text[2][32];
+
+        at[0] = (time_t)test_random_below(&r, 160ull * 365 * 86400);
+        at[0] += at[0] < 400 * 86400 ? 400 * 86400 : 0;
+        at[1] = at[0] - (time_t)test_random_below(&r, 2 * spans[k]);
+        for (size_t n = 0; n < 2; n++) {
+            name_of(k, at[n], text[n]);
+            s->points[n]->published_at_us =
+                (int64_t)at[n] * 1000000 + (int64_t)test_random_below(&r, 1000000);
+        }
+        if (kept(s, &rules[k], 0) != (strcmp(text[0], text[1]) == 0 ? 1u : 2u)) {
+            fail_msg("%s: %lld is %s, %lld is %s", rules[k].name, (long long)at[0], text[0],
+                     (long long)at[1], text[1]);
+        }
+        apart[k] += strcmp(text[0], text[1]) != 0 ? 1 : 0;
+    }
+    for (size_t k = 0; k < 5; k++) {
+        assert_in_range(apart[k], 1000, 3900); /* both answers were asked for */
+    }
     scene_free(s);
 }
 
@@ -270,6 +341,7 @@ main(void)
         cmocka_unit_test(a_damaged_point_does_not_stand_for_a_whole_one),
         cmocka_unit_test(each_rule_keeps_the_newest_point_of_its_last_times),
         cmocka_unit_test(days_weeks_and_months_begin_where_they_do_in_utc),
+        cmocka_unit_test(hours_to_years_are_those_of_the_calendar),
         cmocka_unit_test(held_locked_and_the_newest_are_kept_whatever_the_policy_says),
         cmocka_unit_test(policies_are_kept_in_the_store),
         cmocka_unit_test(a_method_is_kept_and_only_then_older_programs_are_shut_out),
