@@ -38,12 +38,26 @@ cp -a "$work/s/store" "$work/copy"
 key=$work/s/store.key
 store=$work/s/store
 
-# ---- secrets ----
-printf 'varve-store-key-1\n%064d\n' 7 >"$work/wrong.key"
+# ---- secrets: a wrong one touches nothing ----
+(umask 077 && printf 'varve-store-key-1\n%064d\n' 7 >"$work/wrong.key")
+# All but the empty files that are locked.
+state() { find "$work/s" "$work/copy" ! -name '.lock*' -type f -printf '%p %i %s %T@ %C@\n' | sort | sha256sum; }
+before=$(state)
 expect 5 "$varve" disk restore --store "$store" --key "$work/wrong.key" --list
+expect 5 "$varve" disk restore --store "$store" --key "$work/wrong.key" made@latest "$work/out"
+[ ! -e "$work/out" ] || fail "a wrong key left a folder"
 expect 5 "$varve" store rebuild --store "$store" --key "$work/wrong.key" --index "$work/s/index"
-[ -s "$work/s/index/index.mdb" ] || fail "a wrong key cost the index"
+expect 5 "$varve" store repair --store "$store" --key "$work/wrong.key" --from "$work/copy" --from-key "$key"
+expect 5 "$varve" store repair --store "$store" --key "$key" --from "$work/copy" --from-key "$work/wrong.key"
 expect 5 "$varve" key check --store "$store" --key "$work/wrong.key"
+expect 5 "$varve" key add --store "$store" --key "$work/wrong.key" --new-key "$work/made.key"
+[ ! -e "$work/made.key" ] || fail "a wrong key made a key file"
+expect 5 "$varve" key recovery --store "$store" --key "$work/wrong.key"
+expect 5 "$varve" key remove --store "$store" --key "$work/wrong.key" 1
+expect 5 timeout 20 "$VARVE_BUILD_DIR/bin/varve-collector" run --state-dir "$work/state" --store "$store" \
+    --store-key "$work/wrong.key" --listen tcp://127.0.0.1:0
+grep -q 'does not open this store' "$work/stderr" || fail "the collector does not say that the key is wrong: $(cat "$work/stderr")"
+[ "$before" = "$(state)" ] || fail "a wrong secret touched something"
 expect 2 "$varve" key remove --store "$store" --key "$key" 1
 expect 3 "$varve" disk restore --store "$work/none" --key "$key" --list
 
