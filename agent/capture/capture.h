@@ -54,8 +54,8 @@ struct capture;
 #define CAPTURE_DISKS_MAX       256u
 #define CAPTURE_MARKS_MAX       1024u /* reference points of one vm */
 #define CAPTURE_FILES_MAX       64u
-#define CAPTURE_FILE_MAX        (1024u * 1024)
-#define CAPTURE_FILES_BYTES_MAX (4u * 1024 * 1024)
+#define CAPTURE_FILE_MAX        (8u * 1024 * 1024) /* a .vmgs (guest state) has 4 MiB */
+#define CAPTURE_FILES_BYTES_MAX (16u * 1024 * 1024)
 
 /* ---- inventory ---- */
 
@@ -175,9 +175,17 @@ struct capture_file {
 struct capture_files {
     struct capture_file *items;
     size_t count;
+    size_t bytes;          /* of all */
+    struct notes left_out; /* what is too large or too many for a point, for people */
 };
 
 void capture_files_release(struct capture_files *f);
+/* capture_files.c, for members.  Adds a copy under that name; what does not fit is noted. */
+VARVE_CHECK enum varve_err capture_files_add(struct capture_files *f, const char *name,
+                                             const void *data, size_t len, struct varve_error *err);
+/* The same with a file of the host, under the last part of its path. */
+VARVE_CHECK enum varve_err capture_files_read(struct capture_files *f, struct fs *host_fs,
+                                              const char *path, struct varve_error *err);
 
 /* ---- the interface ---- */
 

@@ -31,6 +31,8 @@ struct fake_host {
     struct fake_point points[FAKE_POINTS];
     unsigned next_moment;
     unsigned lost_below; /* change ids of earlier moments are dead */
+    size_t guest_state;
+    bool guest_state_packs;
     bool refuse_keep;
     bool foreign_while_keeping;
     bool merging;
@@ -377,18 +379,27 @@ static enum varve_err
 fake_files(struct capture *c, const struct capture_frozen *frozen, struct capture_files *out,
            struct varve_error *err)
 {
-    (void)c;
+    struct fake_host *h = host_of(c);
+    uint8_t *state = NULL;
+    uint32_t random = 7;
+    size_t i;
+    enum varve_err rc = capture_files_add(out, "fake.vmcx", "configuration", 13, err);
+
     (void)frozen;
-    (void)err;
-    out->items = calloc(1, sizeof(*out->items));
-    if (out->items == NULL) {
+    if (rc != VARVE_OK || h->guest_state == 0) {
+        return rc;
+    }
+    state = malloc(h->guest_state);
+    if (state == NULL) {
         abort();
     }
-    out->count = 1;
-    out->items[0].name = fake_text("fake.vmcx");
-    out->items[0].data = (uint8_t *)fake_text("configuration");
-    out->items[0].len = 13;
-    return VARVE_OK;
+    for (i = 0; i < h->guest_state; i++) {
+        random = random * 1664525u + 1013904223u;
+        state[i] = h->guest_state_packs ? (uint8_t)(i / 4096) : (uint8_t)(random >> 24);
+    }
+    rc = capture_files_add(out, "fake.vmgs", state, h->guest_state, err);
+    free(state);
+    return rc;
 }
 
 static enum varve_err
@@ -530,6 +541,13 @@ static const struct capture_ops fake_ops = {
 };
 
 /* ---- what tests call ---- */
+
+void
+fake_host_guest_state(struct fake_host *h, size_t len, bool packs)
+{
+    h->guest_state = len;
+    h->guest_state_packs = packs;
+}
 
 struct fake_host *
 fake_host_new(void)

@@ -39,6 +39,9 @@ void fake_host_foreign_checkpoint(struct fake_host *h);
 void fake_host_foreign_refpoint(struct fake_host *h);
 bool fake_host_foreign_touched(struct fake_host *h);
 
+/* The vm has a file "fake.vmgs" of so many bytes, which pack or do not; 0: none. */
+void fake_host_guest_state(struct fake_host *h, size_t len, bool packs);
+
 /* keep() answers by an error and does nothing. */
 void fake_host_refuse_keep(struct fake_host *h, bool refuse);
 /* The next keep() that is refused: meanwhile somebody else makes a reference point. */

@@ -197,16 +197,15 @@ wire_consistency(enum capture_consistency c)
 static enum varve_err
 commit_once(struct job *j, const struct capture_files *files, struct varve_error *err)
 {
-    struct peer_file wire_files[CAPTURE_FILES_MAX];
     struct peer_commit_disk *disks = calloc(j->frozen.disk_count + 1, sizeof(*disks));
+    struct job_files packed = {.count = 0};
     struct peer_commit commit = {
         .run = &j->entry.run,
         .frozen_at_us = j->frozen.frozen_at_us,
         .consistency = wire_consistency(j->frozen.consistency),
         .disks = disks,
         .disk_count = j->frozen.disk_count,
-        .files = wire_files,
-        .file_count = files->count,
+        .files = packed.items,
         .reference_point = j->entry.refpoint,
         .capture = capture_of(j->env->capture, &j->frozen)->name,
         .source = capture_of(j->env->capture, &j->frozen)->source,
@@ -224,12 +223,12 @@ commit_once(struct job *j, const struct capture_files *files, struct varve_error
         disks[i].disk = (uint32_t)i;
         disks[i].change_id = j->has_kept ? j->kept.change_ids[i] : "";
     }
-    for (i = 0; i < files->count; i++) {
-        wire_files[i].name = files->items[i].name;
-        wire_files[i].data = files->items[i].data;
-        wire_files[i].len = files->items[i].len;
+    rc = job_files_pack(j, files, &packed, err);
+    commit.file_count = packed.count;
+    if (rc == VARVE_OK) {
+        rc = j->peer->ops->commit(j->peer, &commit, &done, err);
     }
-    rc = j->peer->ops->commit(j->peer, &commit, &done, err);
+    job_files_release(&packed);
     free(disks);
     if (rc == VARVE_OK) {
         j->entry.point = done.point;

@@ -64,6 +64,19 @@ VARVE_CHECK enum varve_err job_clean_foreign(struct job *j, struct varve_error *
 /* Takes the disks that are not read out of the frozen ones. */
 void job_leave_out(struct job *j);
 
+/* ---- job_files.c: the vm's configuration ---- */
+
+struct job_files {
+    struct peer_file items[CAPTURE_FILES_MAX]; /* borrows names, and data of what is not packed */
+    uint8_t *packed[CAPTURE_FILES_MAX];
+    size_t count;
+};
+
+/* As the peer of now takes them; what it does not is noted.  After an error out is empty. */
+VARVE_CHECK enum varve_err job_files_pack(struct job *j, const struct capture_files *files,
+                                          struct job_files *out, struct varve_error *err);
+void job_files_release(struct job_files *f);
+
 /* ---- job_end.c: letting go ---- */
 
 VARVE_CHECK enum varve_err job_forget(struct job *j, struct varve_error *err);

@@ -76,6 +76,53 @@ a_second_run_reads_what_changed_and_lets_the_old_point_go(void **state)
     lab_close(&l);
 }
 
+/* A .vmgs has some 4 MiB; what no point takes is left out, and the run says so. */
+static void
+large_configuration_files_travel_packed_or_are_named(void **state)
+{
+    static const struct {
+        size_t len;
+        bool packs;
+        bool kept;
+    } cases[] = {{4096, false, true},
+                 {4 * 1024 * 1024 + 512, true, true},
+                 {CAPTURE_FILE_MAX, true, true},
+                 {CAPTURE_FILE_MAX + 1, true, false},
+                 {2 * 1024 * 1024, false, true},
+                 {3 * 1024 * 1024, false, false}};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct peer_fake_seen seen;
+        struct varve_error err;
+        const uint8_t *file;
+        size_t len = 0;
+        struct lab l;
+
+        lab_open(&l);
+        fake_host_guest_state(l.host, cases[i].len, cases[i].packs);
+        assert_ok(lab_run(&l, &err), &err);
+        peer_fake_seen(l.fake, &seen);
+        assert_true(seen.committed && seen.ended_well);
+        assert_int_equal(seen.warnings, cases[i].kept ? 0 : 1);
+        file = peer_fake_file(l.fake, ".vmgs", &len);
+        assert_true((file != NULL) == cases[i].kept);
+        assert_int_equal(seen.file_count, cases[i].kept ? 2 : 1);
+        if (cases[i].kept) {
+            assert_int_equal(len, cases[i].len);
+        }
+        if (cases[i].kept && cases[i].packs) {
+            assert_int_equal(file[len - 1], (uint8_t)((len - 1) / 4096));
+        }
+        file = peer_fake_file(l.fake, ".vmcx", &len);
+        assert_non_null(file);
+        assert_memory_equal(file, "configuration", 13);
+        check_point(&l);
+        lab_close(&l);
+    }
+}
+
 static void
 lost_tracking_costs_a_full_read(void **state)
 {
@@ -370,6 +417,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_first_run_reads_all_and_keeps_a_reference_point),
         cmocka_unit_test(a_second_run_reads_what_changed_and_lets_the_old_point_go),
+        cmocka_unit_test(large_configuration_files_travel_packed_or_are_named),
         cmocka_unit_test(lost_tracking_costs_a_full_read),
         cmocka_unit_test(why_a_disk_is_read_as_a_whole_is_said),
         cmocka_unit_test(a_failed_conversion_still_gives_a_point),

@@ -326,6 +326,7 @@ lab_open_slow(struct lab *l, uint32_t delay_us)
                                         .offers_in_flight = 4,
                                         .takes_gaps = true,
                                         .takes_traces = true,
+                                        .takes_packed = true,
                                         .seed = 5,
                                         .delay_us = delay_us};
     struct pump_options pump_options = {.hash_threads = 2, .memory = 12 * 1024 * 1024};

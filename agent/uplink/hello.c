@@ -48,6 +48,7 @@ take_welcome(struct uplink_welcome *out, const Varve__V1__HelloReply *in, struct
     out->offers_in_flight = in->offers_in_flight;
     out->takes_gaps = in->minor >= UPLINK_MINOR_GAPS;
     out->takes_traces = in->minor >= UPLINK_MINOR_TRACES;
+    out->takes_packed = in->minor >= UPLINK_MINOR_PACKED;
     return VARVE_OK;
 }
 

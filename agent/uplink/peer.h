@@ -29,8 +29,9 @@ struct peer;
 #define PEER_DISKS_MAX        256u
 #define PEER_STRING_MAX       1024u
 #define PEER_FILES_MAX        64u
-#define PEER_FILE_BYTES_MAX   (1024u * 1024)
-#define PEER_FILES_BYTES_MAX  (4u * 1024 * 1024)
+/* Configuration files of a Commit, as they travel, all together; where the peer takes none that are packed. */
+#define PEER_FILES_BYTES_MAX (5u * 512 * 1024)
+#define PEER_FILES_PLAIN_MAX (512u * 1024)
 
 /* What the collector said when the connection began; constant for the peer's life. */
 struct peer_limits {
@@ -39,6 +40,7 @@ struct peer_limits {
     uint32_t offers_in_flight; /* unanswered Offers of one run: the caller keeps it */
     bool takes_gaps;           /* an Offer may leave chunks out */
     bool takes_traces;         /* trace() may be called */
+    bool takes_packed;         /* files of a commit may be packed */
 };
 
 struct peer_position {
@@ -116,6 +118,7 @@ struct peer_file {
     const char *name;
     const uint8_t *data;
     size_t len;
+    size_t size; /* of the file; where it is not len, data is an LZ4 block */
 };
 
 struct peer_commit {

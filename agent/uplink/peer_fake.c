@@ -7,6 +7,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/lz4.h"
+
 void
 fake_broken(struct peer_fake *f, const char *fmt, ...)
 {
@@ -143,6 +145,7 @@ fake_get_limits(struct peer *peer, struct peer_limits *out)
     out->offers_in_flight = f->options.offers_in_flight;
     out->takes_gaps = f->options.takes_gaps;
     out->takes_traces = f->options.takes_traces;
+    out->takes_packed = f->options.takes_packed;
 }
 
 static bool
@@ -365,6 +368,66 @@ fake_disk_end(struct peer *peer, const struct guid *run, uint32_t disk, uint64_t
     return rc;
 }
 
+static void
+drop_files(struct peer_fake *f)
+{
+    size_t i;
+
+    for (i = 0; i < f->seen.file_count; i++) {
+        free(f->files[i].name);
+        free(f->files[i].data);
+    }
+    f->seen.file_count = 0;
+}
+
+static void
+keep_files(struct peer_fake *f, const struct peer_commit *commit)
+{
+    struct varve_error err;
+    size_t total = 0;
+    size_t i;
+
+    drop_files(f);
+    for (i = 0; i < commit->file_count; i++) {
+        const struct peer_file *in = &commit->files[i];
+        struct fake_file *file = &f->files[f->seen.file_count++];
+
+        total += in->len;
+        file->name = strdup(in->name);
+        file->data = malloc(in->size + 1);
+        file->len = in->size;
+        if (file->name == NULL || file->data == NULL) {
+            abort();
+        }
+        if (in->size == in->len) {
+            memcpy(file->data, in->data, in->len);
+        } else if (!f->options.takes_packed ||
+                   codec_lz4_unpack(in->data, in->len, file->data, file->len, &err) != VARVE_OK) {
+            fake_broken(f, "configuration file '%s' cannot be unpacked", in->name);
+        }
+    }
+    if (total > (f->options.takes_packed ? PEER_FILES_BYTES_MAX : PEER_FILES_PLAIN_MAX)) {
+        fake_broken(f, "a commit with %zu bytes of configuration files", total);
+    }
+}
+
+const uint8_t *
+peer_fake_file(struct peer_fake *f, const char *suffix, size_t *len)
+{
+    size_t want = strlen(suffix);
+    size_t i;
+
+    for (i = 0; i < f->seen.file_count; i++) {
+        size_t has = strlen(f->files[i].name);
+
+        if (has >= want && strcmp(f->files[i].name + has - want, suffix) == 0) {
+            *len = f->files[i].len;
+            return f->files[i].data;
+        }
+    }
+    return NULL;
+}
+
 static enum varve_err
 fake_commit(struct peer *peer, const struct peer_commit *commit, struct peer_committed *out,
             struct varve_error *err)
@@ -393,7 +456,7 @@ fake_commit(struct peer *peer, const struct peer_commit *commit, struct peer_com
         }
         (void)snprintf(f->seen.reference_point, sizeof(f->seen.reference_point), "%s",
                        commit->reference_point);
-        f->seen.file_count = commit->file_count;
+        keep_files(f, commit);
         f->seen.consistency = commit->consistency;
         (void)snprintf(f->seen.capture, sizeof(f->seen.capture), "%s", commit->capture);
         (void)snprintf(f->seen.source, sizeof(f->seen.source), "%s", commit->source);
@@ -527,6 +590,7 @@ peer_fake_free(struct peer_fake *f)
     cond_broadcast(&f->changed);
     mutex_unlock(&f->lock);
     thread_join(&f->thread);
+    drop_files(f);
     for (i = 0; i < PEER_FAKE_DISKS; i++) {
         fake_drop_offers(&f->disks[i]);
         free(f->disks[i].leaves);

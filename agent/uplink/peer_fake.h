@@ -21,6 +21,7 @@ struct peer_fake_options {
     uint32_t offers_in_flight;
     bool takes_gaps;
     bool takes_traces;
+    bool takes_packed;
     uint32_t seed;     /* of the order of answers */
     uint32_t delay_us; /* before each answer */
 };
@@ -103,6 +104,8 @@ void peer_fake_next_run(struct peer_fake *f);
 /* The content of a disk as the collector would restore it; size bytes. */
 bool peer_fake_content(struct peer_fake *f, uint32_t disk, uint8_t *out, size_t size);
 void peer_fake_seen(struct peer_fake *f, struct peer_fake_seen *out);
+/* A configuration file of the last commit whose name ends so, unpacked; NULL: there was none.  Until the next commit. */
+const uint8_t *peer_fake_file(struct peer_fake *f, const char *suffix, size_t *len);
 /* "" or the first rule that was broken. */
 const char *peer_fake_violation(struct peer_fake *f);
 

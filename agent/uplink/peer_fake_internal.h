@@ -56,6 +56,12 @@ struct fake_pending {
     enum varve_err rc;
 };
 
+struct fake_file {
+    char *name;
+    uint8_t *data;
+    size_t len;
+};
+
 struct peer_fake {
     struct peer peer;
     struct mutex lock;
@@ -75,6 +81,7 @@ struct peer_fake {
     unsigned fault_in[PEER_FAKE_KINDS];
     enum peer_fake_fault fault[PEER_FAKE_KINDS];
     struct peer_fake_seen seen;
+    struct fake_file files[PEER_FILES_MAX]; /* seen.file_count of them */
     char violation[256];
 };
 

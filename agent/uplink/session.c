@@ -25,6 +25,7 @@ session_new(struct session **out, struct channel *ch, const struct uplink_welcom
     s->limits.offers_in_flight = welcome->offers_in_flight;
     s->limits.takes_gaps = welcome->takes_gaps;
     s->limits.takes_traces = welcome->takes_traces;
+    s->limits.takes_packed = welcome->takes_packed;
     s->refs = 1;
     s->next_id = 1; /* 1 was Hello */
     mutex_init(&s->lock);
@@ -245,6 +246,14 @@ enum varve_err
 session_ask(struct session *s, Varve__V1__Envelope *head, Varve__V1__Envelope__BodyCase expects,
             uint32_t timeout_ms, struct envelope_in *reply, struct varve_error *err)
 {
+    return session_ask_bulk(s, head, NULL, 0, expects, timeout_ms, reply, err);
+}
+
+enum varve_err
+session_ask_bulk(struct session *s, Varve__V1__Envelope *head, const struct aead_part *bulk,
+                 size_t bulk_parts, Varve__V1__Envelope__BodyCase expects, uint32_t timeout_ms,
+                 struct envelope_in *reply, struct varve_error *err)
+{
     struct pending p = {.expects = expects, .reply = reply, .err = err};
     struct varve_error sent;
     enum varve_err rc;
@@ -262,7 +271,7 @@ session_ask(struct session *s, Varve__V1__Envelope *head, Varve__V1__Envelope__B
     /* Not into err: who answers writes there, while the message may still be on its way out. */
     rc = envelope_each_text(&head->base, make_tellable, &sent);
     if (rc == VARVE_OK) {
-        rc = envelope_send(s->ch, head, NULL, 0, &sent);
+        rc = envelope_send(s->ch, head, bulk, bulk_parts, &sent);
     }
     if (rc == VARVE_ERR_LIMIT) {
         /* Nothing was sent: this request is too large, the connection is as good as before. */

@@ -130,11 +130,30 @@ struct commit_lists {
     Varve__V1__CommitDisk **disk_list;
     Varve__V1__ConfigFile *files;
     Varve__V1__ConfigFile **file_list;
+    struct aead_part *bulk;
+    size_t bulk_parts;
 };
+
+/* In the bulk, unless the collector looks for it in the message. */
+static void
+fill_file(Varve__V1__ConfigFile *out, const struct peer_file *f, bool in_bulk,
+          struct commit_lists *l)
+{
+    varve__v1__config_file__init(out);
+    out->name = wire_text(f->name);
+    if (in_bulk && f->len > 0) {
+        out->stored_len = (uint32_t)f->len;
+        out->size = f->size;
+        l->bulk[l->bulk_parts++] = (struct aead_part){.data = f->data, .len = f->len};
+    } else {
+        out->data.data = (uint8_t *)(uintptr_t)f->data;
+        out->data.len = f->len;
+    }
+}
 
 static enum varve_err
 fill_commit(Varve__V1__Commit *body, struct commit_lists *l, const struct peer_commit *commit,
-            struct varve_error *err)
+            bool in_bulk, struct varve_error *err)
 {
     size_t i;
 
@@ -142,7 +161,9 @@ fill_commit(Varve__V1__Commit *body, struct commit_lists *l, const struct peer_c
     l->disk_list = calloc(commit->disk_count + 1, sizeof(Varve__V1__CommitDisk *));
     l->files = calloc(commit->file_count + 1, sizeof(*l->files));
     l->file_list = calloc(commit->file_count + 1, sizeof(Varve__V1__ConfigFile *));
-    if (l->disks == NULL || l->disk_list == NULL || l->files == NULL || l->file_list == NULL) {
+    l->bulk = calloc(commit->file_count + 1, sizeof(*l->bulk));
+    if (l->disks == NULL || l->disk_list == NULL || l->files == NULL || l->file_list == NULL ||
+        l->bulk == NULL) {
         return varve_error_nomem(err);
     }
     for (i = 0; i < commit->disk_count; i++) {
@@ -152,10 +173,7 @@ fill_commit(Varve__V1__Commit *body, struct commit_lists *l, const struct peer_c
         l->disk_list[i] = &l->disks[i];
     }
     for (i = 0; i < commit->file_count; i++) {
-        varve__v1__config_file__init(&l->files[i]);
-        l->files[i].name = wire_text(commit->files[i].name);
-        l->files[i].data.data = (uint8_t *)(uintptr_t)commit->files[i].data;
-        l->files[i].data.len = commit->files[i].len;
+        fill_file(&l->files[i], &commit->files[i], in_bulk, l);
         l->file_list[i] = &l->files[i];
     }
     wire_guid(&body->run_id, commit->run);
@@ -183,12 +201,13 @@ calls_commit(struct peer *p, const struct peer_commit *commit, struct peer_commi
     struct envelope_in reply;
     enum varve_err rc;
 
-    rc = fill_commit(&body, &lists, commit, err);
+    rc = fill_commit(&body, &lists, commit, session_of(p)->limits.takes_packed, err);
     if (rc == VARVE_OK) {
         head.body_case = VARVE__V1__ENVELOPE__BODY_COMMIT;
         head.commit = &body;
-        rc = session_ask(session_of(p), &head, VARVE__V1__ENVELOPE__BODY_COMMIT_REPLY,
-                         UPLINK_COMMIT_MS, &reply, err);
+        rc =
+            session_ask_bulk(session_of(p), &head, lists.bulk, lists.bulk_parts,
+                             VARVE__V1__ENVELOPE__BODY_COMMIT_REPLY, UPLINK_COMMIT_MS, &reply, err);
     }
     if (rc == VARVE_OK) {
         rc = wire_take_guid(&out->point, &reply.head->commit_reply->point_id, "point_id", err);
@@ -199,6 +218,7 @@ calls_commit(struct peer *p, const struct peer_commit *commit, struct peer_commi
     free(lists.disk_list);
     free(lists.files);
     free(lists.file_list);
+    free(lists.bulk);
     return rc;
 }
 

@@ -116,6 +116,7 @@ struct uplink_welcome {
     uint32_t offers_in_flight;
     bool takes_gaps;
     bool takes_traces;
+    bool takes_packed;
 };
 
 struct channel_secret;

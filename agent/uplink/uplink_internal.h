@@ -8,10 +8,11 @@
 #include "wire/envelope.h"
 
 #define UPLINK_MAJOR 1u
-#define UPLINK_MINOR 3u
+#define UPLINK_MINOR 4u
 
 #define UPLINK_MINOR_GAPS   1u /* since then a collector takes Offers with gaps */
 #define UPLINK_MINOR_TRACES 2u /* since then it takes RunTrace */
+#define UPLINK_MINOR_PACKED 4u /* since then it takes configuration files in a Commit's bulk */
 
 #define UPLINK_DIAL_MS    20000u
 #define UPLINK_HELLO_MS   20000u
@@ -74,6 +75,12 @@ void session_check_overdue(struct session *s);
 VARVE_CHECK enum varve_err session_ask(struct session *s, Varve__V1__Envelope *head,
                                        Varve__V1__Envelope__BodyCase expects, uint32_t timeout_ms,
                                        struct envelope_in *reply, struct varve_error *err);
+/* The same with bulk behind it, which is read before the call returns. */
+VARVE_CHECK enum varve_err session_ask_bulk(struct session *s, Varve__V1__Envelope *head,
+                                            const struct aead_part *bulk, size_t bulk_parts,
+                                            Varve__V1__Envelope__BodyCase expects,
+                                            uint32_t timeout_ms, struct envelope_in *reply,
+                                            struct varve_error *err);
 /* Sends head; the answer goes to call.  credit: bytes of a Put, already taken. */
 VARVE_CHECK enum varve_err session_post(struct session *s, Varve__V1__Envelope *head,
                                         const struct aead_part *bulk, size_t bulk_parts,

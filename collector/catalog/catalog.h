@@ -27,8 +27,11 @@ struct catalog;
 #define POINT_DISKS_MAX  256u
 #define POINT_FILES_MAX  64u
 #define POINT_STRING_MAX 1024u
-#define POINT_FILE_MAX   (1024u * 1024) /* bytes of one configuration file */
 #define POINT_RECORD_MAX (4u * 1024 * 1024)
+
+/* Bytes of one configuration file, and of all: a .vmgs (guest state) has 4 MiB and packs well. */
+#define POINT_FILE_MAX       (8u * 1024 * 1024)
+#define POINT_FILES_SIZE_MAX (16u * 1024 * 1024)
 
 enum point_consistency { POINT_CRASH = 1, POINT_APPLICATION = 2, POINT_OFFLINE = 3 };
 

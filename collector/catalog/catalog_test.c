@@ -488,6 +488,57 @@ impossible_points_are_refused(void **state)
     point_unref(p);
 }
 
+/* What packs is packed: the record is small, and what comes back is what went in. */
+static void
+large_configuration_files_are_packed_in_the_record(void **state)
+{
+    const size_t size = 4 * 1024 * 1024 + 512;
+    struct point *p = make_point(1, "a", 1);
+    struct point *back = NULL;
+    struct varve_error err;
+    struct buf record;
+
+    (void)state;
+    p->seq = 1;
+    free(p->files[0].name);
+    free(p->files[0].data);
+    free(p->files);
+    p->files = calloc(3, sizeof(p->files[0]));
+    p->file_count = 3;
+    for (size_t i = 0; i < 3; i++) { /* small; packs; does not */
+        struct point_file *f = &p->files[i];
+
+        f->name = text(i == 0 ? "a.vmcx" : i == 1 ? "a.vmgs" : "a.vmrs");
+        f->len = i == 0 ? 100 : i == 1 ? size : 100000;
+        f->data = calloc(1, f->len);
+        for (size_t k = 0; k < f->len; k += i == 1 ? 5000 : 1) {
+            f->data[k] = (uint8_t)(k * k / 7 + k);
+        }
+    }
+    crypto_random(p->files[2].data, p->files[2].len);
+    buf_init(&record, POINT_RECORD_MAX);
+    assert_ok(point_encode(p, &record, &err), &err);
+    assert_in_range(record.len, 100000, 200000);
+    for (int with = 0; with < 2; with++) {
+        assert_ok(point_decode(&back, record.data, record.len, with != 0, &err), &err);
+        assert_int_equal(back->file_count, 3);
+        for (size_t i = 0; i < 3; i++) {
+            const struct point_file *was = &p->files[i == 0 ? 0 : 3 - i]; /* packed ones last */
+
+            assert_string_equal(back->files[i].name, was->name);
+            assert_int_equal(back->files[i].len, was->len);
+            if (with != 0) {
+                assert_memory_equal(back->files[i].data, was->data, was->len);
+            } else {
+                assert_null(back->files[i].data);
+            }
+        }
+        point_unref(back);
+    }
+    buf_release(&record);
+    point_unref(p);
+}
+
 static void
 a_record_cut_or_changed_anywhere_is_refused_or_still_a_legal_point(void **state)
 {
@@ -588,6 +639,7 @@ main(void)
         TEST(a_damaged_point_is_reported_and_the_others_are_there),
         TEST(selectors_find_one_point_or_say_why_not),
         TEST(impossible_points_are_refused),
+        cmocka_unit_test(large_configuration_files_are_packed_in_the_record),
         cmocka_unit_test(a_record_cut_or_changed_anywhere_is_refused_or_still_a_legal_point),
         TEST(racing_publishers_of_a_run_make_one_point),
     };

@@ -5,12 +5,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "codec/lz4.h"
 #include "os/path.h"
 #include "point_record.pb-c.h"
+
+/* Configuration files from this size on are kept packed. */
+#define PACK_FROM (64u * 1024)
 
 typedef Varve__Store__V1__PointRecord record_message;
 typedef Varve__Store__V1__PointDisk disk_message;
 typedef Varve__Store__V1__PointFile file_message;
+typedef Varve__Store__V1__PackedFile packed_message;
 
 /* ---- what a point can be ---- */
 
@@ -58,6 +63,29 @@ check_disk(const struct point_disk *d, struct varve_error *err)
     return rc;
 }
 
+static enum varve_err
+check_files(const struct point *p, struct varve_error *err)
+{
+    uint64_t total = 0;
+    enum varve_err rc = VARVE_OK;
+
+    for (size_t i = 0; rc == VARVE_OK && i < p->file_count; i++) {
+        rc = check_name("configuration file", p->files[i].name, err);
+        if (rc == VARVE_OK && p->files[i].len > POINT_FILE_MAX) {
+            rc = varve_error_set(err, VARVE_ERR_INVALID,
+                                 "configuration file '%s' has %zu bytes, at most %u",
+                                 p->files[i].name, p->files[i].len, POINT_FILE_MAX);
+        }
+        total += p->files[i].len;
+    }
+    if (rc == VARVE_OK && total > POINT_FILES_SIZE_MAX) {
+        rc = varve_error_set(err, VARVE_ERR_INVALID,
+                             "the configuration files have %" PRIu64 " bytes, at most %u", total,
+                             POINT_FILES_SIZE_MAX);
+    }
+    return rc;
+}
+
 enum varve_err
 point_check(const struct point *p, struct varve_error *err)
 {
@@ -94,15 +122,7 @@ point_check(const struct point *p, struct varve_error *err)
     for (size_t i = 0; rc == VARVE_OK && i < p->disk_count; i++) {
         rc = check_disk(&p->disks[i], err);
     }
-    for (size_t i = 0; rc == VARVE_OK && i < p->file_count; i++) {
-        rc = check_name("configuration file", p->files[i].name, err);
-        if (rc == VARVE_OK && p->files[i].len > POINT_FILE_MAX) {
-            rc = varve_error_set(err, VARVE_ERR_INVALID,
-                                 "configuration file '%s' has %zu bytes, at most %u",
-                                 p->files[i].name, p->files[i].len, POINT_FILE_MAX);
-        }
-    }
-    return rc;
+    return rc == VARVE_OK ? check_files(p, err) : rc;
 }
 
 /* ---- encoding ---- */
@@ -168,13 +188,83 @@ record_out(const struct point *p, record_message *m)
     m->generation = p->generation;
 }
 
+/* The lists of a message, and what is packed of the files. */
+struct lists {
+    disk_message *disks;
+    disk_message **disk_list;
+    file_message *files;
+    file_message **file_list;
+    packed_message *packed;
+    packed_message **packed_list;
+    size_t packed_count;
+};
+
+static bool
+lists_make(struct lists *l, const struct point *p)
+{
+    l->disks = calloc(p->disk_count + 1, sizeof(*l->disks));
+    l->disk_list = calloc(p->disk_count + 1, sizeof(disk_message *));
+    l->files = calloc(p->file_count + 1, sizeof(*l->files));
+    l->file_list = calloc(p->file_count + 1, sizeof(file_message *));
+    l->packed = calloc(p->file_count + 1, sizeof(*l->packed));
+    l->packed_list = calloc(p->file_count + 1, sizeof(packed_message *));
+    return l->disks != NULL && l->disk_list != NULL && l->files != NULL && l->file_list != NULL &&
+           l->packed != NULL && l->packed_list != NULL;
+}
+
+static void
+lists_free(struct lists *l)
+{
+    for (size_t i = 0; i < l->packed_count; i++) {
+        free(l->packed[i].lz4.data);
+    }
+    free(l->disks);
+    free(l->disk_list);
+    free(l->files);
+    free(l->file_list);
+    free(l->packed);
+    free(l->packed_list);
+}
+
+/* Packed where that is worth it. */
+static enum varve_err
+file_out(const struct point_file *f, struct lists *l, record_message *m, struct varve_error *err)
+{
+    packed_message *packed = &l->packed[l->packed_count];
+    file_message *file = &l->files[m->n_files];
+    uint8_t *bytes = NULL;
+    size_t len = 0;
+
+    if (f->len >= PACK_FROM) {
+        bytes = malloc(f->len);
+        if (bytes == NULL) {
+            return varve_error_nomem(err);
+        }
+        len = codec_lz4_pack(f->data, f->len, bytes, f->len);
+    }
+    if (len == 0) {
+        free(bytes);
+        varve__store__v1__point_file__init(file);
+        file->name = text_out(f->name);
+        file->data.data = f->data;
+        file->data.len = f->len;
+        l->file_list[m->n_files++] = file;
+        return VARVE_OK;
+    }
+    varve__store__v1__packed_file__init(packed);
+    packed->name = text_out(f->name);
+    packed->size = f->len;
+    packed->lz4.data = bytes;
+    packed->lz4.len = len;
+    l->packed_list[l->packed_count++] = packed;
+    m->n_packed_files = l->packed_count;
+    return VARVE_OK;
+}
+
 enum varve_err
 point_encode(const struct point *p, struct buf *out, struct varve_error *err)
 {
-    disk_message *disks = NULL;
-    disk_message **disk_list = NULL;
-    file_message *files = NULL;
-    file_message **file_list = NULL;
+    struct lists l = {.packed_count = 0};
     record_message m;
     uint8_t *bytes = NULL;
     size_t size;
@@ -184,48 +274,36 @@ point_encode(const struct point *p, struct buf *out, struct varve_error *err)
     if (rc != VARVE_OK) {
         return rc;
     }
-    disks = calloc(p->disk_count + 1, sizeof(*disks));
-    disk_list = calloc(p->disk_count + 1, sizeof(*disk_list));
-    files = calloc(p->file_count + 1, sizeof(*files));
-    file_list = calloc(p->file_count + 1, sizeof(*file_list));
-    if (disks == NULL || disk_list == NULL || files == NULL || file_list == NULL) {
-        rc = varve_error_nomem(err);
-        goto out;
+    if (!lists_make(&l, p)) {
+        lists_free(&l);
+        return varve_error_nomem(err);
     }
     record_out(p, &m);
     for (size_t i = 0; i < p->disk_count; i++) {
-        disk_out(&p->disks[i], &disks[i]);
-        disk_list[i] = &disks[i];
+        disk_out(&p->disks[i], &l.disks[i]);
+        l.disk_list[i] = &l.disks[i];
     }
-    m.disks = disk_list;
+    m.disks = l.disk_list;
     m.n_disks = p->disk_count;
-    for (size_t i = 0; i < p->file_count; i++) {
-        varve__store__v1__point_file__init(&files[i]);
-        files[i].name = text_out(p->files[i].name);
-        files[i].data.data = p->files[i].data;
-        files[i].data.len = p->files[i].len;
-        file_list[i] = &files[i];
+    m.files = l.file_list;
+    m.packed_files = l.packed_list;
+    for (size_t i = 0; rc == VARVE_OK && i < p->file_count; i++) {
+        rc = file_out(&p->files[i], &l, &m, err);
     }
-    m.files = file_list;
-    m.n_files = p->file_count;
-
-    size = varve__store__v1__point_record__get_packed_size(&m);
+    size = rc == VARVE_OK ? varve__store__v1__point_record__get_packed_size(&m) : 0;
     if (size > POINT_RECORD_MAX) {
         rc = varve_error_set(err, VARVE_ERR_LIMIT,
                              "a point's record of %zu bytes is too large, at most %u: its "
                              "configuration files are too many",
                              size, POINT_RECORD_MAX);
-        goto out;
     }
-    rc = buf_extend(out, size, &bytes, err);
+    if (rc == VARVE_OK) {
+        rc = buf_extend(out, size, &bytes, err);
+    }
     if (rc == VARVE_OK) {
         (void)varve__store__v1__point_record__pack(&m, bytes);
     }
-out:
-    free(disks);
-    free(disk_list);
-    free(files);
-    free(file_list);
+    lists_free(&l);
     return rc;
 }
 
@@ -325,6 +403,38 @@ file_in(struct point_file *f, const file_message *m, bool with_data, struct varv
 }
 
 static enum varve_err
+packed_in(struct point_file *f, const packed_message *m, bool with_data, struct varve_error *err)
+{
+    enum varve_err rc = VARVE_OK;
+
+    if (!text_in(&f->name, m->name)) {
+        return varve_error_nomem(err);
+    }
+    f->len = (size_t)m->size;
+    if (with_data) {
+        f->data = malloc(f->len + 1);
+        rc = f->data == NULL ? varve_error_nomem(err)
+                             : codec_lz4_unpack(m->lz4.data, m->lz4.len, f->data, f->len, err);
+    }
+    return rc == VARVE_OK ? VARVE_OK : varve_error_prefix(err, "a configuration file");
+}
+
+/* Before anything is made of so many bytes. */
+static bool
+packed_fit(const record_message *m)
+{
+    uint64_t total = 0;
+
+    for (size_t i = 0; i < m->n_packed_files; i++) {
+        if (m->packed_files[i]->size > POINT_FILE_MAX) {
+            return false;
+        }
+        total += m->packed_files[i]->size;
+    }
+    return total <= POINT_FILES_SIZE_MAX;
+}
+
+static enum varve_err
 record_in(struct point *p, const record_message *m, bool with_files, struct varve_error *err)
 {
     enum varve_err rc = VARVE_OK;
@@ -333,9 +443,11 @@ record_in(struct point *p, const record_message *m, bool with_files, struct varv
         !guid_in(&p->run, &m->run)) {
         return varve_error_set(err, VARVE_ERR_CORRUPT, "an id of a point has a wrong length");
     }
-    if (m->n_disks > POINT_DISKS_MAX || m->n_files > POINT_FILES_MAX) {
-        return varve_error_set(err, VARVE_ERR_CORRUPT, "a point with %zu disks and %zu files",
-                               m->n_disks, m->n_files);
+    if (m->n_disks > POINT_DISKS_MAX || m->n_files > POINT_FILES_MAX ||
+        m->n_packed_files > POINT_FILES_MAX - m->n_files || !packed_fit(m)) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "a point with %zu disks and %zu files, or too large ones",
+                               m->n_disks, m->n_files + m->n_packed_files);
     }
     p->seq = m->seq;
     p->frozen_at_us = m->frozen_at_us;
@@ -348,7 +460,7 @@ record_in(struct point *p, const record_message *m, bool with_files, struct varv
         return varve_error_nomem(err);
     }
     p->disks = calloc(m->n_disks + 1, sizeof(p->disks[0]));
-    p->files = calloc(m->n_files + 1, sizeof(p->files[0]));
+    p->files = calloc(m->n_files + m->n_packed_files + 1, sizeof(p->files[0]));
     if (p->disks == NULL || p->files == NULL) {
         return varve_error_nomem(err);
     }
@@ -359,6 +471,9 @@ record_in(struct point *p, const record_message *m, bool with_files, struct varv
     for (size_t i = 0; rc == VARVE_OK && i < m->n_files; i++) {
         p->file_count++;
         rc = file_in(&p->files[i], m->files[i], with_files, err);
+    }
+    for (size_t i = 0; rc == VARVE_OK && i < m->n_packed_files; i++) {
+        rc = packed_in(&p->files[p->file_count++], m->packed_files[i], with_files, err);
     }
     return rc;
 }

@@ -283,6 +283,7 @@ struct ingest_file {
     const char *name;
     const uint8_t *data;
     size_t len;
+    uint64_t unpacked; /* 0: data is the file; else an LZ4 block that stands for so many bytes */
 };
 struct ingest_commit {
     int64_t frozen_at_us;

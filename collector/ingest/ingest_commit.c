@@ -5,6 +5,7 @@
 
 #include "base/log.h"
 #include "base/time.h"
+#include "codec/lz4.h"
 #include "ingest/ingest_internal.h"
 #include "os/path.h"
 
@@ -103,8 +104,40 @@ copy_disks(struct point *p, struct ingest_run *run, const struct ingest_commit *
 }
 
 static enum varve_err
+copy_file(struct point_file *to, const struct ingest_file *f, struct varve_error *err)
+{
+    uint64_t size = f->unpacked != 0 ? f->unpacked : f->len;
+    enum varve_err rc;
+
+    if (!path_is_plain_name(f->name) || size > POINT_FILE_MAX) {
+        return varve_error_set(err, VARVE_ERR_LIMIT,
+                               "configuration file '%.64s' of %" PRIu64
+                               " bytes: a plain name and at most %u bytes can be kept",
+                               f->name, size, POINT_FILE_MAX);
+    }
+    rc = copy_text(&to->name, f->name, err);
+    if (rc != VARVE_OK) {
+        return rc;
+    }
+    to->data = malloc((size_t)size + 1);
+    if (to->data == NULL) {
+        return varve_error_nomem(err);
+    }
+    to->len = (size_t)size;
+    if (f->unpacked == 0) {
+        if (f->len > 0) {
+            memcpy(to->data, f->data, f->len);
+        }
+        return VARVE_OK;
+    }
+    rc = codec_lz4_unpack(f->data, f->len, to->data, to->len, err);
+    return rc == VARVE_OK ? rc : varve_error_prefix(err, "configuration file '%.64s'", f->name);
+}
+
+static enum varve_err
 copy_files(struct point *p, const struct ingest_commit *commit, struct varve_error *err)
 {
+    uint64_t total = 0;
     enum varve_err rc = VARVE_OK;
 
     if (commit->file_count == 0) {
@@ -119,24 +152,13 @@ copy_files(struct point *p, const struct ingest_commit *commit, struct varve_err
         return varve_error_nomem(err);
     }
     for (size_t i = 0; i < commit->file_count && rc == VARVE_OK; i++) {
-        const struct ingest_file *f = &commit->files[i];
-        struct point_file *to = &p->files[p->file_count++];
-
-        if (!path_is_plain_name(f->name) || f->len > POINT_FILE_MAX) {
-            return varve_error_set(err, VARVE_ERR_LIMIT,
-                                   "configuration file '%.64s' of %zu bytes: a plain name and at "
-                                   "most %u bytes can be kept",
-                                   f->name, f->len, POINT_FILE_MAX);
+        rc = copy_file(&p->files[p->file_count++], &commit->files[i], err);
+        total += p->files[i].len;
+        if (rc == VARVE_OK && total > POINT_FILES_SIZE_MAX) {
+            rc = varve_error_set(err, VARVE_ERR_LIMIT,
+                                 "the configuration files have more than %u bytes",
+                                 POINT_FILES_SIZE_MAX);
         }
-        rc = copy_text(&to->name, f->name, err);
-        to->data = malloc(f->len + 1);
-        if (to->data == NULL) {
-            return varve_error_nomem(err);
-        }
-        if (f->len > 0) {
-            memcpy(to->data, f->data, f->len);
-        }
-        to->len = f->len;
     }
     return rc;
 }

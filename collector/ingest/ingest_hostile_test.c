@@ -407,7 +407,7 @@ a_commit_that_does_not_fit_the_run_ends_it(void **state)
     for (int i = 0; i < 6; i++) {
         struct ingest_run *run = start_run(f, (uint8_t)(i + 1));
         struct ingest_commit_disk disks[3];
-        struct ingest_file file = {"x/y", (const uint8_t *)"z", 1};
+        struct ingest_file file = {.name = "x/y", .data = (const uint8_t *)"z", .len = 1};
         struct ingest_commit c = commit_of(disks, 2);
         enum varve_err want = VARVE_ERR_PROTOCOL;
         struct point *p = NULL;

@@ -19,7 +19,7 @@ a_full_run_becomes_a_point_with_the_same_bytes(void **state)
     struct image b = image_new(70 * CHUNK + 1536, 2); /* ends in a short chunk */
     struct ingest_run *run = start_run(f, 1);
     struct ingest_commit_disk list[2];
-    struct ingest_file file = {"vm.vmcx", (const uint8_t *)"config", 6};
+    struct ingest_file file = {.name = "vm.vmcx", .data = (const uint8_t *)"config", .len = 6};
     struct ingest_commit c = commit_of(list, 2);
     struct point *p = NULL;
     struct run_info info;

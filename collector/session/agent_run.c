@@ -293,10 +293,44 @@ struct commit_task {
     struct envelope_in in;
 };
 
+/* In the message, or, since minor 4, one behind the other in its bulk. */
+static enum varve_err
+take_files(struct ingest_file *files, const struct envelope_in *in, struct varve_error *err)
+{
+    const Varve__V1__Commit *m = in->head->commit;
+    size_t at = 0;
+
+    for (size_t i = 0; i < m->n_files; i++) {
+        const Varve__V1__ConfigFile *f = m->files[i];
+
+        files[i] = (struct ingest_file){
+            .name = f->name, .data = f->data.data, .len = f->data.len, .unpacked = 0};
+        if (f->stored_len == 0) {
+            continue;
+        }
+        if (f->data.len > 0 || f->stored_len > f->size || f->stored_len > in->bulk_len - at) {
+            return varve_error_set(err, VARVE_ERR_PROTOCOL,
+                                   "configuration file '%.64s': %u bytes in the message's bulk",
+                                   f->name, f->stored_len);
+        }
+        files[i].data = in->bulk + at;
+        files[i].len = f->stored_len;
+        files[i].unpacked = f->stored_len < f->size ? f->size : 0;
+        at += f->stored_len;
+    }
+    return at == in->bulk_len
+               ? VARVE_OK
+               : varve_error_set(err, VARVE_ERR_PROTOCOL,
+                                 "commit with %zu bytes that are of no configuration file",
+                                 in->bulk_len - at);
+}
+
 static enum varve_err
 fill_commit(struct ingest_commit *out, struct ingest_commit_disk *disks, struct ingest_file *files,
-            const Varve__V1__Commit *m, struct varve_error *err)
+            const struct envelope_in *in, struct varve_error *err)
 {
+    const Varve__V1__Commit *m = in->head->commit;
+
     if (m->n_disks > POINT_DISKS_MAX || m->n_files > POINT_FILES_MAX) {
         return varve_error_set(err, VARVE_ERR_LIMIT,
                                "commit of %zu disks and %zu files; at most %u and %u", m->n_disks,
@@ -320,11 +354,6 @@ fill_commit(struct ingest_commit *out, struct ingest_commit_disk *disks, struct 
         disks[i].disk = m->disks[i]->disk;
         disks[i].change_id = m->disks[i]->change_id;
     }
-    for (size_t i = 0; i < m->n_files; i++) {
-        files[i].name = m->files[i]->name;
-        files[i].data = m->files[i]->data.data;
-        files[i].len = m->files[i]->data.len;
-    }
     out->frozen_at_us = m->frozen_at_us;
     out->disks = disks;
     out->disk_count = m->n_disks;
@@ -335,7 +364,7 @@ fill_commit(struct ingest_commit *out, struct ingest_commit_disk *disks, struct 
     out->source = m->source;
     out->reason = m->reason;
     out->generation = m->generation;
-    return VARVE_OK;
+    return take_files(files, in, err);
 }
 
 static void
@@ -368,7 +397,7 @@ run_commit(void *arg)
     enum varve_err rc;
 
     memset(&commit, 0, sizeof(commit));
-    rc = fill_commit(&commit, disks, files, t->in.head->commit, &err);
+    rc = fill_commit(&commit, disks, files, &t->in, &err);
     if (rc != VARVE_OK) {
         ingest_run_fail(t->run, &err, false);
     } else {

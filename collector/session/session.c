@@ -9,7 +9,7 @@
 #include "session/wire_in.h"
 
 #define PROTOCOL_MAJOR 1u
-#define PROTOCOL_MINOR 3u
+#define PROTOCOL_MINOR 4u
 
 /* ---- what others use of a session ---- */
 

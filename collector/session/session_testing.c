@@ -573,6 +573,14 @@ agent_disk_end(struct peer *p, const struct guid *run, uint32_t disk, uint64_t r
 enum varve_err
 agent_commit(struct peer *p, const struct guid *run, uint32_t disks, struct guid *point)
 {
+    return agent_commit_files(p, run, disks, NULL, 0, NULL, 0, point);
+}
+
+enum varve_err
+agent_commit_files(struct peer *p, const struct guid *run, uint32_t disks,
+                   Varve__V1__ConfigFile **files, size_t file_count, const void *bulk, size_t len,
+                   struct guid *point)
+{
     Varve__V1__Envelope head = VARVE__V1__ENVELOPE__INIT;
     Varve__V1__Commit body = VARVE__V1__COMMIT__INIT;
     Varve__V1__CommitDisk list[4];
@@ -592,9 +600,11 @@ agent_commit(struct peer *p, const struct guid *run, uint32_t disks, struct guid
     body.consistency = VARVE__V1__CONSISTENCY__CONSISTENCY_CRASH;
     body.disks = pointers;
     body.n_disks = disks;
+    body.files = files;
+    body.n_files = file_count;
     head.body_case = VARVE__V1__ENVELOPE__BODY_COMMIT;
     head.commit = &body;
-    rc = peer_call(p, &head, NULL, 0, VARVE__V1__ENVELOPE__BODY_COMMIT_REPLY, &in);
+    rc = peer_call(p, &head, bulk, len, VARVE__V1__ENVELOPE__BODY_COMMIT_REPLY, &in);
     if (rc == VARVE_OK) {
         assert_int_equal(in.head->commit_reply->point_id.len, 16);
         memcpy(point->bytes, in.head->commit_reply->point_id.data, 16);
@@ -623,14 +633,25 @@ agent_end(struct peer *p, const struct guid *run, const struct varve_error *erro
 enum varve_err
 agent_whole_run(struct peer *p, const struct guid *run, const struct image *im, struct guid *point)
 {
-    struct ingest_position positions[4];
-    size_t count = 0;
     bool committed = false;
-    bool closed = false;
-    uint64_t next = 0;
-    enum varve_err rc = agent_begin(p, run, positions, &count, &committed);
+    enum varve_err rc = agent_send_all(p, run, im, &committed);
 
     if (rc == VARVE_OK && !committed) {
+        rc = agent_commit(p, run, 1, point);
+    }
+    return rc == VARVE_OK ? agent_end(p, run, NULL) : rc;
+}
+
+enum varve_err
+agent_send_all(struct peer *p, const struct guid *run, const struct image *im, bool *committed)
+{
+    struct ingest_position positions[4];
+    size_t count = 0;
+    bool closed = false;
+    uint64_t next = 0;
+    enum varve_err rc = agent_begin(p, run, positions, &count, committed);
+
+    if (rc == VARVE_OK && !*committed) {
         closed = count > 0 && positions[0].closed;
         rc = agent_disk_begin(p, run, 0, im, false, &next);
         while (rc == VARVE_OK && next < chunks_of(im)) {
@@ -642,11 +663,8 @@ agent_whole_run(struct peer *p, const struct guid *run, const struct image *im, 
         if (rc == VARVE_OK && !closed) {
             rc = agent_disk_end(p, run, 0, im->size);
         }
-        if (rc == VARVE_OK) {
-            rc = agent_commit(p, run, 1, point);
-        }
     }
-    return rc == VARVE_OK ? agent_end(p, run, NULL) : rc;
+    return rc;
 }
 
 /* ---- an operator's words ---- */

@@ -99,11 +99,18 @@ enum varve_err agent_disk_end(struct peer *p, const struct guid *run, uint32_t d
                               uint64_t read_bytes);
 enum varve_err agent_commit(struct peer *p, const struct guid *run, uint32_t disks,
                             struct guid *point);
+enum varve_err agent_commit_files(struct peer *p, const struct guid *run, uint32_t disks,
+                                  Varve__V1__ConfigFile **files, size_t file_count,
+                                  const void *bulk, size_t len, struct guid *point);
 enum varve_err agent_end(struct peer *p, const struct guid *run, const struct varve_error *error);
 /* All of the above from BeginRun on, for a run of one disk that is read whole, going on where the
  * collector says. */
 enum varve_err agent_whole_run(struct peer *p, const struct guid *run, const struct image *im,
                                struct guid *point);
+
+/* The same without Commit and EndRun. */
+enum varve_err agent_send_all(struct peer *p, const struct guid *run, const struct image *im,
+                              bool *committed);
 
 /* ---- an operator's words ---- */
 

@@ -105,7 +105,7 @@ make_node(const char *name, unsigned level, unsigned step)
 }
 
 static void
-make_point(const char *name, bool full)
+make_point(const char *name, bool full, bool packed)
 {
     struct point *p = point_new();
     struct varve_error err;
@@ -114,6 +114,7 @@ make_point(const char *name, bool full)
     static char file_name[] = "config.vmcx";
     static uint8_t bytes[] = "text";
     struct point_disk disk = {.name = disk_name, .size = 65536, .root = {.chunk_count = 1}};
+    static uint8_t state[65536]; /* of that size on, files are packed */
     struct point_file file = {.name = file_name, .data = bytes, .len = sizeof(bytes)};
 
     if (p == NULL) {
@@ -130,6 +131,10 @@ make_point(const char *name, bool full)
         p->disk_count = 1;
         p->files = &file;
         p->file_count = 1;
+    }
+    if (packed) {
+        file.data = state;
+        file.len = sizeof(state);
     }
     check(point_encode(p, &record, &err), &err);
     save(name, record.data, record.len);
@@ -303,8 +308,9 @@ main(int argc, char **argv)
     make_node("manifest/leaf_full", 0, 1);
     make_node("manifest/leaf_sparse", 0, 31);
     make_node("manifest/inner", 3, 50);
-    make_point("point/small", false);
-    make_point("point/full", true);
+    make_point("point/small", false, false);
+    make_point("point/full", true, false);
+    make_point("point/packed", true, true);
     make_marks();
     make_policies();
     make_keys();

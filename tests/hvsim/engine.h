@@ -86,7 +86,11 @@ VARVE_CHECK uint32_t vm_move_in(struct sim_host *h, const char *from, struct gui
 bool vm_supports_refpoints(const struct sim_vm *vm);
 bool vm_merging(const struct sim_vm *vm); /* at work, not blocked or disabled */
 bool vm_has_job(const struct sim_host *h, const struct sim_vm *vm, enum sim_job_kind kind);
-char *vm_config_text(const struct sim_vm *vm);                              /* the caller frees */
+char *vm_config_text(const struct sim_vm *vm); /* the caller frees */
+/* The file that a test puts beside the vm's configuration (README.md): its path, which the caller frees, and a copy of it. */
+char *vm_guest_state(const struct sim_vm *vm); /* NULL: there is none */
+VARVE_CHECK uint32_t vm_copy_guest_state(const struct sim_vm *vm, const char *to,
+                                         struct sim_error *err);
 char *vm_disk_path(const struct sim_vm *vm, const struct sim_disk_file *f); /* the caller frees */
 char *disk_instance_id(const struct sim_vm *vm, const struct sim_disk *d);  /* the caller frees */
 

@@ -91,7 +91,7 @@ checkpoint_create(struct sim_host *h, const struct guid *vm_id, enum sim_checkpo
 
 /* ---- the configuration of the moment, as files ---- */
 
-static const char *const config_suffixes[] = {"vmcx", "vmrs"};
+static const char *const config_suffixes[] = {"vmcx", "vmrs", "vmgs"};
 
 static char *
 config_path(const struct sim_vm *vm, const struct guid *checkpoint, size_t i)
@@ -107,11 +107,11 @@ write_config(const struct sim_vm *vm, const struct sim_checkpoint *c, struct sim
 {
     uint32_t rc = SIM_OK;
 
-    for (size_t i = 0; rc == SIM_OK && i < 2; i++) {
+    for (size_t i = 0; rc == SIM_OK && i < 3; i++) {
         char *path = config_path(vm, &c->id, i);
         char *text = sim_printf("%s\n%s", i == 0 ? "VMCX" : "VMRS", i == 0 ? c->config : "");
 
-        rc = sim_write_text(path, text, err);
+        rc = i < 2 ? sim_write_text(path, text, err) : vm_copy_guest_state(vm, path, err);
         free(path);
         free(text);
     }
@@ -121,7 +121,7 @@ write_config(const struct sim_vm *vm, const struct sim_checkpoint *c, struct sim
 static void
 remove_config(const struct sim_vm *vm, const struct guid *checkpoint)
 {
-    for (size_t i = 0; i < 2; i++) {
+    for (size_t i = 0; i < 3; i++) {
         char *path = config_path(vm, checkpoint, i);
 
         (void)unlink(path);

@@ -167,6 +167,9 @@ write_config(const struct sim_vm *vm, const struct sim_checkpoint *c, const char
     rc = sim_write_text(path, text, err);
     free(text);
     free(path);
+    path = sim_printf("%s/%s.vmgs", folder, id);
+    rc = rc == SIM_OK ? vm_copy_guest_state(vm, path, err) : rc;
+    free(path);
     return rc;
 }
 

@@ -266,6 +266,35 @@ vm_config_text(const struct sim_vm *vm)
     return text != NULL ? text : sim_strdup("{}");
 }
 
+char *
+vm_guest_state(const struct sim_vm *vm)
+{
+    char id[GUID_TEXT_SIZE];
+    char *path;
+
+    guid_format_upper(&vm->id, id);
+    path = sim_printf("%s/" SIM_CONFIG_DIR "/%s.vmgs", vm->folder, id);
+    if (access(path, R_OK) != 0) {
+        free(path);
+        return NULL;
+    }
+    return path;
+}
+
+uint32_t
+vm_copy_guest_state(const struct sim_vm *vm, const char *to, struct sim_error *err)
+{
+    char *from = vm_guest_state(vm);
+    uint32_t rc = SIM_OK;
+
+    if (from != NULL) {
+        (void)unlink(to);
+        rc = sim_copy_sparse(from, to, err);
+    }
+    free(from);
+    return rc;
+}
+
 uint32_t
 vm_open_disks(struct sim_host *h, struct sim_vm *vm, struct sim_error *err)
 {

@@ -423,6 +423,9 @@ write_config(const struct sim_vm *vm, const char *folder, struct sim_error *err)
     path = sim_printf("%s/%s.%s", folder, id, sim_vss_config_suffix(vm));
     rc = sim_write_text(path, text, err);
     free(path);
+    path = sim_printf("%s/%s.vmgs", folder, id);
+    rc = rc == SIM_OK ? vm_copy_guest_state(vm, path, err) : rc;
+    free(path);
     free(text);
     free(config);
     return rc;

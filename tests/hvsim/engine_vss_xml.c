@@ -109,6 +109,7 @@ add_file(struct text *t, const struct sim_vm *vm, const char *drive, const char 
 static void
 add_vm(struct text *t, const struct sim_vm *vm, const char *drive)
 {
+    char *state = vm_guest_state(vm);
     char id[GUID_TEXT_SIZE];
     char *config;
 
@@ -120,6 +121,9 @@ add_vm(struct text *t, const struct sim_vm *vm, const char *drive)
     add(t, "\" restoreMetadata=\"no\" notifyOnBackupComplete=\"no\" selectable=\"yes\" "
            "selectableForRestore=\"yes\" componentFlags=\"0\">");
     add_file(t, vm, drive, SIM_CONFIG_DIR, config);
+    if (state != NULL) {
+        add_file(t, vm, drive, SIM_CONFIG_DIR, strrchr(state, '/') + 1);
+    }
     for (size_t i = 0; i < vm->disk_count; i++) {
         for (size_t k = 0; k < vm->disks[i].file_count; k++) {
             add_file(t, vm, drive, SIM_DISKS_DIR, vm->disks[i].files[k].name);
@@ -128,6 +132,7 @@ add_vm(struct text *t, const struct sim_vm *vm, const char *drive)
     add_file(t, vm, drive, SIM_SNAPSHOTS_DIR, "*");
     add(t, "</FILE_GROUP>");
     free(config);
+    free(state);
 }
 
 size_t

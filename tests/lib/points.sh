@@ -6,6 +6,8 @@
 #   points_json VM            the points of a vm, one JSON object a line, newest first
 #   points_truth HOST POINT DISKID   path of the raw image of what the disk held when that point was frozen
 #   points_check_raw HOST POINT      restores a point as raw images and compares every disk with cmp
+#   points_config HOST VM SUFFIX     compares the configuration files of the latest point with the vm's
+#   points_guest_state HOST VM       gives the vm a guest state (.vmgs) of 4 MiB
 #   points_clean HOST VM      fails unless the host is left clean: no recovery checkpoint, one reference point, chain merged
 
 points_json() { "$BIN/varve" point list "$1" --json; }
@@ -30,6 +32,24 @@ points_check_raw() {
         [ -f "$truth" ] || lab_die "no truth for point $point disk $disk"
         cmp "$out/$name" "$truth" || lab_die "point $point, disk $name: not what the disk held"
     done < <("$BIN/varve" point show "$point" --json | jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv')
+    rm -rf "$out"
+}
+
+points_guest_state() {
+    local id
+    id=$(lab_vm_id "$1" "$2")
+    { head -c 100000 /dev/urandom && head -c $((4 * 1024 * 1024 + 512 - 100000)) /dev/zero; } >"$LAB/hosts/$1/vms/$id/Virtual Machines/$id.vmgs"
+}
+# points_config HOST VM SUFFIX: the latest point's configuration is the vm's, byte for byte, and so is its guest state where it has one
+points_config() {
+    local id out want got state
+    id=$(lab_vm_id "$1" "$2") out=$LAB/restore-config
+    "$BIN/varve" restore "$2@latest" --format raw "$out" --quiet || lab_die "restoring $2 failed"
+    want=$(lab_ctl "$1" vm.config "{\"vm\":\"$id\"}" | jq -r '.files[0].data' | base64 -d | tr -d '\0')
+    got=$(cat "$out"/config/[0-9A-F]*."$3")
+    [ "$want" = "$got" ] || lab_die "$2: the configuration is '$got', not '$want'"
+    state=$LAB/hosts/$1/vms/$id/Virtual\ Machines/$id.vmgs
+    [ ! -e "$state" ] || cmp "$state" "$out"/config/*.vmgs || lab_die "$2: the guest state is another one"
     rm -rf "$out"
 }
 

@@ -1,13 +1,14 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""read_store.py STORE SECRET list | cat SEQ DISK [VM] | scan | marks | policies | domains
+"""read_store.py STORE SECRET list | cat SEQ DISK [VM] | files SEQ [VM] | scan | marks | policies | domains
 
 A second implementation of docs/format/store.md, made from that document and sharing no code with the
 collector.  STORE: the directory.  SECRET: key:FILE, passphrase:FILE or recovery:FILE.
 
 list: one line a point that is not deleted: vm, seq, id, disks.  cat: the bytes of a disk, by number from 0, on standard
-output; VM: the vm's id, else the first with such a number.  scan: reads every record of every pack through its footer, and
-once more by walking the records, and says how many there are.  marks, policies, domains: a line each.
+output; VM: the vm's id, else the first with such a number.  files: the configuration files of a point: name, size, SHA-256.  scan:
+reads every record of every pack through its footer, and once more by walking the records, and says how many there are, and
+what could not be read in the first place it was looked for.  marks, policies, domains: a line each.
 """
 import hashlib
 import os
@@ -151,11 +152,15 @@ class Store:
         self.domains = {}
         self.domain_names = {}
         self.load_keys(secret)
-        self.name_key = kdf(self.data_key, "varve name 1")
-        self.index = {}
-        for name in self.names("pack"):
-            self.read_footer(name)
+        self.index = {}  # keyed name -> places
+        self.walked = 0
+        self.salvaged = 0  # packs without a whole footer
         self.load_domains()
+        for name in self.names("pack"):
+            try:
+                self.read_footer(name)
+            except (Bad, struct.error, IndexError):
+                self.salvage(name)
 
     def names(self, prefix):
         found = []
@@ -238,41 +243,77 @@ class Store:
         count = struct.unpack("<I", footer[4:8])[0]
         need(footer[:4] == b"VFTR" and footer[8:24] == pack and length == 24 + 48 * count, "footer")
         at = 64
+        found = []
         for i in range(count):
             e = footer[24 + 48 * i:][:48]
             where, stored, raw, kind, codec = struct.unpack("<IIIBB", e[32:46])
             need(where == at, "a gap in " + name)
             need(kind == pack_kind and e[46:48] == bytes(2), "entry of " + name)
             at += 64 + stored
-            self.index[e[:32]] = (name, where, stored, raw, kind, codec, i, domain)
+            found.append((e[:32], (name, where, stored, raw, kind, codec, i, domain)))
         need(at == offset and tail[36:44] == bytes(8), "the end of the records")
-        self.walk(name, data, offset)
+        for keyed, place in found:
+            self.index.setdefault(keyed, []).append(place)
+        self.walk(name, data, offset, found)
 
-    def walk(self, name, data, end):
+    def walk(self, name, data, end, found):
         """The same by the headers alone, as where a footer is damaged."""
         at = 64
-        number = 0
-        while at < end:
+        for number, (keyed, place) in enumerate(found):
             head = data[at:at + 64]
-            need(head[:4] == b"VREC" and crc32c(head[:60]) == struct.unpack("<I", head[60:])[0], "record header")
+            if head[:4] != b"VREC" or crc32c(head[:60]) != struct.unpack("<I", head[60:])[0]:
+                return  # damaged: get() says so when it is needed
             raw, stored, n = struct.unpack("<III", head[40:52])
             need(n == number and head[6:8] == bytes(2) and head[56:60] == bytes(4), "record header")
-            need(crc32c(data[at + 64:at + 64 + stored]) == struct.unpack("<I", head[52:56])[0], "stored bytes")
-            need(self.index[head[8:40]][0] != name or self.index[head[8:40]][1:4] == (at, stored, raw),
-                 "footer and record differ")
+            need(head[8:40] == keyed and place[1:4] == (at, stored, raw), "footer and record differ")
             at += 64 + stored
-            number += 1
+            self.walked += 1
         need(at == end, "the end of the records")
-        self.walked = getattr(self, "walked", 0) + number
+
+    def salvage(self, name):
+        """Section 5.3: no footer.  Record by record, each believed when its tag is right."""
+        data = self.read(name)
+        self.salvaged += 1
+        pack = bytes.fromhex(name.split("/")[-1])
+        whole = data[:8] == b"VARVEPK1" and crc32c(data[:60]) == struct.unpack("<I", data[60:64])[0]
+        domains = [data[32:48] if data[12] & 1 else bytes(16)] if whole else [bytes(16)] + list(self.domains)
+        ciphers = [data[11]] if whole else [1, 2]
+        at = 64
+        while at + 64 <= len(data):
+            head = data[at:at + 64]
+            if head[:4] != b"VREC" or crc32c(head[:60]) != struct.unpack("<I", head[60:])[0]:
+                at += 1
+                continue
+            raw, stored, number = struct.unpack("<III", head[40:52])
+            for domain in domains:
+                for cipher in ciphers:
+                    try:
+                        aead_open(cipher, kdf(self.keys_of(domain), "varve pack 1", pack), number, head[:52],
+                                  data[at + 64:at + 64 + stored])
+                    except Exception:
+                        continue
+                    place = (name, at, stored, raw, head[4], head[5], number, domain)
+                    self.index.setdefault(head[8:40], []).append(place)
+                    self.walked += 1
+            at += 64 + stored
 
     def keys_of(self, domain):
         return self.data_key if domain == bytes(16) else self.domains[domain]
 
     def get(self, sha, domain):
-        name, where, stored, raw, kind, codec, number, of = self.index[self.keyed_name(sha, domain)]
+        why = Bad("a name that nothing has")
+        for place in self.index.get(self.keyed_name(sha, domain), []):
+            for cipher in (1, 2):
+                try:
+                    return self.get_at(place, sha, domain, cipher)
+                except Exception as e:  # damaged there, or the other cipher
+                    why = e
+        raise why
+
+    def get_at(self, place, sha, domain, cipher):
+        name, where, stored, raw, kind, codec, number, of = place
         need(of == domain, "domain")
         with open(os.path.join(self.folder, name), "rb") as f:
-            cipher = f.read(64)[11]
             f.seek(where)
             record = f.read(64 + stored)
         need(record[:4] == b"VREC" and record[4] == kind and record[5] == codec, "record")
@@ -290,8 +331,8 @@ class Store:
         return blake(kdf(self.keys_of(domain), "varve name 1"), sha)
 
     # section 7
-    def open_record(self, name):
-        data = self.read(name)
+    def open_record(self, name, where=None):
+        data = self.read(where or name)
         found = [c for c in copies(data) if c[8:10] == b"\2\0"] + [data]
         for record in found:
             if record[:8] != b"VARVERC1" or crc32c(record[:-4]) != struct.unpack("<I", record[-4:])[0]:
@@ -328,7 +369,7 @@ class Store:
     def policies(self):
         name = self.names("policy")[-1]
         plain, _ = self.open_record(name)
-        need(plain[:4] == b"VPS1", name)
+        need(plain[:4] in (b"VPS1", b"VPS2"), name)
         at = 4
 
         def number():
@@ -343,7 +384,9 @@ class Store:
             return plain[at - length:at].decode()
 
         for _ in range(number()):
-            yield ("policy", text(), [number() for _ in range(7)])
+            policy = text()
+            numbers = [number() for _ in range(7)]
+            yield ("policy", policy, numbers + ([text() or "-"] if plain[:4] == b"VPS2" else []))
         yield ("all others", text(), [])
         for _ in range(number()):
             vm = plain[at:at + 16]
@@ -352,9 +395,15 @@ class Store:
         need(at == len(plain), "end of " + name)
 
     def points(self):
-        for name in self.names("point"):
-            plain, domain = self.open_record(name)
+        names = set(self.names("point")) | {n[len("lost/"):] for n in self.names("lost/point")}
+        for name in sorted(names):
+            try:
+                plain, domain = self.open_record(name)
+            except (Bad, FileNotFoundError):  # section 9.1
+                plain, domain = self.open_record(name, "lost/" + name)
             point = fields(plain)
+            need(one(point, 5, 0) == int(name.split("/")[2], 16), "number of " + name)
+            need(one(point, 2, b"").hex() == name.split("/")[1].replace("-", ""), "vm of " + name)
             yield name, point, domain
 
     # section 6
@@ -415,6 +464,10 @@ def one(message, number, default):
     return message.get(number, [default])[0]
 
 
+def print_file(message, data):
+    print(one(message, 1, b"").decode(), len(data), hashlib.sha256(data).hexdigest())
+
+
 def main():
     store = Store(sys.argv[1], sys.argv[2])
     if sys.argv[3] == "list":
@@ -425,7 +478,7 @@ def main():
             print(name.split("/")[1], one(point, 5, 0), one(point, 1, b"").hex(),
                   len(point.get(16, [])))
     elif sys.argv[3] == "scan":
-        print(len(store.index), store.walked)
+        print(len(store.index), store.walked, store.salvaged)
     elif sys.argv[3] == "marks":
         for name, kind, point, made, until, who, why, domain in store.marks():
             known = [p for n, p, d in store.points()
@@ -437,6 +490,15 @@ def main():
     elif sys.argv[3] == "domains":
         for name, text in store.domain_names.items():
             print(name, text)
+    elif sys.argv[3] == "files":
+        for name, point, _ in store.points():
+            if one(point, 5, 0) != int(sys.argv[4]) or sys.argv[5:6] not in ([], [name.split("/")[1]]):
+                continue
+            for f in map(fields, point.get(17, [])):
+                print_file(f, one(f, 2, b""))
+            for f in map(fields, point.get(18, [])):
+                print_file(f, lz4_block(one(f, 3, b""), one(f, 2, 0)))
+            break
     else:
         for name, point, domain in store.points():
             if one(point, 5, 0) != int(sys.argv[4]) or sys.argv[6:7] not in ([], [name.split("/")[1]]):

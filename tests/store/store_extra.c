@@ -11,10 +11,12 @@
 
 /*
  * store_extra FOLDER: adds to a store that store_make made what a store may have besides: a domain with a point of
- * one disk of two chunks, of which the second is short and half of it 'x'; a hold and a lock on the first point, a
- * deleted second one, and policies.  All with moments and texts that a reader can be compared with.
+ * one disk of two chunks, of which the second is short and half of it 'x', and of two configuration files, the larger one
+ * packed; a hold and a lock on the first point, a deleted second one, and policies.  All with moments and texts that a
+ * reader can be compared with.  store_extra FOLDER METHOD: orders a method in its policies besides.
  */
-#define HOUR_US 3600000000ll
+#define HOUR_US    3600000000ll
+#define STATE_SIZE 200000u
 
 static struct varve_error err;
 
@@ -61,6 +63,15 @@ put_domain_point(struct chunk_store *cs, struct catalog *catalog)
     p->disks[0].id.bytes[0] = 0x57;
     p->disks[0].name = strdup("disk.vhdx");
     p->disks[0].size = chunk + chunk / 2;
+    p->files = calloc(2, sizeof(*p->files));
+    p->file_count = 2;
+    p->files[0].name = strdup("a.vmcx");
+    p->files[0].data = (uint8_t *)strdup("configuration");
+    p->files[0].len = strlen("configuration");
+    p->files[1].name = strdup("a.vmgs");
+    p->files[1].data = malloc(STATE_SIZE);
+    p->files[1].len = STATE_SIZE;
+    memset(p->files[1].data, 'g', STATE_SIZE);
     must(manifest_builder_finish(b, &p->disks[0].root, &err));
     must(catalog_publish(catalog, p, chunk_store_loss_count(cs), NULL, &err));
     manifest_builder_free(b);
@@ -85,13 +96,14 @@ put_marks(struct catalog *catalog)
 }
 
 static void
-put_policies(struct chunk_store *cs)
+put_policies(struct chunk_store *cs, const char *method)
 {
     static const struct guid vm = {{0x55}};
-    const struct policy office = {.name = "office", .last = 3, .daily = 14, .window_hours = 168};
+    struct policy office = {.name = "office", .last = 3, .daily = 14, .window_hours = 168};
     const struct policy law = {.name = "law", .monthly = 120, .yearly = 10};
     struct policy_set s = {.count = 0};
 
+    (void)snprintf(office.method, sizeof(office.method), "%s", method);
     must(policy_put(&s, &office, &err));
     must(policy_put(&s, &law, &err));
     must(policy_assign(&s, NULL, "office", &err));
@@ -110,8 +122,8 @@ main(int argc, char **argv)
     char *root = NULL;
     char *key = NULL;
 
-    if (argc != 2) {
-        (void)fprintf(stderr, "usage: store_extra FOLDER\n");
+    if (argc < 2 || argc > 3) {
+        (void)fprintf(stderr, "usage: store_extra FOLDER [METHOD]\n");
         return 2;
     }
     must(crypto_init(&err));
@@ -121,9 +133,11 @@ main(int argc, char **argv)
     options.key_path = key;
     must(chunk_store_open(&cs, store, fs_system(), &options, &err));
     must(catalog_open(&catalog, cs, &err));
-    put_domain_point(cs, catalog);
-    put_marks(catalog);
-    put_policies(cs);
+    if (argc == 2) {
+        put_domain_point(cs, catalog);
+        put_marks(catalog);
+    }
+    put_policies(cs, argc == 3 ? argv[2] : "");
     catalog_close(catalog);
     chunk_store_close(cs);
     store_close(store);

@@ -28,6 +28,7 @@ hyperv_host_new winhost
 vms=('web 東京' db dc 'old app')
 hyperv_vm 'web 東京' 2 96 32 && hyperv_vm db 2 64 && hyperv_vm dc 1 48 && hyperv_vm 'old app' 1 32 32 16
 for vm in "${vms[@]}"; do hyperv_write winhost "$vm" 40; done
+points_guest_state winhost db
 
 lab_collector_start
 lab_enrol winhost
@@ -77,6 +78,8 @@ hyperv_contract winhost full 2 || hyperv_run_as winhost fresh full-again 2 --ful
 hyperv_run_as winhost fresh incremental 2
 hyperv_run_as winhost fresh full-again 2 --full
 points_clean winhost fresh
+
+for vm in "${vms[@]}"; do points_config winhost "$vm" vmcx; done
 
 # Every point, now that everything has happened.
 for vm in "${vms[@]}" fresh; do

@@ -80,6 +80,8 @@ for round in full second unchanged; do
         [ "$round" = full ] || jq -e 'all(.disks[]; .incremental)' "$LAB/point" >/dev/null || lab_die "$vm: round $round is not on the last point"
         [ "$round" != full ] || hyperv_write winhost "$vm" 5
     done
+    points_config winhost 'old R2' xml
+    points_config winhost 'web 東京' vmcx
     vss_clean "${vms[@]}"
 done
 # 128 MiB of disks, 2048 chunks; names alone would be 32 bytes for each that is not zero.
@@ -113,8 +115,10 @@ vss_check 'old R2'
 
 id=$(lab_vm_id winhost 'web 東京')
 lab_ctl winhost vm.set "{\"vm\":\"$id\",\"integration\":false}" >/dev/null
+points_guest_state winhost 'web 東京'
 "$BIN/varve" backup run 'web 東京' --quiet
 vss_check 'web 東京'
+points_config winhost 'web 東京' vmcx
 "$BIN/varve" point show 'web 東京@latest' --json | jq -e '.consistency == "crash"' >/dev/null || lab_die "a vm that was saved is called consistent"
 vss_clean "${vms[@]}"
 hyperv_agent_end winhost

@@ -29,6 +29,7 @@ hyperv_host_new winhost
 vms=('web 東京' db)
 hyperv_vm 'web 東京' 2 48 32 && hyperv_vm db 1 64 && hyperv_vm fresh 2 32 && hyperv_vm large 2 384
 for vm in "${vms[@]}" fresh; do hyperv_write winhost "$vm" 40; done
+points_guest_state winhost 'web 東京'
 mkdir "$LAB/exports"
 
 lab_collector_start
@@ -72,6 +73,7 @@ export_round() { # NAME: a run of all, and writes to 20 chunks a disk for the ne
             lab_die "$vm: $(jq -c '[.capture, .reason, .files]' "$LAB/point")"
         [ "$1" = full ] || jq -e 'all(.disks[]; .incremental and .read_bytes == 20 * 65536)' "$LAB/point" >/dev/null ||
             lab_die "$vm: $1: $(jq -c '[.disks[] | [.incremental, .tracked_bytes, .read_bytes]]' "$LAB/point")"
+        points_config winhost "$vm" vmcx
         export_write "$vm" 20
     done
     export_clean "${vms[@]}"

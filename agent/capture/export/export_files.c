@@ -226,32 +226,6 @@ is_config(const char *path)
            path_has_suffix(path, ".vmgs");
 }
 
-static enum varve_err
-take_file(struct export *x, struct capture_files *files, const char *path, size_t *total,
-          struct varve_error *err)
-{
-    struct capture_file *f = &files->items[files->count];
-    const char *name = path + strlen(path);
-    enum varve_err rc = fs_read_all(x->host_fs, path, CAPTURE_FILE_MAX, &f->data, &f->len, err);
-
-    if (rc == VARVE_ERR_LIMIT && !path_has_suffix(path, ".vmcx")) {
-        log_warn("capture", "left out of the point: %s", err->msg); /* saved memory */
-        return VARVE_OK;
-    }
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    while (name > path && name[-1] != '/' && name[-1] != '\\') {
-        name--;
-    }
-    files->count++;
-    f->name = refpoint_copy(name);
-    *total += f->len;
-    return f->name == NULL                    ? varve_error_nomem(err)
-           : *total > CAPTURE_FILES_BYTES_MAX ? varve_error_set(err, VARVE_ERR_LIMIT, "too large")
-                                              : VARVE_OK;
-}
-
 enum varve_err
 export_files(struct capture *c, const struct capture_frozen *frozen, struct capture_files *out,
              struct varve_error *err)
@@ -260,24 +234,16 @@ export_files(struct capture *c, const struct capture_frozen *frozen, struct capt
     const struct export_made *m = export_find(x, frozen->checkpoint);
     struct capture_files files = {0};
     struct export_tree t = {0};
-    size_t total = 0;
     bool found = false;
     size_t i;
     enum varve_err rc = m != NULL ? export_tree_read(x->host_fs, m->folder, &t, err)
                                   : varve_error_set(err, VARVE_ERR_NOT_FOUND, "nothing exported");
 
-    if (rc == VARVE_OK) {
-        files.items = calloc(CAPTURE_FILES_MAX, sizeof(*files.items));
-        rc = files.items != NULL ? VARVE_OK : varve_error_nomem(err);
-    }
     for (i = 0; rc == VARVE_OK && i < t.count; i++) {
-        if (t.items[i].is_dir || !is_config(t.items[i].path)) {
-            continue;
+        if (!t.items[i].is_dir && is_config(t.items[i].path)) {
+            found = found || path_has_suffix(t.items[i].path, ".vmcx");
+            rc = capture_files_read(&files, x->host_fs, t.items[i].path, err);
         }
-        found = found || path_has_suffix(t.items[i].path, ".vmcx");
-        rc = files.count < CAPTURE_FILES_MAX
-                 ? take_file(x, &files, t.items[i].path, &total, err)
-                 : varve_error_set(err, VARVE_ERR_LIMIT, "more than %u files", CAPTURE_FILES_MAX);
     }
     if (rc == VARVE_OK && !found) {
         rc = varve_error_set(err, VARVE_ERR_PROTOCOL, "the export has no .vmcx");

@@ -265,42 +265,23 @@ refpoint_changes(struct capture *c, const struct capture_frozen *frozen, size_t 
 
 /* ---- configuration files ---- */
 
+/* A .vmrs and a .vmgs need not be there. */
 static enum varve_err
 take_file(struct refpoint *r, struct capture_files *files, const char *root, const char *stem,
-          const char *suffix, size_t *total, struct varve_error *err)
+          const char *suffix, struct varve_error *err)
 {
-    struct capture_file *f = &files->items[files->count];
     char separator = strchr(root, '\\') != NULL ? '\\' : '/';
     size_t size = strlen(root) + strlen(stem) + strlen(suffix) + 2;
     char *path = malloc(size);
-    const char *name;
     enum varve_err rc;
 
     if (path == NULL) {
         return varve_error_nomem(err);
     }
     (void)snprintf(path, size, "%s%c%s%s", root, separator, stem, suffix);
-    rc = fs_read_all(r->host_fs, path, CAPTURE_FILE_MAX, &f->data, &f->len, err);
-    if (rc == VARVE_OK) {
-        name = path + strlen(path);
-        while (name > path && name[-1] != '/' && name[-1] != '\\') {
-            name--;
-        }
-        f->name = refpoint_copy(name);
-        files->count++;
-        *total += f->len;
-        rc = f->name == NULL                    ? varve_error_nomem(err)
-             : *total > CAPTURE_FILES_BYTES_MAX ? varve_error_set(err, VARVE_ERR_LIMIT, "too large")
-                                                : VARVE_OK;
-    } else if (strcmp(suffix, ".vmcx") != 0 &&
-               (rc == VARVE_ERR_NOT_FOUND || rc == VARVE_ERR_LIMIT)) {
-        if (rc == VARVE_ERR_LIMIT) {
-            log_warn("capture", "left out of the point: %s", err->msg); /* saved memory */
-        }
-        rc = VARVE_OK;
-    }
+    rc = capture_files_read(files, r->host_fs, path, err);
     free(path);
-    return rc;
+    return rc == VARVE_ERR_NOT_FOUND && strcmp(suffix, ".vmcx") != 0 ? VARVE_OK : rc;
 }
 
 enum varve_err
@@ -313,14 +294,12 @@ refpoint_files(struct capture *c, const struct capture_frozen *frozen, struct ca
     struct wmi_object cp = {0};
     char *stem = NULL;
     char *dot;
-    size_t total = 0;
     size_t i;
     enum varve_err rc = refpoint_checkpoint(r, &frozen->vm, frozen->checkpoint, &cp, err);
 
     if (rc == VARVE_OK) {
         stem = refpoint_copy(wmi_text_or(&cp, "ConfigurationFile", ""));
-        files.items = calloc(sizeof(suffixes) / sizeof(suffixes[0]), sizeof(*files.items));
-        rc = stem != NULL && files.items != NULL ? VARVE_OK : varve_error_nomem(err);
+        rc = stem != NULL ? VARVE_OK : varve_error_nomem(err);
     }
     if (rc == VARVE_OK) {
         dot = strrchr(stem, '.');
@@ -332,7 +311,7 @@ refpoint_files(struct capture *c, const struct capture_frozen *frozen, struct ca
     }
     for (i = 0; rc == VARVE_OK && i < sizeof(suffixes) / sizeof(suffixes[0]); i++) {
         rc = take_file(r, &files, wmi_text_or(&cp, "ConfigurationDataRoot", ""), stem, suffixes[i],
-                       &total, err);
+                       err);
     }
     wmi_object_release(&cp);
     free(stem);

@@ -15,62 +15,22 @@
 struct taking {
     struct vss *v;
     struct capture_files files;
-    size_t total;
     const char *folder; /* in the shadow copy; of a "*" */
     enum varve_err rc;
     struct varve_error *err;
 };
 
-static bool
-has_room(const struct taking *t, const char *name, size_t len)
-{
-    if (len <= CAPTURE_FILE_MAX && len <= CAPTURE_FILES_BYTES_MAX - t->total &&
-        t->files.count < CAPTURE_FILES_MAX) {
-        return true;
-    }
-    log_warn("capture", "left out of the point: '%s' of %zu bytes", name, len);
-    return false;
-}
-
-static enum varve_err
-add_bytes(struct taking *t, const char *name, const void *data, size_t len)
-{
-    struct capture_file *f = &t->files.items[t->files.count];
-
-    if (!has_room(t, name, len)) {
-        return VARVE_OK;
-    }
-    f->name = refpoint_copy(name);
-    f->data = malloc(len + 1);
-    if (f->name == NULL || f->data == NULL) {
-        free(f->name);
-        free(f->data);
-        return varve_error_nomem(t->err);
-    }
-    memcpy(f->data, data, len);
-    f->len = len;
-    t->files.count++;
-    t->total += len;
-    return VARVE_OK;
-}
-
 static enum varve_err
 add_file(struct taking *t, const char *folder, const char *name)
 {
-    uint8_t *data = NULL;
-    size_t len = 0;
     char *path = capture_join(folder, name);
-    enum varve_err rc =
-        path == NULL ? varve_error_nomem(t->err)
-                     : fs_read_all(t->v->host_fs, path, CAPTURE_FILE_MAX, &data, &len, t->err);
+    enum varve_err rc = path == NULL ? varve_error_nomem(t->err)
+                                     : capture_files_read(&t->files, t->v->host_fs, path, t->err);
 
-    if (rc == VARVE_OK) {
-        rc = add_bytes(t, name, data, len);
-    } else if (rc == VARVE_ERR_LIMIT || rc == VARVE_ERR_NOT_FOUND) {
+    if (rc == VARVE_ERR_NOT_FOUND) {
         log_warn("capture", "left out of the point: %s", t->err->msg);
         rc = VARVE_OK;
     }
-    free(data);
     free(path);
     return rc;
 }
@@ -129,16 +89,14 @@ vss_files(struct capture *c, const struct capture_frozen *frozen, struct capture
     if (m == NULL) {
         return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the shadow copy is gone");
     }
-    t.files.items = calloc(CAPTURE_FILES_MAX, sizeof(*t.files.items));
-    if (t.files.items == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = add_bytes(&t, "vss-backup-components.xml", m->document, strlen(m->document));
+    rc = capture_files_add(&t.files, "vss-backup-components.xml", m->document, strlen(m->document),
+                           err);
     if (rc == VARVE_OK) {
         rc = take_files(&t, m);
     }
     if (rc == VARVE_OK) { /* last: it speaks of every vm of the host, and may be long */
-        rc = add_bytes(&t, "vss-writer-metadata.xml", m->metadata, strlen(m->metadata));
+        rc = capture_files_add(&t.files, "vss-writer-metadata.xml", m->metadata,
+                               strlen(m->metadata), err);
     }
     if (rc != VARVE_OK) {
         capture_files_release(&t.files);
