@@ -12,15 +12,16 @@ static json_t *
 json_collect(const Varve__V1__StoreCollectReply *r)
 {
     return json_pack(
-        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "points_removed",
+        "{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o}", "points_removed",
         json_bytes(r->points_removed), "points_counted", json_bytes(r->points_counted),
         "packs_looked_at", json_bytes(r->packs_looked_at), "packs_removed",
         json_bytes(r->packs_removed), "packs_moved", json_bytes(r->packs_moved), "packs_waiting",
-        json_bytes(r->packs_waiting), "packs_young", json_bytes(r->packs_young), "bytes_freed",
-        json_bytes(r->bytes_freed), "bytes_copied", json_bytes(r->bytes_copied), "bytes_read",
-        json_bytes(r->bytes_read), "bytes_written", json_bytes(r->bytes_written),
-        "index_operations", json_bytes(r->index_operations), "no_space", r->no_space ? 1 : 0,
-        "blocked", r->blocked == NULL ? json_null() : json_text(r->blocked->message));
+        json_bytes(r->packs_waiting), "packs_young", json_bytes(r->packs_young), "nodes_unread",
+        json_bytes(r->nodes_unread), "bytes_freed", json_bytes(r->bytes_freed), "bytes_copied",
+        json_bytes(r->bytes_copied), "bytes_read", json_bytes(r->bytes_read), "bytes_written",
+        json_bytes(r->bytes_written), "index_operations", json_bytes(r->index_operations),
+        "no_space", r->no_space ? 1 : 0, "blocked",
+        r->blocked == NULL ? json_null() : json_text(r->blocked->message));
 }
 
 static enum varve_err
@@ -54,6 +55,12 @@ print_collect(struct cli *cli, const Varve__V1__StoreCollectReply *r, struct var
     if (r->packs_waiting > 0 || r->packs_young > 0) {
         (void)fprintf(out, "%" PRIu64 " packs wait for backups that go on\n",
                       r->packs_waiting + r->packs_young);
+    }
+    if (r->nodes_unread > 0) {
+        (void)fprintf(out,
+                      "%" PRIu64 " manifest nodes that no point needs any more cannot be read: "
+                      "what they name stays until they can, or the index is built anew\n",
+                      r->nodes_unread);
     }
     if (r->no_space) {
         (void)fputs("packs with little left stay: there is no room to move what is in them\n", out);
@@ -133,13 +140,21 @@ cmd_store_check_counts(struct cli *cli, struct varve_error *err)
     r = in.head->store_check_counts_reply;
     if (cli->json) {
         rc = print_json_line(cli->env->out,
-                             json_pack("{s:o,s:o,s:o,s:o,s:b}", "points", json_bytes(r->points),
+                             json_pack("{s:o,s:o,s:o,s:o,s:o,s:b}", "points", json_bytes(r->points),
                                        "names", json_bytes(r->names), "missing",
                                        json_bytes(r->missing), "extra", json_bytes(r->extra),
-                                       "at_least", r->at_least),
+                                       "nodes_unread", json_bytes(r->nodes_unread), "at_least",
+                                       r->at_least),
                              err);
     }
-    if (rc == VARVE_OK && r->missing + r->extra > 0) {
+    if (rc == VARVE_OK && r->missing == 0 && r->extra > 0 && r->nodes_unread > 0) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                             "%s%" PRIu64 " counts are too high, none too low: %" PRIu64
+                             " manifest nodes that no point needs any more cannot be read; bring "
+                             "their packs back from a copy, or remove the index ('varve store "
+                             "rebuild')",
+                             r->at_least ? "at least " : "", r->extra, r->nodes_unread);
+    } else if (rc == VARVE_OK && r->missing + r->extra > 0) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                              "%s%" PRIu64 " counts are too low, %" PRIu64 " too high: stop the "
                              "collector, remove the folder 'index' of its state, start it again",

@@ -25,8 +25,14 @@
  *   2. The queue never holds both signs: it is emptied before the other sign is queued.
  *   3. A node that cannot be read when it gets its first count is remembered as opaque: what is below it is
  *      not counted, and nothing may be removed until it was read or its count is 0 again.
- *   4. A node that cannot be read when it loses its last count leaves what is below it counted: space
- *      that is not given back, never a chunk that is missing.
+ *   4. A node that cannot be read when it would lose its last count keeps that, and all below it stays counted: the
+ *      lowering is deferred, as a row of its own, until the node can be read.  So a count is the number of parents and of
+ *      deferred lowerings, and "what is below it is counted" is the same as "it has a count and is not opaque", always.
+ *   5. A deferred lowering is done once: its row goes in the transaction that lowers the count.  A parent that comes
+ *      meanwhile finds a count and adds to it, without a walk; the lowering then ends nothing and needs no read.  A
+ *      node's lowering is never deferred twice: the second could not be the last.
+ *   6. Deferred lowerings forbid nothing: what is counted too high is space that is not given back, never a chunk
+ *      that is missing.  They are in the index alone; one that is built anew counts the points there are.
  *
  * Threads: one at a time.
  */
@@ -46,6 +52,9 @@ VARVE_CHECK enum varve_err account_drop(struct account *a, const struct guid *vm
 /* Empties the queue and tries the opaque nodes once more. */
 VARVE_CHECK enum varve_err account_settle(struct account *a, struct cancel *cancel,
                                           struct collect_cost *cost, struct varve_error *err);
+/* Tries the deferred lowerings once more: all, or some of them, others at the next call.  Costs nothing when there are none. */
+VARVE_CHECK enum varve_err account_retry(struct account *a, bool all, struct cancel *cancel,
+                                         struct collect_cost *cost, struct varve_error *err);
 
 /* Every point that has a row, by vm and seq; false from cb ends it. */
 VARVE_CHECK enum varve_err account_list(struct account *a,
@@ -58,6 +67,8 @@ bool account_row_is_of(const struct point *p, const void *roots, size_t roots_le
 
 /* How many opaque nodes there are; nothing may be removed while there is one. */
 size_t account_opaque(const struct account *a);
+/* How many lowerings are deferred, each of a node that no point needs and that cannot be read. */
+size_t account_deferred(const struct account *a);
 
 /* ---- the full mark ---- */
 
@@ -66,7 +77,8 @@ struct account_check {
     uint64_t names;   /* reachable */
     uint64_t missing; /* counted too low: what would be lost */
     uint64_t extra;   /* counted too high: space that would not come back */
-    bool at_least;    /* so many are wrong that they were not counted to the end */
+    uint64_t unread; /* deferred lowerings, by gc_check(): while there is one, extra may be right */
+    bool at_least;   /* so many are wrong that they were not counted to the end */
 };
 /* Asked now and then, on the calling thread; false from go_on ends the check with VARVE_ERR_CANCELLED. */
 struct account_watch {

@@ -309,6 +309,9 @@ gc_account(struct gc *gc, struct cancel *cancel, struct collect_cost *cost, stru
 
     mutex_lock(&gc->turn);
     rc = gc_account_turn(gc, cancel, NULL, cost, err);
+    if (rc == VARVE_OK) {
+        rc = account_retry(gc->account, false, cancel, cost, err);
+    }
     mutex_unlock(&gc->turn);
     return rc;
 }
@@ -449,10 +452,14 @@ gc_check(struct gc *gc, const struct account_watch *watch, struct account_check 
     mutex_lock(&gc->turn);
     rc = gc_account_turn(gc, NULL, NULL, &cost, err);
     if (rc == VARVE_OK) {
+        rc = account_retry(gc->account, true, NULL, &cost, err);
+    }
+    if (rc == VARVE_OK) {
         rc = catalog_list_all(gc->catalog, &points, &count, &unreadable, err);
     }
     if (rc == VARVE_OK) {
         rc = account_check(gc->cs, points, count, watch, out, err);
+        out->unread = account_deferred(gc->account);
         catalog_list_free(points, count);
     }
     mutex_unlock(&gc->turn);

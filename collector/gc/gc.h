@@ -60,6 +60,7 @@ struct gc_result {
     uint64_t packs_moved;   /* what was left in them was copied */
     uint64_t packs_waiting; /* condemned, until runs that began before have ended */
     uint64_t packs_young;   /* of runs that go on: left for later */
+    uint64_t nodes_unread;  /* that no point needs and that cannot be read: what they name stays */
     uint64_t bytes_freed;   /* sizes of removed packs */
     uint64_t bytes_copied;
     struct collect_cost cost;

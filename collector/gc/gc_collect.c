@@ -562,6 +562,10 @@ gc_collect_turn(struct gc *gc, const struct gc_options *options, struct gc_resul
     if (rc == VARVE_OK) {
         rc = gc_account_turn(gc, options->cancel, &r->points_counted, &r->cost, err);
     }
+    if (rc == VARVE_OK) {
+        rc = account_retry(gc->account, true, options->cancel, &r->cost, err);
+    }
+    r->nodes_unread = account_deferred(gc->account);
     gc_note_blocked(gc, r);
     if (rc == VARVE_OK && r->blocked.code == VARVE_OK) {
         rc = check_index(&c, err);

@@ -233,6 +233,12 @@ collect_now(struct keeper *k)
     if (r.blocked.code != VARVE_OK) {
         log_warn("gc", "nothing can be removed: %s", r.blocked.msg);
     }
+    if (r.nodes_unread > 0) {
+        log_warn("gc",
+                 "manifest nodes that no point needs any more cannot be read, what they name stays "
+                 "nodes=%" PRIu64,
+                 r.nodes_unread);
+    }
     log_info("gc",
              "collected points=%" PRIu64 " packs=%" PRIu64 " moved=%" PRIu64 " waiting=%" PRIu64
              " freed=%" PRIu64 " read=%" PRIu64 " written=%" PRIu64,

@@ -468,6 +468,7 @@ send_result(struct op_sink *sink, const struct gc_result *r, bool more, struct v
     body.packs_moved = r->packs_moved;
     body.packs_waiting = r->packs_waiting;
     body.packs_young = r->packs_young;
+    body.nodes_unread = r->nodes_unread;
     body.bytes_freed = r->bytes_freed;
     body.bytes_copied = r->bytes_copied;
     body.bytes_read = r->cost.bytes_read;
@@ -548,6 +549,7 @@ check_counts(const struct collector *c, void *slot, const Varve__V1__Envelope *h
     body.names = check.names;
     body.missing = check.missing;
     body.extra = check.extra;
+    body.nodes_unread = check.unread;
     body.at_least = check.at_least;
     reply.body_case = VARVE__V1__ENVELOPE__BODY_STORE_CHECK_COUNTS_REPLY;
     reply.store_check_counts_reply = &body;

@@ -81,6 +81,7 @@ struct counts {
     uint64_t rebuilds;
     uint64_t packs_removed;
     uint64_t across; /* collections beside open runs */
+    uint64_t unread; /* sequences with nodes that stayed unreadable to their end */
     uint64_t violations;
 };
 
@@ -138,8 +139,7 @@ struct model {
     char *index;     /* folder of the index; NULL: in memory */
     char *cut_index; /* as it was when the power was cut, or the process killed */
     char *old_index; /* a copy of an earlier state */
-    bool stale; /* a manifest that was counted may not have been readable when its point went: what
-                        only it named stays counted until the index is built anew */
+    bool older;      /* the index was put back: what it counts may be gone from the store */
     bool have_old;
 };
 

@@ -99,6 +99,16 @@ space_comes_back(struct model *m)
     delete_the_rest(m);
     (void)collect(m, 0, &r);
     (void)collect(m, 0, &r);
+    if (!m->bad && r.nodes_unread > 0) { /* what they name stays until the index is built anew */
+        m->counts->unread++;
+        reopen(m, END_CUT);
+        m->rotten = false; /* nothing comes that could rely on it */
+        (void)collect(m, 0, &r);
+        (void)collect(m, 0, &r);
+    }
+    if (!m->bad && r.nodes_unread > 0) {
+        violation(m, "a new index waits for nodes that no point needs");
+    }
     if (!m->bad && r.blocked.code != VARVE_OK) {
         violation(m, "with nothing left the collection is blocked: %s", r.blocked.msg);
     }

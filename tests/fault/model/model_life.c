@@ -240,7 +240,7 @@ reopen(struct model *m, enum end end)
         cut_index(m);
     }
     if (end == END_CUT || m->index == NULL) {
-        m->stale = m->rotten;
+        m->older = false;
     }
     if (end == END_KILL && m->index != NULL) {
         copy_index(m->cut_index, m->index);
@@ -301,13 +301,13 @@ step_other_index(struct model *m)
     model_close(m);
     if (how == 0) {
         forget_index(m->index);
-        m->stale = m->rotten;
+        m->older = false;
     } else if (how == 1 && m->have_old) {
         copy_index(m->old_index, m->index);
-        m->stale = true;
+        m->older = true;
     } else {
         rebuild(m);
-        m->stale = m->rotten;
+        m->older = false;
     }
     model_open(m);
     if (!m->bad) {

@@ -152,7 +152,6 @@ rot_is_forgotten(struct model *m)
     if (chunk_store_list_packs(m->l.cs, note_hit_pack, m, &err) != VARVE_OK) {
         violation(m, "listing packs: %s", err.msg);
     }
-    m->stale = m->stale || m->rotten;
 }
 
 /* What stands in two copies loses a byte of the first one. */
@@ -193,7 +192,6 @@ step_rot(struct model *m)
             m->hit_count++;
         }
         m->rotten = true;
-        m->stale = true; /* a point that goes with a node that cannot be read */
         m->scarred = true;
         if (below(m, 2) == 0 && scrub(m) == 0) {
             violation(m, "a flipped bit in '%s' was not found", object);

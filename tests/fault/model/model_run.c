@@ -97,8 +97,7 @@ one_step(struct model *m)
     kinds[kind].step(m);
     if (m->armed && fault_fs_hits(m->ff) > 0 && !m->bad) {
         m->counts->failures++;
-        m->stale = true;   /* a manifest may not have been readable just then, */
-        m->scarred = true; /* or a record was set aside */
+        m->scarred = true; /* a record may have been set aside */
         reopen(m, fault_fs_is_cut(m->ff) ? (enum end)(1 + below(m, 2)) : (enum end)below(m, 3));
     } else if (!m->armed && !m->bad) {
         compare(m, false);
@@ -187,10 +186,6 @@ model_run(const struct sequence *seq, struct counts *counts, char *first, uint64
     }
     if (!m->bad && m->rotten) {
         heal(m);
-    }
-    if (!m->bad && m->stale) {
-        reopen(m, END_CUT);
-        m->rotten = false; /* nothing comes that could rely on it */
     }
     if (!m->bad && !seq->points_only) {
         space_comes_back(m);

@@ -156,9 +156,11 @@ full_mark(struct model *m)
     }
     if (gc_check(m->l.gc, NULL, &check, &err) != VARVE_OK) {
         violation(m, "full mark: %s", err.msg);
-    } else if (check.missing != 0 || (check.extra != 0 && !m->stale)) {
-        violation(m, "counts: %" PRIu64 " too low, %" PRIu64 " too high", check.missing,
-                  check.extra);
+    } else if (check.missing != 0 || (check.extra != 0) != (check.unread != 0)) {
+        violation(m, "counts: %" PRIu64 " too low, %" PRIu64 " too high, %" PRIu64 " nodes unread",
+                  check.missing, check.extra, check.unread);
+    } else if (check.unread != 0 && m->hit_count == 0 && !m->older) {
+        violation(m, "%" PRIu64 " nodes cannot be read where nothing is damaged", check.unread);
     }
     m->counts->marks++;
 }

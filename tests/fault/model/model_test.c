@@ -37,10 +37,11 @@ print_counts(const struct counts *c)
            " bits flipped, %" PRIu64 " healings, %" PRIu64 " repairs, %" PRIu64
            " verifications, %" PRIu64 " verdicts, %" PRIu64 " key changes, %" PRIu64
            " secrets refused, %" PRIu64 " rebuilds, %" PRIu64 " packs removed, %" PRIu64
-           " collections beside open runs, %" PRIu64 " violations\n",
+           " collections beside open runs, %" PRIu64 " ends with unread nodes, %" PRIu64
+           " violations\n",
            c->sequences, c->steps, c->states, c->points, c->cuts + c->kills, c->cuts, c->kills,
            c->failures, c->marks, c->flips, c->heals, c->repairs, c->verifies, c->verdicts,
-           c->key_changes, c->refused, c->rebuilds, c->packs_removed, c->across, c->violations);
+           c->key_changes, c->refused, c->rebuilds, c->packs_removed, c->across, c->unread, c->violations);
     (void)fflush(stdout);
 }
 
