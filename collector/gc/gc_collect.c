@@ -129,10 +129,12 @@ look_at(struct collection *c, const struct index_pack *pack, struct pack_look *l
     *usable = rc == VARVE_OK;
     if (rc == VARVE_ERR_NOT_FOUND) { /* a crash came between the object and its names */
         rc = index_drop_packs(chunk_store_index(c->gc->cs), &pack->id, 1, err);
-    } else if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_UNSUPPORTED) {
+    } else if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_IO) {
+        bool again = rc == VARVE_ERR_IO; /* it may pass */
+
         pack_object_name(&pack->id, name);
         log_warn("gc", "'%s' cannot be looked at and stays: %s", name, err->msg);
-        rc = mark(c, pack, pack->live_bytes, false, false, err);
+        rc = mark(c, pack, pack->live_bytes, again, false, err);
     }
     return rc;
 }
@@ -236,6 +238,7 @@ keep_one(struct collection *c, const struct index_pack *pack, struct varve_error
 static enum varve_err
 remove_one(struct collection *c, const struct index_pack *pack, struct varve_error *err)
 {
+    char name[PACK_OBJECT_NAME_SIZE];
     struct pack_look look;
     bool usable = false;
     bool removed = false;
@@ -244,6 +247,7 @@ remove_one(struct collection *c, const struct index_pack *pack, struct varve_err
     if (rc != VARVE_OK || !usable) {
         return rc;
     }
+    pack_object_name(&pack->id, name);
     if (look.live_count > 0) { /* somebody has published meanwhile */
         rc = mark(c, pack, look.live_bytes, true, false, err);
     } else if (look.walked &&
@@ -251,12 +255,21 @@ remove_one(struct collection *c, const struct index_pack *pack, struct varve_err
         rc = mark(c, pack, pack->live_bytes, true, false, err);
     } else if (look.incomplete &&
                !catalog_hits_none(c->gc->catalog, chunk_store_damage_found(c->gc->cs))) {
-        log_warn("gc",
-                 "what cannot be read of a pack stays while a point is damaged, or nobody knows");
+        log_warn(
+            "gc",
+            "'%s' is free and cannot be read, it stays while a point misses something, or until "
+            "the manifests were walked",
+            name);
         c->r->packs_waiting++;
     } else {
         rc = chunk_store_remove_pack(c->gc->cs, &look, &removed, &c->r->cost, err);
         if (removed) {
+            if (look.incomplete) {
+                log_warn("gc",
+                         "'%s' is removed with what could not be read of it: no point misses "
+                         "anything",
+                         name);
+            }
             c->r->packs_removed++;
             c->r->bytes_freed += pack->size;
         } else if (rc == VARVE_OK) {

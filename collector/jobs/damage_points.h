@@ -5,10 +5,10 @@
 #include "jobs/damage_walk.h"
 
 /*
- * Walks the manifests of all listed points (damage_walk.h), tells hit (may be NULL) of what is not there or
- * damaged, and the catalog of the points that are hit (catalog_set_hits()).  *found (may be NULL):
- * chunk_store_damage_found() when the walk began; reading manifests may find more, and then the walk is to be
- * made again.
+ * Walks the manifests of all points (damage_walk.h), tells hit (may be NULL) of what is not there or damaged, and the catalog
+ * of the points that are hit (catalog_set_hits()).  Deleted points, which may be undeleted, are walked and noted too; hit hears
+ * of listed ones only.  *found (may be NULL): chunk_store_damage_found() when the walk began; reading manifests may
+ * find more, and then the walk is to be made again.
  */
 VARVE_CHECK enum varve_err damage_points(struct chunk_store *cs, struct catalog *catalog,
                                          void (*hit)(void *arg, const struct damage_hit *h),

@@ -273,24 +273,24 @@ chunk_store_check_pack(struct chunk_store *cs, const struct pack_id *id, uint64_
     struct check c = {.cs = cs, .id = id, .object = object, .size = size, .out = out};
     struct pack_contents contents = {0};
     struct varve_error why;
+    bool may_pass; /* what could not be read may be read later: the index is not told */
     size_t whole = 0;
     enum varve_err rc;
 
     memset(out, 0, sizeof(*out));
     pack_object_name(id, object);
     rc = pack_contents_load(cs, id, size, &contents, err);
-    pack_note_footless(cs, id,
-                       contents.walked && !contents.unreadable && rc != VARVE_ERR_NOT_FOUND);
+    may_pass = contents.unreadable || contents.foreign;
+    pack_note_footless(cs, id, contents.walked && !may_pass && rc != VARVE_ERR_NOT_FOUND);
     if (rc == VARVE_ERR_NOT_FOUND || rc == VARVE_ERR_NOMEM) {
         goto out;
     }
     if (rc != VARVE_OK) { /* nothing of it can be read */
         complain(&c, err);
-        rc = rc == VARVE_ERR_CORRUPT && !contents.unreadable ? tell_index(&c, &contents, err)
-                                                             : VARVE_OK;
+        rc = rc == VARVE_ERR_CORRUPT && !may_pass ? tell_index(&c, &contents, err) : VARVE_OK;
         goto out;
     }
-    if (contents.incomplete && !contents.unreadable) {
+    if (contents.incomplete && !may_pass) {
         rc = tell_index(&c, &contents, err);
         if (rc != VARVE_OK) {
             goto out;

@@ -182,7 +182,7 @@ out:
 }
 
 /* Whose records they are stands in the pack's header.  A domain that was removed leaves packs behind, which are
- * looked at and removed without its key. */
+ * looked at and removed without its key; so is a pack whose header is damaged. */
 static enum varve_err
 find_domain(struct chunk_store *cs, struct pack_look *look, struct varve_error *err)
 {
@@ -202,7 +202,7 @@ find_domain(struct chunk_store *cs, struct pack_look *look, struct varve_error *
     if (rc == VARVE_OK && chunk_store_domain(cs, &header.domain, &look->domain, err) != VARVE_OK) {
         look->domain = NULL;
     }
-    return rc;
+    return rc == VARVE_ERR_CORRUPT ? VARVE_OK : rc;
 }
 
 /* What is left of a pack without a footer.  The index has to hear of it first: what it still says of records that are lost
@@ -215,7 +215,11 @@ take_walked(struct chunk_store *cs, struct pack_look *look, const struct pack_co
     enum varve_err rc;
 
     if (contents->unreadable) { /* it may hold more than what was found */
-        return varve_error_set(err, VARVE_ERR_CORRUPT, "its footer is damaged");
+        return varve_error_set(err, VARVE_ERR_IO, "its footer is damaged, and not all can be read");
+    }
+    if (contents->foreign) {
+        return varve_error_set(err, VARVE_ERR_CORRUPT,
+                               "its footer is damaged, and no key opens what is whole in it");
     }
     cost->bytes_read += 2 * look->pack.size;
     rc = chunk_store_check_pack(cs, &look->pack.id, look->pack.size, &check, err);
@@ -236,6 +240,11 @@ pack_look_at(struct chunk_store *cs, const struct index_pack *pack, struct pack_
     rc = pack_contents_load(cs, &pack->id, pack->size, &contents, err);
     if (contents.walked && (rc == VARVE_OK || rc == VARVE_ERR_CORRUPT)) {
         rc = take_walked(cs, &look, &contents, cost, err);
+    }
+    if (rc == VARVE_OK && pack->records == 0 && contents.count > 0) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                             "records can be read that could not be before: the next start takes "
+                             "them");
     }
     if (rc == VARVE_OK) {
         look.entries = contents.list;

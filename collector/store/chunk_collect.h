@@ -93,8 +93,8 @@ struct pack_look {
 };
 /*
  * VARVE_ERR_NOT_FOUND: the object is not there.  A pack whose footer is damaged is read as a whole (chunk_store_check_pack()): the index
- * is told what of it is left, what is lost counts as absent and found damaged.  Where a part cannot be read, which may pass:
- * VARVE_ERR_CORRUPT.
+ * is told what of it is left, what is lost counts as absent and found damaged.  VARVE_ERR_IO: a part cannot be read, which may
+ * pass.  VARVE_ERR_CORRUPT: no key opens what is whole in it.
  */
 VARVE_CHECK enum varve_err pack_look_at(struct chunk_store *cs, const struct index_pack *pack,
                                         struct pack_look *out, struct collect_cost *cost,

@@ -57,7 +57,9 @@ note_known(void *arg, const struct index_pack *pack)
 {
     struct reconcile *r = arg;
 
-    r->nomem = !append(&r->known, &r->known_count, &r->known_cap, &pack->id, pack->size);
+    /* One of which nothing could be read is read again. */
+    r->nomem = !append(&r->known, &r->known_count, &r->known_cap, &pack->id,
+                       pack->records == 0 ? 0 : pack->size);
     return !r->nomem;
 }
 
@@ -184,6 +186,31 @@ take_loaded(struct loading *l, struct loaded *out)
     mutex_unlock(&l->lock);
 }
 
+/*
+ * All of it was read, and nothing in it is whole: the index has it without a record, so that a collection removes it when no
+ * point misses anything (gc/gc.h).  What no key opens and is whole by its checksums was written by
+ * somebody else, or its domain's key is missing: it stays.
+ */
+static bool
+is_dead(const struct loaded *one)
+{
+    return one->rc == VARVE_ERR_CORRUPT && one->contents.walked && one->contents.count == 0 &&
+           !one->contents.unreadable && !one->contents.foreign;
+}
+
+static enum varve_err
+add_dead(struct chunk_store *cs, const struct known *pack, const char *name,
+         const struct varve_error *why, struct varve_error *err)
+{
+    const struct index_pack info = {.id = pack->id, .kind = CHUNK_DATA, .size = pack->size};
+
+    log_error("store",
+              "nothing in pack '%s' can be read, it goes when no point misses anything: %s", name,
+              why->msg);
+    pack_note_footless(cs, &pack->id, true);
+    return index_add_pack(cs->index, &info, NULL, err);
+}
+
 static enum varve_err
 add_pack(struct chunk_store *cs, struct loaded *one, struct varve_error *err)
 {
@@ -200,10 +227,13 @@ add_pack(struct chunk_store *cs, struct loaded *one, struct varve_error *err)
         }
         return index_add_pack(cs->index, &info, one->contents.list, err);
     }
+    pack_object_name(&one->pack->id, name);
+    if (is_dead(one)) {
+        return add_dead(cs, one->pack, name, &one->err, err);
+    }
     if (rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_UNSUPPORTED ||
         rc == VARVE_ERR_NOT_FOUND) {
         /* One bad pack must not keep the others from being used. */
-        pack_object_name(&one->pack->id, name);
         log_error("store", "pack '%s' cannot be read, what it holds counts as absent reason=%s",
                   name, one->err.msg);
         return VARVE_OK;

@@ -235,6 +235,8 @@ struct pack_contents {
     bool walked;
     bool incomplete; /* walked, and something that it held was not found */
     bool unreadable; /* walked, and a part of it could not be read, which may pass */
+    bool
+        foreign; /* walked, and a record whose checksum is right is opened by no key of this store */
 };
 void pack_contents_add(void *arg, const struct pack_entry *e);
 /* From the records alone.  VARVE_ERR_CORRUPT: there is none. */

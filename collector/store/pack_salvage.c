@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "hash/crc32c.h"
 
 /*
  * A pack whose footer is damaged: its records tell of themselves.  Where the header of one is damaged too, that one
@@ -70,6 +71,9 @@ take_record(void *arg, const struct pack_record *rec)
         pack_contents_add(s->out, &rec->entry);
     } else {
         s->out->incomplete = true;
+        s->out->foreign =
+            s->out->foreign || crc32c(s->bytes + rec->entry.offset + PACK_RECORD_HEADER,
+                                      rec->entry.stored_len) == rec->crc;
         log_error("store", "pack '%s': record %u at offset %u is lost", s->name, rec->number,
                   rec->entry.offset);
     }
@@ -135,7 +139,10 @@ pack_salvage(struct chunk_store *cs, const struct pack_id *id, uint64_t size,
     if (rc == VARVE_OK) {
         rc = pack_header_decode(&header, bytes, err);
         if (rc == VARVE_OK) {
-            rc = chunk_store_domain(cs, &header.domain, &s.domain, err);
+            /* Without its key nothing opens; what is whole in it is foreign. */
+            if (chunk_store_domain(cs, &header.domain, &s.domain, err) != VARVE_OK) {
+                log_error("store", "pack '%s': %s", name, err->msg);
+            }
         } else if (rc == VARVE_ERR_CORRUPT) {
             log_error("store", "pack '%s': %s", name, err->msg);
             rc = VARVE_OK;
@@ -152,7 +159,9 @@ pack_salvage(struct chunk_store *cs, const struct pack_id *id, uint64_t size,
         if (l->nomem) {
             rc = varve_error_nomem(err);
         } else if (l->count == 0) {
-            rc = varve_error_set(err, VARVE_ERR_CORRUPT, "no record in it is whole");
+            rc = varve_error_set(err, VARVE_ERR_CORRUPT,
+                                 l->foreign ? "no record in it is opened by a key of this store"
+                                            : "no record in it is whole");
         }
     }
     free(bytes);

@@ -190,7 +190,7 @@ lab_pack_flip(struct lab_place *p, const struct pack_id *id, uint64_t at, size_t
     char path[LAB_PACK_PATH_SIZE];
     struct file *file = NULL;
     struct varve_error err;
-    uint8_t *bytes = malloc(count);
+    uint8_t *bytes = malloc(count + 1);
 
     assert_non_null(bytes);
     lab_pack_path(id, path);

@@ -3,6 +3,8 @@
 
 #include <inttypes.h>
 
+#include "jobs/damage_points.h"
+
 /* The end of a sequence: space comes back, what nobody needs now, and in the end all of it. */
 
 static void
@@ -71,10 +73,8 @@ no_pack_is_left(void *arg, const struct pack_id *id, uint64_t size)
     struct model *m = arg;
     char object[PACK_OBJECT_NAME_SIZE];
 
-    if (!was_hit(m, id)) {
-        pack_object_name(id, object);
-        violation(m, "'%s' of %" PRIu64 " bytes is left when no point is", object, size);
-    }
+    pack_object_name(id, object);
+    violation(m, "'%s' of %" PRIu64 " bytes is left when no point is", object, size);
     return true;
 }
 
@@ -112,7 +112,13 @@ space_comes_back(struct model *m)
     if (!m->bad && r.blocked.code != VARVE_OK) {
         violation(m, "with nothing left the collection is blocked: %s", r.blocked.msg);
     }
-    if (chunk_store_list_packs(m->l.cs, no_pack_is_left, m, &err) != VARVE_OK) {
+    /* Those of which something is lost go when it was seen that no point misses anything. */
+    if (!m->bad && damage_points(m->l.cs, m->l.catalog, NULL, NULL, NULL, NULL, &err) != VARVE_OK) {
+        violation(m, "walking manifests: %s", err.msg);
+    }
+    (void)collect(m, 0, &r);
+    (void)collect(m, 0, &r);
+    if (!m->bad && chunk_store_list_packs(m->l.cs, no_pack_is_left, m, &err) != VARVE_OK) {
         violation(m, "listing packs: %s", err.msg);
     }
 }

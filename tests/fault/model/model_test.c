@@ -41,7 +41,8 @@ print_counts(const struct counts *c)
            " violations\n",
            c->sequences, c->steps, c->states, c->points, c->cuts + c->kills, c->cuts, c->kills,
            c->failures, c->marks, c->flips, c->heals, c->repairs, c->verifies, c->verdicts,
-           c->key_changes, c->refused, c->rebuilds, c->packs_removed, c->across, c->unread, c->violations);
+           c->key_changes, c->refused, c->rebuilds, c->packs_removed, c->across, c->unread,
+           c->violations);
     (void)fflush(stdout);
 }
 
