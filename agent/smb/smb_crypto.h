@@ -10,11 +10,12 @@
 
 /*
  * What SMB 3 needs of a crypto library, and no more: libcrypto (smb_crypto_openssl.c) or Windows' CNG
- * (smb_crypto_cng.c).  A build without either has smb_crypto_none.c, where every call is
- * VARVE_ERR_UNSUPPORTED.  smb_keys_test.c holds them to published vectors.
+ * (smb_crypto_cng.c, with smb_modes.c for what Wine's lacks).  A build without either has
+ * smb_crypto_none.c, where every call is VARVE_ERR_UNSUPPORTED.  smb_keys_test.c holds them to
+ * published vectors.
  *
  * Errors: VARVE_ERR_INTERNAL when the library refuses, VARVE_ERR_UNSUPPORTED when it has no such
- * algorithm (AES-CCM of Wine's CNG).  Threads: any.
+ * algorithm.  Threads: any.
  */
 #define SMB_KEY_SIZE  16u
 #define SMB_MAC_SIZE  16u

@@ -8,6 +8,7 @@
 #include <bcrypt.h>
 
 #include "crypto/identity.h"
+#include "smb/smb_modes.h"
 
 /* MS-ERREF 2.3.1; <ntstatus.h> and <windows.h> do not go together. */
 #define NT_NOT_IMPLEMENTED 0xC0000002u /* Wine */
@@ -90,50 +91,57 @@ smb_hmac_sha256(uint8_t out[32], const uint8_t key[SMB_KEY_SIZE], const void *me
     return s == 0 ? VARVE_OK : refused(err, s, "HMAC-SHA256");
 }
 
-/* ---- CMAC of a CNG that has AES only (Wine): RFC 4493, section 2 ---- */
+/* ---- a CNG that has AES only (Wine) ---- */
 
-#define AES_BLOCK 16u
-
-struct cbc {
-    BCRYPT_ALG_HANDLE alg;
-    BCRYPT_KEY_HANDLE key;
-    uint8_t last[AES_BLOCK]; /* the block encrypted last; before the first one, zeros */
+struct block {
+    BCRYPT_ALG_HANDLE alg[2];
+    BCRYPT_KEY_HANDLE key[2]; /* of ECB and CBC */
 };
 
 static NTSTATUS
-cbc_begin(struct cbc *c, const uint8_t *key)
+open_key(BCRYPT_ALG_HANDLE *alg, BCRYPT_KEY_HANDLE *key, LPCWSTR mode, const uint8_t *bytes)
 {
-    LPCWSTR mode = BCRYPT_CHAIN_MODE_CBC;
-    NTSTATUS s;
+    NTSTATUS s = BCryptOpenAlgorithmProvider(alg, BCRYPT_AES_ALGORITHM, NULL, 0);
 
-    memset(c, 0, sizeof(*c));
-    s = BCryptOpenAlgorithmProvider(&c->alg, BCRYPT_AES_ALGORITHM, NULL, 0);
     if (s == 0) {
-        s = BCryptSetProperty(c->alg, BCRYPT_CHAINING_MODE, (PUCHAR)(uintptr_t)mode,
+        s = BCryptSetProperty(*alg, BCRYPT_CHAINING_MODE, (PUCHAR)(uintptr_t)mode,
                               (ULONG)((wcslen(mode) + 1) * sizeof(*mode)), 0);
     }
     if (s == 0) {
-        s = BCryptGenerateSymmetricKey(c->alg, &c->key, NULL, 0, (PUCHAR)(uintptr_t)key,
-                                       SMB_KEY_SIZE, 0);
+        s = BCryptGenerateSymmetricKey(*alg, key, NULL, 0, (PUCHAR)(uintptr_t)bytes, SMB_KEY_SIZE,
+                                       0);
     }
     return s;
 }
 
 static void
-cbc_end(struct cbc *c)
+close_key(BCRYPT_ALG_HANDLE alg, BCRYPT_KEY_HANDLE key)
 {
-    if (c->key != NULL) {
-        (void)BCryptDestroyKey(c->key);
+    if (key != NULL) {
+        (void)BCryptDestroyKey(key);
     }
-    if (c->alg != NULL) {
-        (void)BCryptCloseAlgorithmProvider(c->alg, 0);
+    if (alg != NULL) {
+        (void)BCryptCloseAlgorithmProvider(alg, 0);
     }
 }
 
-/* len: whole blocks. */
-static NTSTATUS
-cbc_add(struct cbc *c, const uint8_t *data, size_t len)
+static enum varve_err
+block_each(void *arg, uint8_t *out, const uint8_t *in, size_t len, struct varve_error *err)
 {
+    const struct block *b = arg;
+    ULONG done = 0;
+    NTSTATUS s = BCryptEncrypt(b->key[0], (PUCHAR)(uintptr_t)in, (ULONG)len, NULL, NULL, 0, out,
+                               (ULONG)len, &done, 0);
+
+    return s == 0 ? VARVE_OK : refused(err, s, "AES-128-ECB");
+}
+
+/* Wine 8 takes an IV that equals the one before for no IV and goes on where it was: never twice the same with one key. */
+static enum varve_err
+block_chain(void *arg, uint8_t chain[SMB_BLOCK], const uint8_t *in, size_t len,
+            struct varve_error *err)
+{
+    const struct block *b = arg;
     uint8_t out[4096];
     NTSTATUS s = 0;
 
@@ -141,82 +149,41 @@ cbc_add(struct cbc *c, const uint8_t *data, size_t len)
         ULONG now = (ULONG)(len < sizeof(out) ? len : sizeof(out));
         ULONG done = 0;
 
-        s = BCryptEncrypt(c->key, (PUCHAR)(uintptr_t)data, now, NULL, c->last, AES_BLOCK, out, now,
+        s = BCryptEncrypt(b->key[1], (PUCHAR)(uintptr_t)in, now, NULL, chain, SMB_BLOCK, out, now,
                           &done, 0);
         if (s == 0) {
-            memcpy(c->last, out + now - AES_BLOCK, AES_BLOCK);
-            data += now;
+            memcpy(chain, out + now - SMB_BLOCK, SMB_BLOCK);
+            in += now;
             len -= now;
         }
     }
     crypto_wipe(out, sizeof(out));
-    return s;
+    return s == 0 ? VARVE_OK : refused(err, s, "AES-128-CBC");
 }
 
-/* Multiplies by x in GF(2^128): the subkeys. */
 static void
-cmac_double(uint8_t b[AES_BLOCK])
+block_close(const struct block *b)
 {
-    uint8_t carry = b[0] >> 7;
-    size_t i;
-
-    for (i = 0; i + 1 < AES_BLOCK; i++) {
-        b[i] = (uint8_t)(b[i] << 1 | b[i + 1] >> 7);
-    }
-    b[i] = (uint8_t)((uint8_t)(b[i] << 1) ^ (uint8_t)(0x87u * carry));
+    close_key(b->alg[0], b->key[0]);
+    close_key(b->alg[1], b->key[1]);
 }
 
-/* K1 of RFC 4493, section 2.3.  With a key object of its own: Wine 8 takes a second IV that equals the one before for no
- * IV and goes on where it was. */
-static NTSTATUS
-cmac_subkey(uint8_t out[AES_BLOCK], const uint8_t *key)
+static enum varve_err
+block_open(struct smb_block *out, struct block *b, const uint8_t *key, struct varve_error *err)
 {
-    static const uint8_t zero[AES_BLOCK];
-    struct cbc c;
-    NTSTATUS s = cbc_begin(&c, key);
+    NTSTATUS s;
 
+    memset(b, 0, sizeof(*b));
+    s = open_key(&b->alg[0], &b->key[0], BCRYPT_CHAIN_MODE_ECB, key);
     if (s == 0) {
-        s = cbc_add(&c, zero, AES_BLOCK);
+        s = open_key(&b->alg[1], &b->key[1], BCRYPT_CHAIN_MODE_CBC, key);
     }
-    memcpy(out, c.last, AES_BLOCK);
-    cmac_double(out);
-    cbc_end(&c);
-    return s;
-}
-
-static NTSTATUS
-cmac_by_cbc(uint8_t out[SMB_MAC_SIZE], const uint8_t *key, const uint8_t *message, size_t len)
-{
-    uint8_t end[AES_BLOCK]; /* the subkey, then the last block with it */
-    size_t head = len == 0 ? 0 : (len - 1) / AES_BLOCK * AES_BLOCK;
-    size_t tail = len - head;
-    struct cbc c;
-    size_t i;
-    NTSTATUS s = cmac_subkey(end, key);
-
     if (s != 0) {
-        return s;
+        block_close(b);
+        return refused(err, s, "AES-128");
     }
-    if (tail < AES_BLOCK) {
-        cmac_double(end);
-        end[tail] ^= 0x80;
-    }
-    for (i = 0; i < tail; i++) {
-        end[i] ^= message[head + i];
-    }
-    s = cbc_begin(&c, key);
-    if (s == 0) {
-        s = cbc_add(&c, message, head);
-    }
-    if (s == 0) {
-        s = cbc_add(&c, end, AES_BLOCK);
-    }
-    if (s == 0) {
-        memcpy(out, c.last, SMB_MAC_SIZE);
-    }
-    cbc_end(&c);
-    crypto_wipe(end, sizeof(end));
-    return s;
+    *out = (struct smb_block){block_each, block_chain, b};
+    return VARVE_OK;
 }
 
 enum varve_err
@@ -225,12 +192,22 @@ smb_aes_cmac(uint8_t out[SMB_MAC_SIZE], const uint8_t key[SMB_KEY_SIZE], const v
 {
     NTSTATUS s = hash_parts(BCRYPT_AES_CMAC_ALGORITHM, 0, key, SMB_KEY_SIZE, NULL, 0, message, len,
                             out, SMB_MAC_SIZE);
+    struct smb_block cipher;
+    struct block b;
+    enum varve_err rc;
 
-    if (lacks(s)) {
-        s = cmac_by_cbc(out, key, message, len);
+    if (!lacks(s)) {
+        return s == 0 ? VARVE_OK : refused(err, s, "AES-128-CMAC");
     }
-    return s == 0 ? VARVE_OK : refused(err, s, "AES-128-CMAC");
+    rc = block_open(&cipher, &b, key, err);
+    if (rc == VARVE_OK) {
+        rc = smb_cmac(&cipher, out, message, len, err);
+        block_close(&b);
+    }
+    return rc;
 }
+
+/* ---- encryption ---- */
 
 struct aead {
     BCRYPT_ALG_HANDLE alg;
@@ -247,15 +224,7 @@ aead_begin(struct aead *a, enum smb_cipher cipher, const uint8_t *key, const uin
     NTSTATUS s;
 
     memset(a, 0, sizeof(*a));
-    s = BCryptOpenAlgorithmProvider(&a->alg, BCRYPT_AES_ALGORITHM, NULL, 0);
-    if (s == 0) {
-        s = BCryptSetProperty(a->alg, BCRYPT_CHAINING_MODE, (PUCHAR)(uintptr_t)mode,
-                              (ULONG)((wcslen(mode) + 1) * sizeof(*mode)), 0);
-    }
-    if (s == 0) {
-        s = BCryptGenerateSymmetricKey(a->alg, &a->key, NULL, 0, (PUCHAR)(uintptr_t)key,
-                                       SMB_KEY_SIZE, 0);
-    }
+    s = open_key(&a->alg, &a->key, mode, key);
     BCRYPT_INIT_AUTH_MODE_INFO(a->info);
     a->info.pbNonce = (PUCHAR)(uintptr_t)nonce;
     a->info.cbNonce = ccm ? SMB_NONCE_CCM : SMB_NONCE_GCM;
@@ -266,15 +235,20 @@ aead_begin(struct aead *a, enum smb_cipher cipher, const uint8_t *key, const uin
     return s;
 }
 
-static void
-aead_end(struct aead *a)
+static enum varve_err
+ccm_by_blocks(bool seal, const uint8_t *key, const uint8_t *nonce, const void *ad, size_t ad_len,
+              uint8_t *data, size_t len, uint8_t *tag, struct varve_error *err)
 {
-    if (a->key != NULL) {
-        (void)BCryptDestroyKey(a->key);
+    struct smb_block cipher;
+    struct block b;
+    enum varve_err rc = block_open(&cipher, &b, key, err);
+
+    if (rc == VARVE_OK) {
+        rc = seal ? smb_ccm_seal(&cipher, nonce, ad, ad_len, data, len, tag, err)
+                  : smb_ccm_open(&cipher, nonce, ad, ad_len, data, len, tag, err);
+        block_close(&b);
     }
-    if (a->alg != NULL) {
-        (void)BCryptCloseAlgorithmProvider(a->alg, 0);
-    }
+    return rc;
 }
 
 static const char *
@@ -295,7 +269,10 @@ smb_aead_seal(enum smb_cipher cipher, const uint8_t key[SMB_KEY_SIZE], const uin
     if (s == 0) {
         s = BCryptEncrypt(a.key, data, (ULONG)len, &a.info, NULL, 0, data, (ULONG)len, &done, 0);
     }
-    aead_end(&a);
+    close_key(a.alg, a.key);
+    if (cipher == SMB_CIPHER_AES128_CCM && lacks(s)) {
+        return ccm_by_blocks(true, key, nonce, ad, ad_len, data, len, tag, err);
+    }
     return s == 0 ? VARVE_OK : refused(err, s, cipher_name(cipher));
 }
 
@@ -314,7 +291,10 @@ smb_aead_open(enum smb_cipher cipher, const uint8_t key[SMB_KEY_SIZE], const uin
     if (s == 0) {
         s = BCryptDecrypt(a.key, data, (ULONG)len, &a.info, NULL, 0, data, (ULONG)len, &done, 0);
     }
-    aead_end(&a);
+    close_key(a.alg, a.key);
+    if (cipher == SMB_CIPHER_AES128_CCM && lacks(s)) {
+        return ccm_by_blocks(false, key, nonce, ad, ad_len, data, len, copy, err);
+    }
     if ((uint32_t)s == NT_AUTH_TAG) {
         return varve_error_set(err, VARVE_ERR_AUTH, "the message was changed on its way");
     }

@@ -36,7 +36,7 @@ assert_hex(const uint8_t *bytes, size_t len, const char *hex)
     assert_memory_equal(bytes, want, len);
 }
 
-/* Wine's CNG lacks some algorithms: the test then has nothing to judge. */
+/* A build without libcrypto has none of it: there is nothing to judge. */
 static void
 need(enum varve_err rc, const struct varve_error *err)
 {
@@ -288,7 +288,6 @@ static void
 encrypted_messages_open_as_published(void **state)
 {
     size_t i;
-    size_t judged = 0;
 
     (void)state;
     for (i = 0; i < sizeof(sealed) / sizeof(sealed[0]); i++) {
@@ -309,13 +308,8 @@ encrypted_messages_open_as_published(void **state)
         len = unhex(frame, sizeof(frame), sealed[i].frame);
         memcpy(again, frame, len);
         rc = smb_unseal(&k, sealed[i].from_client, sealed[i].session, frame, len, &err);
-        if (rc == VARVE_ERR_UNSUPPORTED) {
-            print_message("%s\n", err.msg);
-            continue;
-        }
         assert_ok(rc, &err);
         assert_hex(frame + SMB_TRANSFORM_SIZE, len - SMB_TRANSFORM_SIZE, sealed[i].message);
-        judged++;
 
         /* With one bit changed, wherever it is, it does not open. */
         for (size_t bit = 0; bit < len; bit++) {
@@ -327,9 +321,6 @@ encrypted_messages_open_as_published(void **state)
             rc = smb_unseal(&k, sealed[i].from_client, sealed[i].session, frame, len, &err);
             assert_true(rc == VARVE_ERR_AUTH || rc == VARVE_ERR_PROTOCOL);
         }
-    }
-    if (judged == 0) {
-        skip();
     }
 }
 
@@ -351,10 +342,7 @@ what_is_sealed_opens_again_and_no_nonce_comes_twice(void **state)
             memset(frame[n], 7, sizeof(frame[n]));
             rc = smb_seal(&k, true, 9, frame[n], frame[n] + SMB_TRANSFORM_SIZE, 100, &err);
         }
-        if (rc == VARVE_ERR_UNSUPPORTED) {
-            print_message("%s\n", err.msg);
-            continue;
-        }
+        need(rc, &err);
         assert_ok(rc, &err);
         assert_memory_not_equal(frame[0] + 20, frame[1] + 20, 16);
         assert_memory_not_equal(frame[0] + SMB_TRANSFORM_SIZE, frame[1] + SMB_TRANSFORM_SIZE, 100);

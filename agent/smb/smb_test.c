@@ -424,14 +424,10 @@ main(void)
     };
     const uint8_t key[SMB_KEY_SIZE] = {0};
     uint8_t mac[SMB_MAC_SIZE];
-    uint8_t tag[SMB_MAC_SIZE];
-    uint8_t data[16] = {0};
     struct varve_error err;
 
     assert_ok(crypto_init(&err), &err);
-    if (smb_aes_cmac(mac, key, "", 0, &err) == VARVE_ERR_UNSUPPORTED ||
-        smb_aead_seal(SMB_CIPHER_AES128_CCM, key, mac, "", 0, data, sizeof(data), tag, &err) ==
-            VARVE_ERR_UNSUPPORTED) {
+    if (smb_aes_cmac(mac, key, "", 0, &err) == VARVE_ERR_UNSUPPORTED) { /* without libcrypto */
         printf("skipped: %s\n", err.msg);
         return 77;
     }

@@ -21,6 +21,7 @@ run() { # EXPECTED OPTION...
 testd_start --pcap "$DIR/cases.pcap"
 run 29 --302
 testd_stop
+testd_decode cases.pcap 80
 testd_start --encrypt
 run 29 --311
 run 1 Refusals
@@ -29,12 +30,4 @@ testd_start --v1
 run 17
 testd_stop
 
-if command -v tshark >/dev/null; then
-    # Of an operation that failed only the header comes (MS-RSVD 3.2.5.5); tshark wants a body there too.
-    bad=$(tshark -r "$DIR/cases.pcap" -Y '_ws.malformed && !(rsvd.svhdx_status != 0)' 2>/dev/null)
-    [ -z "$bad" ] || die "malformed, says tshark: $bad"
-    rsvd=$(tshark -r "$DIR/cases.pcap" -Y rsvd 2>/dev/null | wc -l)
-    [ "$rsvd" -gt 80 ] || die "tshark finds $rsvd messages of RSVD"
-    echo "tshark: $rsvd messages of RSVD, none malformed"
-fi
 echo "29 cases, signed and encrypted; refusals; 17 with version 1"

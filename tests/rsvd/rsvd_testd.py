@@ -2,11 +2,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """rsvd-testd: remote shared virtual disks on loopback, for tests.  Written from MS-RSVD; shares nothing with the client.
 
-    rsvd_testd.py --dir DIR [--image RAW] [--pcap FILE] [--dialect 302|311] [--encrypt] [--encrypt-share]
-                  [--v1] [--no-rsvd] [--size BYTES] [--page RANGES] [--fault WHAT] [--control SOCKET]
+    rsvd_testd.py --dir DIR [--image RAW] [--pcap FILE] [--dialect 302|311] [--cipher 1|2] [--encrypt]
+                  [--encrypt-share] [--v1] [--no-rsvd] [--size BYTES] [--page RANGES] [--fault WHAT] [--control SOCKET]
 
 The share "share" holds test.vhdx and rsvd.vhds, one GiB each unless told otherwise, whose content is that of the raw image (zeros without).
-In DIR: "port" (written when the server listens), "log" and "violations" (at the end, on SIGTERM).  Users are those
+In DIR: "port" (written when the server listens), "log", "violations" and "keys" (of the sessions; at the end, on SIGTERM).  Users are those
 of the file that NTLM_USER_FILE names.  A client that connects to "share-FAULT" has
 disks of its own and that fault: see open_shared(), read(), reply_fault() and query_changes().  --fault is for the logon.
 
@@ -632,6 +632,7 @@ def main():
     args.add_argument("--image")
     args.add_argument("--pcap")
     args.add_argument("--dialect")
+    args.add_argument("--cipher", type=int)
     args.add_argument("--encrypt", action="store_true")
     args.add_argument("--encrypt-share", action="store_true")
     args.add_argument("--downgrade", action="store_true")
@@ -645,6 +646,8 @@ def main():
     server = Rsvd(args.size, open(args.image, "rb") if args.image else None)
     if args.dialect:
         server.dialects = (int(args.dialect, 16),)
+    if args.cipher:
+        server.ciphers = (args.cipher,)
     server.encrypt, server.encrypt_share, server.downgrade = args.encrypt, args.encrypt_share, args.downgrade
     server.version = 1 if args.v1 else 2
     server.has_rsvd, server.page, server.fault = not args.no_rsvd, args.page, args.fault
@@ -660,7 +663,7 @@ def main():
     sock.listen(16)
 
     def end(_signal, _frame):
-        for name, lines in (("log", server.log), ("violations", server.violations)):
+        for name, lines in (("log", server.log), ("violations", server.violations), ("keys", server.keys)):
             with open(os.path.join(args.dir, name), "w", encoding="utf-8") as f:
                 f.writelines(line + "\n" for line in lines)
         sys.stdout.flush()

@@ -7,6 +7,7 @@
 #   testd_new              makes DIR with users and credentials; removed at the end, the server too
 #   testd_start OPTION...  starts rsvd-testd; sets PORT
 #   testd_stop             ends it; fails when a client did what it may not
+#   testd_decode PCAP N    after it: tshark reads more than N messages of RSVD in DIR/PCAP, encrypted ones too, none malformed
 #   die WORDS...
 #
 # DIR/right and DIR/wrong are files of credentials.
@@ -56,7 +57,7 @@ testd_new() {
 }
 
 testd_start() {
-    rm -f "$DIR"/{port,log,violations}
+    rm -f "$DIR"/{port,log,violations,keys}
     PYTHONDONTWRITEBYTECODE=1 "$testd_here/rsvd_testd.py" --dir "$DIR" "$@" >"$DIR/testd.out" 2>&1 &
     testd_pid=$!
     for _ in $(seq 600); do
@@ -75,4 +76,21 @@ testd_stop() {
     testd_pid=
     [ ! -s "$DIR/testd.out" ] || die "rsvd-testd: $(cat "$DIR/testd.out")"
     [ ! -s "$DIR/violations" ] || die "the client broke the protocol: $(cat "$DIR/violations")"
+}
+
+testd_decode() {
+    local keys=() line rsvd bad
+    if ! command -v tshark >/dev/null; then
+        echo "tshark is not installed: nobody looked at the traffic"
+        return
+    fi
+    while read -r line; do
+        keys+=(-o "uat:smb2_seskey_list:$line")
+    done <"$DIR/keys"
+    rsvd=$(tshark -r "$DIR/$1" "${keys[@]}" -Y rsvd 2>/dev/null | wc -l)
+    [ "$rsvd" -gt "$2" ] || die "$1: tshark finds $rsvd messages of RSVD"
+    # Of an operation that failed only the header comes (MS-RSVD 3.2.5.5); tshark wants a body there too.
+    bad=$(tshark -r "$DIR/$1" "${keys[@]}" -Y '_ws.malformed && !(rsvd.svhdx_status != 0)' 2>/dev/null)
+    [ -z "$bad" ] || die "$1: malformed, says tshark: $bad"
+    echo "tshark, $1: $rsvd messages of RSVD, none malformed"
 }

@@ -319,6 +319,8 @@ class Connection:
             self.keys = {"sign": kdf(key, b"SMB2AESCMAC\0", b"SmbSign\0"),
                          "in": kdf(key, b"SMB2AESCCM\0", b"ServerIn \0"),
                          "out": kdf(key, b"SMB2AESCCM\0", b"ServerOut\0")}
+        self.server.keys.append(",".join(x.hex() for x in (struct.pack("<Q", self.session), key, self.keys["out"],
+                                                           self.keys["in"])))
         self.send(msg, SUCCESS, body, sign=self.server.fault != "unsigned-logon", seal=False)
         self.encrypt = bool(flags & 4)
 
@@ -470,6 +472,7 @@ class Server:
         self.guid = os.urandom(16)
         self.capture = None
         self.violations = []
+        self.keys = []  # of sessions, as tshark takes them
         self.log = []
 
     def note(self, text):

@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 #
 # 50-rsvd.sh SMB_TOOL.EXE RSVD_CASES.EXE SECUR32.DLL: what tests/rsvd shows of VHD sets, with the client as Windows has it: its
-# sockets, CNG and SSPI.  rsvd-testd is the server; the session keys come from GSSAPI, by a stand-in for secur32.dll.  Wine's
-# CNG has no AES-CCM: what 3.0.2 encrypts is left out.
+# sockets, CNG and SSPI.  rsvd-testd is the server; the session keys come from GSSAPI, by a stand-in for secur32.dll.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 . "$here/lib.sh"
