@@ -8,7 +8,7 @@
 #include "os/thread.h"
 #include "smb/smb_status.h"
 
-#define SESSION   0x1122334455667788u
+#define SESSION   SMB_FAKE_SESSION
 #define TREE      5u
 #define INPUT_MAX ((SMB_IN_FLIGHT + 2u) * SMB_FRAME_MAX)
 
@@ -109,6 +109,43 @@ must(enum varve_err rc)
     }
 }
 
+/* What the client has read makes room. */
+static void
+move_input(struct fake_port *p)
+{
+    if (p->pos > 0) {
+        memmove(p->input.data, p->input.data + p->pos, p->input.len - p->pos);
+        p->input.len -= p->pos;
+        p->pos = 0;
+    }
+}
+
+/* A frame that the test made itself. */
+static void
+put_made(struct fake_port *p, const struct smb_fake_reply *r)
+{
+    size_t around = r->transform != NULL ? SMB_TRANSFORM_SIZE : 0;
+    struct varve_error err;
+    uint8_t *to;
+
+    move_input(p);
+    if (buf_extend(&p->input, 4 + around + r->len, &to, &err) != VARVE_OK) {
+        p->dropped = true;
+        return;
+    }
+    put_be32(to, (uint32_t)(around + r->len));
+    to += 4;
+    if (r->len > 0) {
+        memcpy(to + around, r->body, r->len);
+    }
+    if (around > 0) {
+        memcpy(to, smb_transform_id, 4);
+        memcpy(to + 20, r->transform, SMB_TRANSFORM_SIZE - 20);
+        must(smb_aead_seal(p->keys.cipher, p->keys.server_out, to + 20, to + 20,
+                           SMB_TRANSFORM_SIZE - 20, to + around, r->len, to + 4, &err));
+    }
+}
+
 static void
 put_frame(struct fake_port *p, const struct smb_fake_reply *r, uint32_t status, uint32_t flags,
           const uint8_t *body, size_t len)
@@ -126,11 +163,7 @@ put_frame(struct fake_port *p, const struct smb_fake_reply *r, uint32_t status, 
     struct varve_error err;
     uint8_t *to;
 
-    if (p->pos > 0) {
-        memmove(p->input.data, p->input.data + p->pos, p->input.len - p->pos);
-        p->input.len -= p->pos;
-        p->pos = 0;
-    }
+    move_input(p);
     if (buf_extend(&p->input, 4 + size, &to, &err) != VARVE_OK) {
         p->dropped = true;
         return;
@@ -286,6 +319,8 @@ port_write(struct smb_port *base, const void *data, size_t len, uint32_t timeout
     }
     if (r.drop) {
         p->dropped = true;
+    } else if (r.raw || r.transform != NULL) {
+        put_made(p, &r);
     } else if (!r.silent) {
         size_t before = p->input.len;
 

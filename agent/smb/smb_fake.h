@@ -15,6 +15,8 @@
  *
  * Threads: as a port.  Set all fields before smb_fake_open().
  */
+#define SMB_FAKE_SESSION 0x1122334455667788u
+
 struct smb_fake_request {
     unsigned command;
     uint64_t message_id;
@@ -33,6 +35,10 @@ struct smb_fake_reply {
     bool unsigned_;
     bool wrong; /* a byte is changed after it was signed or encrypted */
     bool plain; /* not encrypted, though the session is */
+    bool raw;   /* body is all that follows the frame's length */
+    /* Not NULL: body is a whole message, encrypted behind a transform header that goes on with these 32 bytes after its
+     * tag: nonce, size, flags and session as the test wants them, under the right key. */
+    const uint8_t *transform;
     uint8_t *body;
     size_t len; /* at most SMB_FRAME_MAX */
 };
