@@ -84,6 +84,7 @@ struct agent_host {
     struct vss_port *vss; /* NULL: vss_why */
     struct varve_error vss_why;
     struct set_server sets; /* where VHD sets are read */
+    bool no_hyperv;         /* agent_host_open() failed because the host has no such namespace */
 };
 
 /* The ways to Hyper-V, not connected: agent_ports_*.c.  Without WMI there is none; of another server (NULL: this
@@ -95,6 +96,11 @@ bool agent_conf_is_hyperv(const struct agent_conf *conf);
 /* Opens the capture; the ports too, unless they are open. */
 VARVE_CHECK enum varve_err agent_host_open(struct agent_host *h, const struct agent_conf *conf,
                                            const struct identity *key, struct varve_error *err);
+/* After a host without Hyper-V could not be opened: it is one without virtual machines, and says why. */
+VARVE_CHECK enum varve_err agent_host_absent(struct agent_host *h, const struct varve_error *why,
+                                             struct varve_error *err);
+/* Whether such a host has Hyper-V now; agent_host_close(), then, and open it anew. */
+bool agent_host_appeared(struct agent_host *h);
 void agent_host_close(struct agent_host *h); /* one that is all zero is fine */
 /* struct job_env's open_source; arg is the host */
 VARVE_CHECK enum varve_err agent_host_source(void *arg, const struct capture_frozen *frozen,

@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "capture/absent/absent.h"
 #include "capture/choice/choice.h"
 #include "capture/collection/collection.h"
 #include "capture/export/export.h"
@@ -182,6 +183,8 @@ open_hyperv(struct agent_host *h, const struct agent_conf *conf, struct varve_er
         rc = h->wmi->ops->connect(h->wmi, err);
         /* Early after a start VMMS may not answer yet: what asks next tries again for a while. */
         rc = rc == VARVE_ERR_UNSUPPORTED || rc == VARVE_ERR_DENIED ? rc : VARVE_OK;
+        h->no_hyperv = rc == VARVE_ERR_UNSUPPORTED;
+        rc = h->no_hyperv ? varve_error_prefix(err, "the Hyper-V role is not installed") : rc;
     }
     if (rc == VARVE_OK && conf->methods != NULL) {
         text = strdup(conf->methods);
@@ -223,6 +226,20 @@ agent_host_open(struct agent_host *h, const struct agent_conf *conf, const struc
     }
     return capture_folder_open(&h->capture, fs_system(), conf->folder, identity_public(key),
                                IDENTITY_KEY_SIZE, err);
+}
+
+enum varve_err
+agent_host_absent(struct agent_host *h, const struct varve_error *why, struct varve_error *err)
+{
+    return capture_absent_open(&h->capture, "no Hyper-V role", why, err);
+}
+
+bool
+agent_host_appeared(struct agent_host *h)
+{
+    struct varve_error err;
+
+    return h->wmi->ops->connect(h->wmi, &err) == VARVE_OK;
 }
 
 void

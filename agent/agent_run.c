@@ -12,6 +12,9 @@
 /* How long a stop waits for runs to be undone. */
 #define STOP_MS 12000u
 
+/* How often a host without Hyper-V is looked at again. */
+#define LOOK_MS 5000u
+
 struct agent {
     struct enrolment enrolment;
     struct identity *key;
@@ -151,8 +154,24 @@ start_uplink(struct agent *a, struct varve_error *err)
     return uplink_start(&a->uplink, &options, err);
 }
 
+/* A host without the Hyper-V role has nothing to back up, which the collector is to hear: it is no reason to end. */
 static enum varve_err
-agent_open(struct agent *a, const struct agent_conf *conf, struct varve_error *err)
+open_host(struct agent *a, const struct agent_conf *conf, struct varve_error *err)
+{
+    enum varve_err rc = agent_host_open(&a->host, conf, a->key, err);
+    struct varve_error why;
+
+    if (rc == VARVE_OK || !a->host.no_hyperv) {
+        return rc;
+    }
+    why = *err;
+    log_warn("main", "%s", why.msg);
+    return agent_host_absent(&a->host, &why, err);
+}
+
+/* owned: the state folder is ours already. */
+static enum varve_err
+agent_open(struct agent *a, const struct agent_conf *conf, bool owned, struct varve_error *err)
 {
     struct pump_options pump_options = {.hash_threads = (unsigned)conf->hash_threads,
                                         .memory = (size_t)conf->memory};
@@ -171,12 +190,12 @@ agent_open(struct agent *a, const struct agent_conf *conf, struct varve_error *e
     if (rc == VARVE_OK) {
         rc = path_join(&key_path, conf->state_dir, "agent.key", err);
     }
-    if (rc == VARVE_OK) {
+    if (rc == VARVE_OK && !owned) {
         rc = service_own(key_path, err);
     }
     free(key_path);
     if (rc == VARVE_OK) {
-        rc = agent_host_open(&a->host, conf, a->key, err);
+        rc = open_host(a, conf, err);
     }
     if (rc == VARVE_OK) {
         rc = pump_new(&a->pump, &pump_options, err);
@@ -215,24 +234,41 @@ agent_close(struct agent *a)
     identity_free(a->key);
 }
 
+/* Until the system wants the program to end; false: the host has Hyper-V now. */
+static bool
+wait_end(struct agent *a)
+{
+    bool end = service_wait_end(a->host.no_hyperv ? LOOK_MS : 0);
+
+    while (!end && !agent_host_appeared(&a->host)) {
+        end = service_wait_end(LOOK_MS);
+    }
+    return end;
+}
+
 enum varve_err
 agent_run(const struct agent_conf *conf, struct varve_error *err)
 {
-    struct agent *a = calloc(1, sizeof(*a));
+    bool again = false;
     enum varve_err rc;
 
-    if (a == NULL) {
-        return varve_error_nomem(err);
-    }
-    rc = agent_open(a, conf, err);
-    if (rc == VARVE_OK) {
-        log_info("main", "%s host='%s' capture=%s", AGENT_SOFTWARE, a->enrolment.name,
-                 a->host.capture->name);
-        service_wait_end();
-        log_info("main", "stopping");
-    }
-    agent_close(a);
-    free(a);
+    do {
+        struct agent *a = calloc(1, sizeof(*a));
+
+        if (a == NULL) {
+            return varve_error_nomem(err);
+        }
+        rc = agent_open(a, conf, again, err);
+        again = false;
+        if (rc == VARVE_OK) {
+            log_info("main", "%s host='%s' capture=%s", AGENT_SOFTWARE, a->enrolment.name,
+                     a->host.capture->name);
+            again = !wait_end(a);
+            log_info("main", "%s", again ? "the host has Hyper-V now" : "stopping");
+        }
+        agent_close(a);
+        free(a);
+    } while (again);
     if (rc == VARVE_OK) {
         log_info("main", "stopped");
     }

@@ -3,6 +3,7 @@
 #define VARVE_AGENT_SERVICE_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 #include "base/error.h"
 
@@ -16,8 +17,8 @@
  * program.
  */
 void service_prepare(int *argc, char ***argv);
-/* Returns when the system wants the program to end. */
-void service_wait_end(void);
+/* Waits so long, 0: for ever.  True: the system wants the program to end. */
+bool service_wait_end(uint32_t timeout_ms);
 
 /* What the machine calls itself, and what it is: "Linux 6.1.0 x86_64". */
 void service_host_name(char out[SERVICE_NAME_MAX]);

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/utsname.h>
+#include <time.h>
 #include <unistd.h>
 
 static void
@@ -33,14 +34,20 @@ service_prepare(int *argc, char ***argv)
     (void)signal(SIGPIPE, SIG_IGN);
 }
 
-void
-service_wait_end(void)
+bool
+service_wait_end(uint32_t timeout_ms)
 {
+    struct timespec limit = {.tv_sec = (time_t)(timeout_ms / 1000),
+                             .tv_nsec = (long)(timeout_ms % 1000) * 1000000L};
     sigset_t set;
     int number;
 
     end_signals(&set);
+    if (timeout_ms > 0) {
+        return sigtimedwait(&set, NULL, &limit) > 0;
+    }
     (void)sigwait(&set, &number);
+    return true;
 }
 
 void

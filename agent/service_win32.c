@@ -85,10 +85,10 @@ service_want_end(void)
     (void)SetEvent(end_wanted);
 }
 
-void
-service_wait_end(void)
+bool
+service_wait_end(uint32_t timeout_ms)
 {
-    (void)WaitForSingleObject(end_wanted, INFINITE);
+    return WaitForSingleObject(end_wanted, timeout_ms > 0 ? timeout_ms : INFINITE) != WAIT_TIMEOUT;
 }
 
 void

@@ -131,6 +131,7 @@ set_fault(const struct port_call *c)
     script->nth = (unsigned)json_integer_value(json_object_get(c->request, "nth"));
     script->number = (uint32_t)json_integer_value(json_object_get(c->request, "number"));
     script->times = 1;
+    script->die = json_is_true(json_object_get(c->request, "die"));
     (void)snprintf(script->only, sizeof(script->only), "%s", only != NULL ? only : "");
     script->mode =
         mode != NULL && strcmp(mode, "after") == 0 ? PORT_FAULT_AFTER : PORT_FAULT_BEFORE;
@@ -160,7 +161,11 @@ carry_out(struct port_call *c, struct varve_error *err)
     if (strcmp(op, "port.killed") == 0) {
         mutex_lock(&c->server->lock);
         port_server_forget(c->server, 0);
+        port_server_forget_sessions(c->server, 0);
         mutex_unlock(&c->server->lock);
+        mutex_lock(&c->server->script.lock);
+        *c->server->script.dead = false;
+        mutex_unlock(&c->server->script.lock);
         return json_object();
     }
     if (strcmp(op, "port.host") == 0) {
@@ -205,6 +210,18 @@ send_all(int fd, const void *data, size_t len)
     return true;
 }
 
+/* The program is to end, here and now. */
+static bool
+is_dead(struct port_server *s)
+{
+    bool dead;
+
+    mutex_lock(&s->script.lock);
+    dead = *s->script.dead;
+    mutex_unlock(&s->script.lock);
+    return dead;
+}
+
 static bool
 answer(struct port_call *c, int fd, const char *line)
 {
@@ -225,6 +242,9 @@ answer(struct port_call *c, int fd, const char *line)
                           err.msg);
     }
     (void)json_object_set(reply, "id", json_object_get(request, "id"));
+    if (c->pid != 0 && is_dead(c->server)) {
+        (void)json_object_set_new(reply, "end", json_true());
+    }
     text = json_dumps(reply, JSON_COMPACT);
     json_decref(reply);
     json_decref(request);

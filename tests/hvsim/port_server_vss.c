@@ -253,7 +253,7 @@ void
 port_server_forget_sessions(struct port_server *s, int64_t pid)
 {
     for (size_t i = s->session_count; i-- > 0;) {
-        if (s->sessions[i].pid == pid) {
+        if (pid == 0 || s->sessions[i].pid == pid) {
             vss_fake_abandon(s->sessions[i].session);
             sim_array_remove(s->sessions, &s->session_count, sizeof(s->sessions[0]), i);
         }

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "hvsim/sim_base.h"
 #include "hvsim/wmi_fake_internal.h"
@@ -22,6 +23,13 @@ injected(struct wmi_fake *f, struct varve_error *err)
     return wmi_fake_hresult(err, f->script->number, "injected");
 }
 
+static bool
+no_role(const struct wmi_fake *f)
+{
+    return f->options.no_role ||
+           (f->options.no_role_file != NULL && access(f->options.no_role_file, F_OK) == 0);
+}
+
 static enum varve_err
 fake_connect(struct wmi_port *p, struct varve_error *err)
 {
@@ -31,7 +39,7 @@ fake_connect(struct wmi_port *p, struct varve_error *err)
     if (port_script_call(f->script, &after, "wmi connect")) {
         return injected(f, err);
     }
-    return f->options.no_role ? wmi_fake_hresult(err, NO_NAMESPACE, "no such namespace") : VARVE_OK;
+    return no_role(f) ? wmi_fake_hresult(err, NO_NAMESPACE, "no such namespace") : VARVE_OK;
 }
 
 /* The parts of "ASSOCIATORS OF {x} WHERE AssocClass=a ResultClass=b". */
@@ -120,7 +128,7 @@ fake_class_has(struct wmi_port *p, const char *class_name, const char *property,
     if (port_script_call(f->script, &after, "wmi class %s", class_name)) {
         return injected(f, err);
     }
-    if (f->options.no_role) { /* there is no connection to ask on */
+    if (no_role(f)) { /* there is no connection to ask on */
         return wmi_fake_hresult(err, 0x800706BAu, "not connected");
     }
     if (f->options.server_2012 && (strcmp(class_name, "Msvm_VirtualSystemReferencePoint") == 0 ||

@@ -7,12 +7,13 @@
 
 /* root\virtualization\v2 of the simulated host: classes, associations, methods and jobs, as objects. */
 struct wmi_fake_options {
-    bool server_2016;  /* Msvm_VirtualSystemSnapshotSettingData has no GuestBackupType */
-    bool pass_through; /* each vm has a physical disk too */
-    bool no_role;      /* no such namespace */
-    bool no_rights;    /* the caller is not elevated: lists are empty */
-    bool server_2012;  /* no reference points */
-    bool shared;       /* every disk is said to be shared by a guest cluster */
+    bool server_2016;         /* Msvm_VirtualSystemSnapshotSettingData has no GuestBackupType */
+    bool pass_through;        /* each vm has a physical disk too */
+    bool no_role;             /* no such namespace */
+    const char *no_role_file; /* the same while it is there; NULL: none */
+    bool no_rights;           /* the caller is not elevated: lists are empty */
+    bool server_2012;         /* no reference points */
+    bool shared;              /* every disk is said to be shared by a guest cluster */
     bool uneven;     /* reference points name disks without tracking too, which have no change id */
     bool odd_ids;    /* InstanceIDs in reference points: lower case, braces, L instead of D */
     bool log_points; /* each vm has a reference point of Hyper-V Replica too, which is by log */
