@@ -190,6 +190,9 @@ a_flipped_bit_is_refused_or_changes_nothing(void **state)
         size_t bit = i < HEADER_FLIPS ? 3 * i : next_bit(&seed, len * 8);
         enum varve_err rc;
 
+        if (VARVE_SANITIZED && i % 4 != 0) {
+            continue;
+        }
         bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
         put_file(p, bytes, len);
         rc = state_open(&p->st, fs_system(), p->path, &err);
