@@ -117,7 +117,13 @@ enum varve_err agent_send_all(struct peer *p, const struct guid *run, const stru
 enum varve_err operator_backup(struct peer *p, const char *vm, bool full, uint64_t *id);
 /* Waits for the last answer; the RunInfo of run number i in it. *in is the caller's. */
 enum varve_err operator_backup_end(struct peer *p, uint64_t id, struct envelope_in *in);
+enum varve_err operator_status(struct peer *p);
+
+/* ---- what must hold ---- */
+
 void assert_latest_holds(struct stage *st, const struct guid *vm, const struct image *im);
+/* The collector still serves: a host backs up, and the bytes are right. */
+void assert_serves(struct stage *st);
 
 #define STAGE_CASE(name) cmocka_unit_test_setup_teardown(name, stage_set_up, stage_tear_down)
 int stage_set_up(void **state); /* a stage that is open */
