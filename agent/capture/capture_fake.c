@@ -1,45 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "capture/capture_fake.h"
+#include "capture/capture_fake_internal.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "base/time.h"
-
-#define FAKE_POINTS  64u
-#define FAKE_GRANULE 4096u
-
-enum point_kind { POINT_FREE = 0, POINT_CHECKPOINT, POINT_REFPOINT };
-
-/* A moment of the vm: a checkpoint first, then perhaps a reference point.  Change ids are
- * "<moment>.<disk>"; what changed since is found by comparing, so the bytes are kept. */
-struct fake_point {
-    enum point_kind kind;
-    bool foreign;
-    unsigned moment;
-    char tag[64];
-    uint8_t *bytes[FAKE_DISKS];
-    int64_t at_us;
-};
-
-struct fake_host {
-    struct mutex lock;
-    struct guid vm;
-    struct guid disks[FAKE_DISKS];
-    uint8_t *bytes[FAKE_DISKS];
-    struct fake_point points[FAKE_POINTS];
-    unsigned next_moment;
-    unsigned lost_below; /* change ids of earlier moments are dead */
-    size_t guest_state;
-    bool guest_state_packs;
-    bool refuse_keep;
-    bool foreign_while_keeping;
-    bool merging;
-    bool foreign_touched;
-    size_t foreign_count;
-    unsigned node; /* where the vm is */
-};
 
 struct fake_capture {
     struct capture base;
@@ -64,88 +28,6 @@ fake_text(const char *text)
     }
     return memcpy(p, text, len);
 }
-
-/* "<a><between><b>" */
-static bool
-fake_numbers(const char *text, char between, unsigned long *a, unsigned long *b)
-{
-    char *end = NULL;
-
-    *a = strtoul(text, &end, 10);
-    if (end == text || *end != between) {
-        return false;
-    }
-    text = end + 1;
-    *b = strtoul(text, &end, 10);
-    return end != text && *end == '\0';
-}
-
-static struct fake_point *
-fake_point_new(struct fake_host *h, enum point_kind kind, const char *tag)
-{
-    size_t i;
-    size_t k;
-
-    for (i = 0; i < FAKE_POINTS; i++) {
-        struct fake_point *p = &h->points[i];
-
-        if (p->kind != POINT_FREE) {
-            continue;
-        }
-        memset(p, 0, sizeof(*p));
-        p->kind = kind;
-        p->moment = ++h->next_moment;
-        p->at_us = time_now_us();
-        (void)snprintf(p->tag, sizeof(p->tag), "%s", tag);
-        for (k = 0; k < FAKE_DISKS; k++) {
-            p->bytes[k] = malloc(FAKE_DISK_SIZE);
-            if (p->bytes[k] == NULL) {
-                abort();
-            }
-            memcpy(p->bytes[k], h->bytes[k], FAKE_DISK_SIZE);
-        }
-        return p;
-    }
-    abort();
-}
-
-static void
-fake_point_drop(struct fake_host *h, struct fake_point *p)
-{
-    size_t k;
-
-    if (p->foreign) {
-        h->foreign_touched = true;
-    }
-    for (k = 0; k < FAKE_DISKS; k++) {
-        free(p->bytes[k]);
-    }
-    memset(p, 0, sizeof(*p));
-}
-
-static void
-fake_id(const struct fake_point *p, enum point_kind kind, char out[CAPTURE_ID_MAX])
-{
-    (void)snprintf(out, CAPTURE_ID_MAX, "%s-%u", kind == POINT_CHECKPOINT ? "cp" : "rp", p->moment);
-}
-
-static struct fake_point *
-fake_find_id(struct fake_host *h, enum point_kind kind, const char *id)
-{
-    size_t i;
-
-    for (i = 0; i < FAKE_POINTS; i++) {
-        char text[CAPTURE_ID_MAX];
-
-        fake_id(&h->points[i], kind, text);
-        if (h->points[i].kind == kind && strcmp(text, id) == 0) {
-            return &h->points[i];
-        }
-    }
-    return NULL;
-}
-
-/* ---- the interface ---- */
 
 static void
 fake_close(struct capture *c)
@@ -217,7 +99,7 @@ fake_marks(struct capture *c, const struct guid *vm, struct capture_marks *out,
         char id[CAPTURE_ID_MAX];
 
         if (h->points[i].kind == POINT_REFPOINT) {
-            fake_id(&h->points[i], POINT_REFPOINT, id);
+            fake_point_id(&h->points[i], POINT_REFPOINT, id);
             rc = capture_marks_add(&marks, id, err);
         }
     }
@@ -236,7 +118,7 @@ fake_describe(const struct fake_host *h, const struct fake_point *p, struct capt
     memset(out, 0, sizeof(*out));
     out->vm = h->vm;
     out->generation = 2;
-    fake_id(p, POINT_CHECKPOINT, out->checkpoint);
+    fake_point_id(p, POINT_CHECKPOINT, out->checkpoint);
     out->frozen_at_us = p->at_us;
     out->consistency = CAPTURE_APPLICATION;
     out->keeps = true;
@@ -295,7 +177,7 @@ fake_find(struct capture *c, const struct guid *vm, const struct guid *run,
     mutex_lock(&h->lock);
     for (i = 0; i < FAKE_POINTS; i++) {
         if (h->points[i].kind == POINT_CHECKPOINT && strcmp(h->points[i].tag, tag) == 0) {
-            fake_id(&h->points[i], POINT_CHECKPOINT, checkpoint);
+            fake_point_id(&h->points[i], POINT_CHECKPOINT, checkpoint);
             rc = VARVE_OK;
         }
     }
@@ -315,7 +197,7 @@ fake_attach(struct capture *c, const struct guid *vm, const char *checkpoint,
         return rc;
     }
     mutex_lock(&h->lock);
-    p = fake_find_id(h, POINT_CHECKPOINT, checkpoint);
+    p = fake_point_find(h, POINT_CHECKPOINT, checkpoint);
     if (p != NULL) {
         fake_describe(h, p, out);
     } else {
@@ -343,7 +225,7 @@ fake_changes(struct capture *c, const struct capture_frozen *frozen, size_t disk
         return varve_error_set(err, VARVE_ERR_STALE, "change id '%s' is not of this disk", since);
     }
     mutex_lock(&h->lock);
-    now = fake_find_id(h, POINT_CHECKPOINT, frozen->checkpoint);
+    now = fake_point_find(h, POINT_CHECKPOINT, frozen->checkpoint);
     for (i = 0; i < FAKE_POINTS; i++) {
         if (h->points[i].kind == POINT_REFPOINT && h->points[i].moment == moment) {
             then = &h->points[i];
@@ -418,7 +300,7 @@ fake_keep(struct capture *c, const struct capture_frozen *frozen,
         return rc;
     }
     mutex_lock(&h->lock);
-    p = fake_find_id(h, POINT_CHECKPOINT, frozen->checkpoint);
+    p = fake_point_find(h, POINT_CHECKPOINT, frozen->checkpoint);
     if (p == NULL) {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "no such checkpoint");
     } else if (h->refuse_keep) {
@@ -430,7 +312,7 @@ fake_keep(struct capture *c, const struct capture_frozen *frozen,
     } else {
         p->kind = POINT_REFPOINT;
         p->tag[0] = '\0';
-        fake_id(p, POINT_REFPOINT, out->refpoint);
+        fake_point_id(p, POINT_REFPOINT, out->refpoint);
         out->change_ids = calloc(FAKE_DISKS, sizeof(*out->change_ids));
         if (out->change_ids == NULL) {
             abort();
@@ -456,7 +338,7 @@ fake_find_kept(struct capture *c, const struct guid *vm, const char *checkpoint,
     enum varve_err rc;
 
     mutex_lock(&host_of(c)->lock);
-    there = fake_find_id(host_of(c), POINT_CHECKPOINT, checkpoint) != NULL;
+    there = fake_point_find(host_of(c), POINT_CHECKPOINT, checkpoint) != NULL;
     mutex_unlock(&host_of(c)->lock);
     rc = fake_marks(c, vm, &now, err);
     if (rc != VARVE_OK) {
@@ -486,7 +368,7 @@ fake_let_go(struct capture *c, const struct guid *vm, enum point_kind kind, cons
         return VARVE_OK; /* what is not there is gone */
     }
     mutex_lock(&h->lock);
-    p = fake_find_id(h, kind, id);
+    p = fake_point_find(h, kind, id);
     if (p != NULL) {
         fake_point_drop(h, p);
     }
@@ -540,72 +422,6 @@ static const struct capture_ops fake_ops = {
     .wait_merged = fake_wait_merged,
 };
 
-/* ---- what tests call ---- */
-
-void
-fake_host_guest_state(struct fake_host *h, size_t len, bool packs)
-{
-    h->guest_state = len;
-    h->guest_state_packs = packs;
-}
-
-struct fake_host *
-fake_host_new(void)
-{
-    struct fake_host *h = calloc(1, sizeof(*h));
-    uint32_t random = 3;
-    size_t i;
-    size_t k;
-
-    if (h == NULL) {
-        abort();
-    }
-    mutex_init(&h->lock);
-    h->vm.bytes[0] = 0xAA;
-    for (i = 0; i < FAKE_DISKS; i++) {
-        h->disks[i].bytes[0] = 0xD0;
-        h->disks[i].bytes[15] = (uint8_t)i;
-        h->bytes[i] = malloc(FAKE_DISK_SIZE);
-        if (h->bytes[i] == NULL) {
-            abort();
-        }
-        for (k = 0; k < FAKE_DISK_SIZE; k++) {
-            random = random * 1664525u + 1013904223u;
-            h->bytes[i][k] = k < FAKE_DISK_SIZE / 2 ? (uint8_t)(random >> 24) : 0;
-        }
-    }
-    return h;
-}
-
-void
-fake_host_free(struct fake_host *h)
-{
-    size_t i;
-
-    for (i = 0; i < FAKE_POINTS; i++) {
-        fake_point_drop(h, &h->points[i]);
-    }
-    for (i = 0; i < FAKE_DISKS; i++) {
-        free(h->bytes[i]);
-    }
-    mutex_destroy(&h->lock);
-    free(h);
-}
-
-struct capture *
-fake_host_capture(struct fake_host *h)
-{
-    return fake_host_capture_at(h, 0);
-}
-
-void
-fake_host_move(struct fake_host *h, unsigned node)
-{
-    mutex_lock(&h->lock);
-    h->node = node;
-    mutex_unlock(&h->lock);
-}
-
 struct capture *
 fake_host_capture_at(struct fake_host *h, unsigned node)
 {
@@ -623,119 +439,8 @@ fake_host_capture_at(struct fake_host *h, unsigned node)
     return &c->base;
 }
 
-const struct guid *
-fake_host_vm(const struct fake_host *h)
+struct capture *
+fake_host_capture(struct fake_host *h)
 {
-    return &h->vm;
-}
-
-const struct guid *
-fake_host_disk(const struct fake_host *h, size_t disk)
-{
-    return &h->disks[disk];
-}
-
-void
-fake_host_write(struct fake_host *h, size_t disk, uint64_t off, const void *data, size_t len)
-{
-    mutex_lock(&h->lock);
-    memcpy(h->bytes[disk] + off, data, len);
-    mutex_unlock(&h->lock);
-}
-
-const uint8_t *
-fake_host_frozen(struct fake_host *h, const char *path)
-{
-    unsigned long moment = 0;
-    unsigned long disk = 0;
-    size_t i;
-
-    if (strncmp(path, "/cp-", 4) != 0 || !fake_numbers(path + 4, '/', &moment, &disk) ||
-        disk >= FAKE_DISKS) {
-        return NULL;
-    }
-    for (i = 0; i < FAKE_POINTS; i++) {
-        if (h->points[i].kind == POINT_CHECKPOINT && h->points[i].moment == moment) {
-            return h->points[i].bytes[disk];
-        }
-    }
-    return NULL;
-}
-
-const uint8_t *
-fake_host_content(struct fake_host *h, size_t disk)
-{
-    return h->bytes[disk];
-}
-
-static size_t
-fake_count(struct fake_host *h, enum point_kind kind)
-{
-    size_t n = 0;
-    size_t i;
-
-    for (i = 0; i < FAKE_POINTS; i++) {
-        n += h->points[i].kind == kind && !h->points[i].foreign;
-    }
-    return n;
-}
-
-size_t
-fake_host_checkpoints(struct fake_host *h)
-{
-    return fake_count(h, POINT_CHECKPOINT);
-}
-
-size_t
-fake_host_refpoints(struct fake_host *h)
-{
-    return fake_count(h, POINT_REFPOINT);
-}
-
-bool
-fake_host_has_refpoint(struct fake_host *h, const char *id)
-{
-    return fake_find_id(h, POINT_REFPOINT, id) != NULL;
-}
-
-void
-fake_host_foreign_checkpoint(struct fake_host *h)
-{
-    fake_point_new(h, POINT_CHECKPOINT, "another product")->foreign = true;
-}
-
-void
-fake_host_foreign_refpoint(struct fake_host *h)
-{
-    fake_point_new(h, POINT_REFPOINT, "")->foreign = true;
-}
-
-bool
-fake_host_foreign_touched(struct fake_host *h)
-{
-    return h->foreign_touched;
-}
-
-void
-fake_host_refuse_keep(struct fake_host *h, bool refuse)
-{
-    h->refuse_keep = refuse;
-}
-
-void
-fake_host_foreign_while_keeping(struct fake_host *h)
-{
-    h->foreign_while_keeping = true;
-}
-
-void
-fake_host_lose_tracking(struct fake_host *h)
-{
-    h->lost_below = h->next_moment + 1;
-}
-
-void
-fake_host_merge_for_ever(struct fake_host *h, bool merging)
-{
-    h->merging = merging;
+    return fake_host_capture_at(h, 0);
 }
