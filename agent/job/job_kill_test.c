@@ -15,49 +15,15 @@
  */
 
 static void
-prepare(struct lab *l)
-{
-    struct varve_error err;
-
-    lab_open(l);
-    fake_host_foreign_checkpoint(l->host);
-    fake_host_foreign_refpoint(l->host);
-    assert_ok(lab_run(l, &err), &err);
-    lab_take_base(l);
-    lab_write(l, 0, 4096);
-    lab_write(l, 1, 300000);
-}
-
-static void
 check_after(struct lab *l, bool collector_too, unsigned nth)
 {
-    struct peer_fake_seen seen;
-    struct varve_error err;
-    uint8_t *got = malloc(FAKE_DISK_SIZE);
-    uint32_t i;
-
-    assert_non_null(got);
     if (collector_too) {
         peer_fake_reconnect(l->fake);
         peer_fake_forget_run(l->fake);
     }
     /* A third of the deaths is a power cut that loses all it may, a third one that mixes. */
     lab_restart(l, nth % 3 == 0 ? 0 : nth % 3 == 1 ? 16 : nth);
-    peer_fake_seen(l->fake, &seen);
-    lab_check_clean(l, 1);
-    assert_true(fake_host_has_refpoint(l->host, seen.committed ? seen.reference_point
-                                                               : l->request.base_refpoint));
-    lab_take_base(l);
-    lab_write(l, 0, 70000);
-    assert_ok(lab_run(l, &err), &err);
-    peer_fake_seen(l->fake, &seen);
-    assert_true(seen.incremental[0] && seen.incremental[1]);
-    for (i = 0; i < FAKE_DISKS; i++) {
-        assert_true(peer_fake_content(l->fake, i, got, FAKE_DISK_SIZE));
-        assert_memory_equal(got, fake_host_content(l->host, i), FAKE_DISK_SIZE);
-    }
-    lab_check_clean(l, 1);
-    free(got);
+    lab_check_goes_on(l);
     lab_close(l);
 }
 
@@ -76,7 +42,7 @@ killed_at_every_act_on_the_host(void **state)
                 struct lab l;
                 bool died;
 
-                prepare(&l);
+                lab_begin_incremental(&l);
                 lab_fail_host(&l, nth, (enum capture_fault_mode)mode, &l.dead);
                 died = lab_run(&l, &err) != VARVE_OK || l.dead;
                 if (!died) {
@@ -104,7 +70,7 @@ killed_at_every_call_to_the_file_system(void **state)
             struct lab l;
             bool died;
 
-            prepare(&l);
+            lab_begin_incremental(&l);
             l.die_at_file_call = nth;
             died = lab_run(&l, &err) != VARVE_OK || l.dead;
             check_after(&l, collector == 1, nth);
@@ -134,7 +100,7 @@ killed_at_every_message(void **state)
                     enum varve_err rc;
                     bool died;
 
-                    prepare(&l);
+                    lab_begin_incremental(&l);
                     peer_fake_set_fault(l.fake, (enum peer_fake_kind)kind, nth,
                                         answer == 1 ? PEER_FAKE_LOSE_ANSWER : PEER_FAKE_LOSE);
                     l.die_when_lost = true;
@@ -160,7 +126,7 @@ a_run_goes_on_after_a_restart(void **state)
     struct lab l;
 
     (void)state;
-    prepare(&l);
+    lab_begin_incremental(&l);
     peer_fake_set_fault(l.fake, PEER_FAKE_DISK_BEGIN, 2, PEER_FAKE_LOSE);
     l.die_when_lost = true;
     assert_err(lab_run(&l, &err), VARVE_ERR_IO, &err);

@@ -16,51 +16,20 @@
  */
 
 static void
-prepare(struct lab *l)
-{
-    struct varve_error err;
-
-    lab_open(l);
-    fake_host_foreign_checkpoint(l->host);
-    fake_host_foreign_refpoint(l->host);
-    assert_ok(lab_run(l, &err), &err);
-    lab_take_base(l);
-    lab_write(l, 0, 4096);
-    lab_write(l, 1, 300000);
-}
-
-static void
 check_node_1(struct lab *l)
 {
     struct peer_fake_seen seen;
-    struct varve_error err;
-    uint8_t *got = malloc(FAKE_DISK_SIZE);
-    uint32_t i;
 
-    assert_non_null(got);
     fake_host_move(l->host, 1);
     lab_be(l, 1);
-    peer_fake_seen(l->fake, &seen);
     lab_hear_traces(l);
-    lab_check_clean(l, 1);
-    assert_true(fake_host_has_refpoint(l->host, seen.committed ? seen.reference_point
-                                                               : l->request.base_refpoint));
-    lab_take_base(l);
-    lab_write(l, 0, 70000);
-    assert_ok(lab_run(l, &err), &err);
-    peer_fake_seen(l->fake, &seen);
-    assert_true(seen.incremental[0] && seen.incremental[1]);
-    for (i = 0; i < FAKE_DISKS; i++) {
-        assert_true(peer_fake_content(l->fake, i, got, FAKE_DISK_SIZE));
-        assert_memory_equal(got, fake_host_content(l->host, i), FAKE_DISK_SIZE);
-    }
-    lab_check_clean(l, 1);
+    lab_check_goes_on(l);
     /* Node 0 comes back: the vm is not its any more. */
     lab_be(l, 0);
     lab_restart(l, 0);
     lab_check_clean(l, 1);
+    peer_fake_seen(l->fake, &seen);
     assert_true(fake_host_has_refpoint(l->host, seen.reference_point));
-    free(got);
     lab_close(l);
 }
 
@@ -77,7 +46,7 @@ killed_at_every_act_on_the_host_and_moved(void **state)
             struct lab l;
             bool died;
 
-            prepare(&l);
+            lab_begin_incremental(&l);
             lab_fail_host(&l, nth, (enum capture_fault_mode)mode, &l.dead);
             died = lab_run(&l, &err) != VARVE_OK || l.dead;
             check_node_1(&l);
@@ -100,7 +69,7 @@ killed_at_every_write_of_the_journal_and_moved(void **state)
         struct lab l;
         bool died;
 
-        prepare(&l);
+        lab_begin_incremental(&l);
         l.die_at_file_call = nth;
         died = lab_run(&l, &err) != VARVE_OK || l.dead;
         check_node_1(&l);
@@ -128,7 +97,7 @@ killed_at_every_message_and_moved(void **state)
                 struct lab l;
                 bool died;
 
-                prepare(&l);
+                lab_begin_incremental(&l);
                 peer_fake_set_fault(l.fake, (enum peer_fake_kind)kind, nth,
                                     answer == 1 ? PEER_FAKE_LOSE_ANSWER : PEER_FAKE_LOSE);
                 l.die_when_lost = true;
@@ -160,7 +129,7 @@ the_vm_leaves_at_every_write_of_the_journal(void **state)
         struct guid *runs = NULL;
         size_t count = 0;
 
-        prepare(&l);
+        lab_begin_incremental(&l);
         l.move_at_file_call = nth;
         rc = lab_run(&l, &err);
         moved = l.move_at_file_call == 0;
@@ -193,7 +162,7 @@ a_host_that_lost_its_vm_does_not_forget_before_the_collector_knows(void **state)
     struct lab l;
 
     (void)state;
-    prepare(&l);
+    lab_begin_incremental(&l);
     peer_fake_set_fault(l.fake, PEER_FAKE_DISK_BEGIN, 1, PEER_FAKE_LOSE);
     l.die_when_lost = true;
     assert_true(lab_run(&l, &err) != VARVE_OK);

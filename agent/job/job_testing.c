@@ -555,3 +555,43 @@ lab_check_clean(struct lab *l, size_t refpoints)
     free(runs);
     assert_int_equal(count, 0);
 }
+
+void
+lab_begin_incremental(struct lab *l)
+{
+    struct varve_error err;
+
+    lab_open(l);
+    fake_host_foreign_checkpoint(l->host);
+    fake_host_foreign_refpoint(l->host);
+    assert_ok(lab_run(l, &err), &err);
+    lab_take_base(l);
+    lab_write(l, 0, 4096);
+    lab_write(l, 1, 300000);
+}
+
+void
+lab_check_goes_on(struct lab *l)
+{
+    struct peer_fake_seen seen;
+    struct varve_error err;
+    uint8_t *got = malloc(FAKE_DISK_SIZE);
+    uint32_t i;
+
+    assert_non_null(got);
+    peer_fake_seen(l->fake, &seen);
+    lab_check_clean(l, 1);
+    assert_true(fake_host_has_refpoint(l->host, seen.committed ? seen.reference_point
+                                                               : l->request.base_refpoint));
+    lab_take_base(l);
+    lab_write(l, 0, 70000);
+    assert_ok(lab_run(l, &err), &err);
+    peer_fake_seen(l->fake, &seen);
+    assert_true(seen.incremental[0] && seen.incremental[1]);
+    for (i = 0; i < FAKE_DISKS; i++) {
+        assert_true(peer_fake_content(l->fake, i, got, FAKE_DISK_SIZE));
+        assert_memory_equal(got, fake_host_content(l->host, i), FAKE_DISK_SIZE);
+    }
+    lab_check_clean(l, 1);
+    free(got);
+}

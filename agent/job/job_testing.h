@@ -67,4 +67,10 @@ void lab_fail_host(struct lab *l, unsigned nth, enum capture_fault_mode mode, bo
 /* No checkpoint, so many reference points of ours, nothing foreign touched, no journal. */
 void lab_check_clean(struct lab *l, size_t refpoints);
 
+/* lab_open(), a first run with somebody else's checkpoint and reference point beside, and both disks written to since. */
+void lab_begin_incremental(struct lab *l);
+/* Whatever became of the run: the host is clean, what is kept there is of the last point, and the next run is
+ * incremental and right. */
+void lab_check_goes_on(struct lab *l);
+
 #endif
