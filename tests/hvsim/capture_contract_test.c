@@ -1,277 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/testing.h"
+#include "hvsim/contract_lab.h"
 
-#include <inttypes.h>
-#include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-#include "capture/capture_fake.h"
-#include "capture/capture_fault.h"
-#include "capture/choice/choice.h"
-#include "capture/collection/collection.h"
 #include "capture/export/export.h"
-#include "capture/folder/folder.h"
-#include "capture/sim/sim.h"
-#include "capture/vss/vss.h"
-#include "hvsim/group.h"
-#include "hvsim/refpoint_lab.h"
-#include "hvsim/vss_fake.h"
-#include "os/process.h"
 #include "source/source.h"
 
-/*
- * The promises of capture.h, over every member.  The simulated host is the real program, started
- * here and driven by its own control command.
- */
+/* The promises of capture.h, over every member. */
 #define NOBODY "11111111-2222-3333-4444-555555555555"
 
-enum member {
-    MEMBER_FAKE,
-    MEMBER_FAULT,
-    MEMBER_FOLDER,
-    MEMBER_SIM,
-    MEMBER_REFPOINT,
-    MEMBER_VSS,
-    MEMBER_EXPORT,
-    MEMBER_COLLECTION,
-    MEMBER_CHOICE,
-    MEMBER_CHOICE_VSS,
-    MEMBER_COUNT
-};
-
-struct lab {
-    enum member member;
-    struct capture *capture;
-    struct guid vm;
-    struct fake_host *host;
-    struct refpoint_lab *hv;
-    struct vss_port *vss;
-    bool hashes;   /* changes are found by names */
-    bool prepares; /* in a folder */
-    char dir[64];
-    char hvsim[512];
-    char socket[128];
-    char disk[GUID_TEXT_SIZE];
-};
-
-static pid_t running; /* the simulated host, also when a test fails */
-
-static void run_shell(const char *fmt, ...) VARVE_PRINTF(1, 2);
-
 static void
-run_shell(const char *fmt, ...)
-{
-    char line[2048];
-    va_list ap;
-
-    va_start(ap, fmt);
-    (void)vsnprintf(line, sizeof(line), fmt, ap);
-    va_end(ap);
-    if (system(line) != 0) {
-        fail_msg("failed: %s", line);
-    }
-}
-
-static void
-sim_start(struct lab *l)
-{
-    const char *build = getenv("VARVE_BUILD_DIR");
-    struct varve_error err;
-    unsigned tries;
-
-    (void)snprintf(l->hvsim, sizeof(l->hvsim), "%s/tools/hvsim", build != NULL ? build : ".");
-    (void)snprintf(l->socket, sizeof(l->socket), "%s/host.sock", l->dir);
-    run_shell("mkdir -p %s/host", l->dir);
-    running = fork();
-    if (running == 0) {
-        char dir[128];
-
-        (void)snprintf(dir, sizeof(dir), "%s/host", l->dir);
-        if (freopen("/dev/null", "w", stdout) == NULL) {
-            _exit(127);
-        }
-        (void)execl(l->hvsim, "hvsim", "serve", "--dir", dir, "--socket", l->socket, "--seed", "1",
-                    (char *)NULL);
-        _exit(127);
-    }
-    for (tries = 0; tries < 200 && access(l->socket, F_OK) != 0; tries++) {
-        thread_sleep_ms(50);
-    }
-    run_shell("%s ctl %s host.set '{\"job_ms\":1}' >/dev/null", l->hvsim, l->socket);
-    run_shell("%s ctl %s vm.create '{\"name\":\"web\",\"disks\":[{\"size\":67108864,"
-              "\"block_size\":2097152}]}' >/dev/null",
-              l->hvsim, l->socket);
-    assert_ok(capture_sim_open(&l->capture, l->socket, &err), &err);
-}
-
-/* The capture becomes one of two. */
-static void
-join(struct lab *l, const char *method)
-{
-    struct refpoint_options o = {.wmi = l->hv->wmi,
-                                 .vdisk = l->hv->vdisk,
-                                 .fs = fs_system(),
-                                 .host_fs = fs_system(),
-                                 .state_dir = l->dir};
-    struct choice_options both = {
-        .members = {{.name = "refpoint", .family = "", .fits = choice_fits_refpoint},
-                    {.name = "vss", .family = "hash:", .adapt = capture_vss_adapt}},
-        .count = 2,
-        .method = method};
-    struct varve_error err;
-
-    both.members[1].capture = l->capture;
-    assert_ok(capture_refpoint_open(&both.members[0].capture, &o, &err), &err);
-    assert_ok(capture_choice_open(&l->capture, &both, &err), &err);
-}
-
-/* The vm has a VHD set, which nothing here reads, and a group of its own. */
-static void
-open_collection(struct lab *l)
-{
-    struct collection_options o = {.host = {.wmi = l->hv->wmi,
-                                            .vdisk = l->hv->vdisk,
-                                            .fs = fs_system(),
-                                            .host_fs = fs_system(),
-                                            .state_dir = l->dir}};
-    const struct set_spec set = {.path = "\\\\fs1\\vms\\data.vhds",
-                                 .control = "",
-                                 .size = 1024 * 1024,
-                                 .vms = &l->hv->vm,
-                                 .vm_count = 1};
-    struct sim_error err;
-    struct varve_error why;
-    struct guid id;
-
-    must_work(set_create(l->hv->host, &set, &id, &err));
-    must_work(group_create(l->hv->host, "sql", &l->hv->vm, 1, &id, &err));
-    assert_ok(capture_collection_open(&l->capture, &o, &why), &why);
-}
-
-static void
-lab_open(struct lab *l, enum member member)
-{
-    struct capture_inventory inv;
-    struct varve_error err;
-
-    memset(l, 0, sizeof(*l));
-    l->member = member;
-    (void)snprintf(l->dir, sizeof(l->dir), "/tmp/varve-capture-%" PRIu32, process_id());
-    run_shell("rm -rf %s && mkdir -p %s/images", l->dir, l->dir);
-    if (member == MEMBER_FAKE || member == MEMBER_FAULT) {
-        l->host = fake_host_new();
-        l->capture = fake_host_capture(l->host);
-    }
-    if (member == MEMBER_FAULT) {
-        assert_ok(capture_fault_new(&l->capture, l->capture, 0, CAPTURE_FAULT_BEFORE, NULL, &err),
-                  &err);
-    }
-    if (member == MEMBER_FOLDER) {
-        run_shell("head -c 1048576 /dev/zero >%s/images/disk.raw", l->dir);
-        (void)snprintf(l->socket, sizeof(l->socket), "%s/images", l->dir);
-        assert_ok(capture_folder_open(&l->capture, fs_system(), l->socket, "k", 1, &err), &err);
-    }
-    if (member == MEMBER_SIM) {
-        sim_start(l);
-    }
-    l->hashes = member == MEMBER_VSS || member == MEMBER_CHOICE_VSS;
-    l->prepares = member == MEMBER_EXPORT;
-    if (member >= MEMBER_REFPOINT) {
-        const struct wmi_fake_options options = {0};
-
-        l->hv = calloc(1, sizeof(*l->hv));
-        assert_non_null(l->hv);
-        refpoint_lab_open(l->hv, &options, REFPOINT_APPLICATION, fs_system(), l->dir);
-        l->capture = l->hv->capture;
-    }
-    if (member == MEMBER_VSS || member >= MEMBER_CHOICE) {
-        const struct vss_fake_options options = {0};
-        struct vss_options o = {
-            .fs = fs_system(), .host_fs = fs_system(), .state_dir = l->dir, .wmi = l->hv->wmi};
-
-        l->vss = vss_fake_new(&l->hv->script, &options);
-        o.vss = l->vss;
-        assert_ok(capture_vss_open(&l->capture, &o, &err), &err);
-    }
-    if (member == MEMBER_COLLECTION) {
-        open_collection(l);
-    }
-    if (member == MEMBER_EXPORT) {
-        struct export_options o = {
-            .fs = fs_system(), .host_fs = fs_system(), .state_dir = l->dir, .wmi = l->hv->wmi};
-
-        (void)snprintf(l->socket, sizeof(l->socket), "%s/images", l->dir);
-        o.folder = l->socket;
-        assert_ok(capture_export_open(&l->capture, &o, &err), &err);
-    }
-    if (member >= MEMBER_CHOICE) {
-        join(l, member == MEMBER_CHOICE ? CAPTURE_WAY_AUTO : "vss");
-    }
-    assert_ok(l->capture->ops->list(l->capture, &inv, &err), &err);
-    assert_int_equal(inv.count, 1);
-    l->vm = inv.vms[0].id;
-    guid_format_upper(&inv.vms[0].disks[0].id, l->disk);
-    capture_inventory_release(&inv);
-}
-
-static int
-sim_stop(void **state)
-{
-    (void)state;
-    if (running > 0) {
-        (void)kill(running, SIGTERM);
-        (void)waitpid(running, NULL, 0);
-        running = 0;
-    }
-    return 0;
-}
-
-static void
-lab_close(struct lab *l)
-{
-    if (l->hv == NULL || l->capture != l->hv->capture) {
-        capture_close(l->capture);
-    }
-    vss_port_close(l->vss);
-    if (l->hv != NULL) {
-        refpoint_lab_close(l->hv);
-        free(l->hv);
-    }
-    (void)sim_stop(NULL);
-    if (l->host != NULL) {
-        assert_false(fake_host_foreign_touched(l->host));
-        fake_host_free(l->host);
-    }
-    run_shell("rm -rf %s", l->dir);
-}
-
-/* The guest writes 4 KiB. */
-static void
-lab_write(struct lab *l, uint64_t off)
-{
-    static uint8_t seed;
-    uint8_t bytes[4096];
-    char vm[GUID_TEXT_SIZE];
-
-    memset(bytes, ++seed, sizeof(bytes));
-    if (l->host != NULL) {
-        fake_host_write(l->host, 0, off, bytes, sizeof(bytes));
-    } else if (l->hv != NULL) {
-        refpoint_lab_write(l->hv, 0, off);
-    } else if (l->member == MEMBER_SIM) {
-        guid_format_upper(&l->vm, vm);
-        run_shell("%s ctl %s guest.write '{\"vm\":\"%s\",\"disk\":\"%s\",\"seed\":%u,"
-                  "\"offset\":%" PRIu64 ",\"length\":4096}' >/dev/null",
-                  l->hvsim, l->socket, vm, l->disk, seed, off);
-    }
-}
-
-static void
-begin(struct lab *l, const struct guid *run, struct capture_frozen *out)
+begin(struct contract_lab *l, const struct guid *run, struct capture_frozen *out)
 {
     struct cancel cancel;
     struct notes notes = {0};
@@ -284,7 +24,7 @@ begin(struct lab *l, const struct guid *run, struct capture_frozen *out)
 
 /* Before it is read; kept NULL: all of it is asked for. */
 static enum varve_err
-prepare(struct lab *l, const struct capture_frozen *f, const struct capture_kept *kept,
+prepare(struct contract_lab *l, const struct capture_frozen *f, const struct capture_kept *kept,
         struct varve_error *err)
 {
     const char *since[8];
@@ -308,18 +48,18 @@ prepare(struct lab *l, const struct capture_frozen *f, const struct capture_kept
 
 /* The run is over: nothing that was prepared for it stays. */
 static void
-end_run(struct lab *l, const struct guid *run)
+end_run(struct contract_lab *l, const struct guid *run)
 {
     struct varve_error err;
 
     if (l->prepares) {
         assert_ok(l->capture->ops->adopt(l->capture, run, NULL, &err), &err);
-        run_shell("test -z \"$(ls %s)\"", l->socket);
+        contract_lab_shell("test -z \"$(ls %s)\"", l->socket);
     }
 }
 
 static void
-wait_merged(struct lab *l)
+wait_merged(struct contract_lab *l)
 {
     struct cancel cancel;
     struct notes notes = {0};
@@ -331,7 +71,7 @@ wait_merged(struct lab *l)
 }
 
 static void
-lists_agree(struct lab *l)
+lists_agree(struct contract_lab *l)
 {
     struct capture_inventory a;
     struct capture_inventory b;
@@ -352,7 +92,7 @@ lists_agree(struct lab *l)
 }
 
 static void
-unknown_things_are_not_found(struct lab *l)
+unknown_things_are_not_found(struct contract_lab *l)
 {
     struct guid nobody = {{0xEE}};
     struct capture_frozen frozen;
@@ -374,7 +114,7 @@ unknown_things_are_not_found(struct lab *l)
 }
 
 static void
-frozen_is_found_again_and_aborted(struct lab *l)
+frozen_is_found_again_and_aborted(struct contract_lab *l)
 {
     struct guid run = {{1, 1}};
     struct capture_frozen a;
@@ -409,7 +149,7 @@ frozen_is_found_again_and_aborted(struct lab *l)
 }
 
 static void
-frozen_files_open_as_a_source(struct lab *l)
+frozen_files_open_as_a_source(struct contract_lab *l)
 {
     struct guid run = {{1, 2}};
     struct capture_frozen f;
@@ -439,7 +179,7 @@ frozen_files_open_as_a_source(struct lab *l)
 }
 
 static void
-without_tracking_nothing_is_kept(struct lab *l)
+without_tracking_nothing_is_kept(struct contract_lab *l)
 {
     struct guid run = {{1, 3}};
     struct capture_marks none = {0};
@@ -461,7 +201,7 @@ without_tracking_nothing_is_kept(struct lab *l)
 
 /* Freeze, keep, write, freeze: the changes name what was written and nothing far from it. */
 static void
-kept_moments_answer_what_changed(struct lab *l)
+kept_moments_answer_what_changed(struct contract_lab *l)
 {
     struct guid run1 = {{2, 1}};
     struct guid run2 = {{2, 2}};
@@ -481,7 +221,7 @@ kept_moments_answer_what_changed(struct lab *l)
         fake_host_foreign_refpoint(l->host);
         fake_host_foreign_checkpoint(l->host);
     }
-    lab_write(l, 0);
+    contract_lab_write(l, 0);
     assert_ok(l->capture->ops->marks(l->capture, &l->vm, &before, &err), &err);
     begin(l, &run1, &f);
     assert_ok(prepare(l, &f, NULL, &err), &err);
@@ -503,7 +243,7 @@ kept_moments_answer_what_changed(struct lab *l)
     capture_frozen_release(&f);
     wait_merged(l);
 
-    lab_write(l, 131072);
+    contract_lab_write(l, 131072);
     begin(l, &run2, &f);
     assert_ok(prepare(l, &f, &kept, &err), &err);
     extent_list_init(&list, 1000);
@@ -537,7 +277,7 @@ kept_moments_answer_what_changed(struct lab *l)
 
 /* Freeze, name, keep, freeze: the names are those of the moment that the change id says. */
 static void
-kept_names_tell_what_is_the_same(struct lab *l)
+kept_names_tell_what_is_the_same(struct contract_lab *l)
 {
     const struct guid runs[] = {{{3, 1}}, {{3, 2}}};
     const uint8_t one = 1;
@@ -612,9 +352,9 @@ every_member_keeps_the_promises(void **state)
 
     (void)state;
     for (m = 0; m < MEMBER_COUNT; m++) {
-        struct lab l;
+        struct contract_lab l;
 
-        lab_open(&l, (enum member)m);
+        contract_lab_open(&l, (enum member)m);
         lists_agree(&l);
         unknown_things_are_not_found(&l);
         frozen_is_found_again_and_aborted(&l);
@@ -626,7 +366,7 @@ every_member_keeps_the_promises(void **state)
         } else {
             without_tracking_nothing_is_kept(&l);
         }
-        lab_close(&l);
+        contract_lab_close(&l);
     }
 }
 
@@ -647,14 +387,14 @@ a_host_that_acts_but_denies_it_is_looked_after(void **state)
         struct cancel cancel;
         struct varve_error err;
         char id[CAPTURE_ID_MAX];
-        struct lab l;
+        struct contract_lab l;
         enum varve_err rc;
 
         cancel_init(&cancel);
-        lab_open(&l, MEMBER_SIM);
-        run_shell("%s ctl %s fault.set '{\"fault_op\":\"checkpoint.create\",\"nth\":1,"
-                  "\"hresult\":32768,\"phase\":\"%s\"}' >/dev/null",
-                  l.hvsim, l.socket, phases[i]);
+        contract_lab_open(&l, MEMBER_SIM);
+        contract_lab_shell("%s ctl %s fault.set '{\"fault_op\":\"checkpoint.create\",\"nth\":1,"
+                           "\"hresult\":32768,\"phase\":\"%s\"}' >/dev/null",
+                           l.hvsim, l.socket, phases[i]);
         rc = l.capture->ops->begin(l.capture, &l.vm, &run, &cancel, &f, &notes, &err);
         if (i == 1) { /* no answer: it is looked for, and found */
             assert_ok(rc, &err);
@@ -669,9 +409,9 @@ a_host_that_acts_but_denies_it_is_looked_after(void **state)
 
         assert_ok(l.capture->ops->marks(l.capture, &l.vm, &before, &err), &err);
         begin(&l, &run, &f);
-        run_shell("%s ctl %s fault.set '{\"fault_op\":\"refpoint.convert\",\"nth\":1,"
-                  "\"hresult\":32768,\"phase\":\"%s\"}' >/dev/null",
-                  l.hvsim, l.socket, phases[i]);
+        contract_lab_shell("%s ctl %s fault.set '{\"fault_op\":\"refpoint.convert\",\"nth\":1,"
+                           "\"hresult\":32768,\"phase\":\"%s\"}' >/dev/null",
+                           l.hvsim, l.socket, phases[i]);
         rc = l.capture->ops->keep(l.capture, &f, &before, &cancel, &kept, &err);
         if (i < 2) {
             assert_ok(rc, &err); /* it was done, whatever the host said */
@@ -685,7 +425,7 @@ a_host_that_acts_but_denies_it_is_looked_after(void **state)
         capture_frozen_release(&f);
         capture_marks_release(&before);
         wait_merged(&l);
-        lab_close(&l);
+        contract_lab_close(&l);
         cancel_destroy(&cancel);
     }
 }
@@ -694,8 +434,9 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(every_member_keeps_the_promises, sim_stop),
-        cmocka_unit_test_teardown(a_host_that_acts_but_denies_it_is_looked_after, sim_stop),
+        cmocka_unit_test_teardown(every_member_keeps_the_promises, contract_lab_stop),
+        cmocka_unit_test_teardown(a_host_that_acts_but_denies_it_is_looked_after,
+                                  contract_lab_stop),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -123,8 +123,7 @@ export_lab_check_clean(struct export_lab *l, size_t points)
 void
 export_lab_write(struct export_lab *l)
 {
-    refpoint_lab_write(&l->hv, 0, 65536 * (uint64_t)(l->hv.writes % 30));
-    refpoint_lab_write(&l->hv, 1, 65536 * (uint64_t)((l->hv.writes * 7) % 30));
+    refpoint_lab_write_both(&l->hv);
 }
 
 void

@@ -42,10 +42,6 @@ VARVE_CHECK uint32_t ops_check_object(const char *parameters, const json_t *obje
 /* ops_points.c: [{id, instance_id, change_id}] of a reference point. */
 json_t *reply_refpoint_disks(const struct sim_vm *vm, const struct sim_refpoint *r);
 
-/* ops_vm.c */
-VARVE_CHECK uint32_t op_vm_state(const char *text, enum sim_vm_state *out, struct sim_error *err);
-const char *vm_state_name(enum sim_vm_state state);
-
 VARVE_CHECK uint32_t op_disk_spec(const json_t *o, struct disk_spec *out, struct sim_error *err);
 extern const char op_disk_parameters[];
 

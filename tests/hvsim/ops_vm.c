@@ -14,7 +14,7 @@ static const struct {
     {"paused", SIM_VM_PAUSED},
 };
 
-uint32_t
+static uint32_t
 op_vm_state(const char *text, enum sim_vm_state *out, struct sim_error *err)
 {
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
@@ -26,7 +26,7 @@ op_vm_state(const char *text, enum sim_vm_state *out, struct sim_error *err)
     return sim_fail(err, SIM_INVALID, "'%.40s' is no state of a vm", text);
 }
 
-const char *
+static const char *
 vm_state_name(enum sim_vm_state state)
 {
     for (size_t i = 0; i < sizeof(states) / sizeof(states[0]); i++) {

@@ -12,14 +12,6 @@
 /* What a host does to a run: no room, jobs that take too long, a VMMS that starts again, disks of every kind,
  * and another backup program at the same time. */
 
-static const struct wmi_fake_options plain = {0};
-
-static void
-open_lab(struct refpoint_lab *l, const struct wmi_fake_options *options)
-{
-    refpoint_lab_open(l, options, REFPOINT_APPLICATION, fs_system(), NULL);
-}
-
 static void
 assert_as_before(struct refpoint_lab *l, size_t checkpoints, size_t points)
 {
@@ -51,7 +43,7 @@ a_full_volume_is_named_and_leaves_nothing_behind(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     for (i = 0; i < 2; i++) {
         fail_next(&l, "checkpoint.create", phases[i]);
         assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &err), VARVE_ERR_NOSPACE, &err);
@@ -78,7 +70,7 @@ a_job_that_takes_too_long_is_stopped(void **state)
     struct refpoint_moment m;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     refpoint_lab_job_ms(&l, 60000);
     ((struct refpoint *)l.capture)->create_ms = 30;
     assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &err), VARVE_ERR_IO, &err);
@@ -100,7 +92,7 @@ a_cancelled_run_stops_its_job(void **state)
     struct refpoint_moment m;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     refpoint_lab_job_ms(&l, 60000);
     cancel_init(&cancel);
     cancel_set(&cancel);
@@ -143,7 +135,7 @@ a_vmms_that_starts_again_forgets_the_job_and_the_run_goes_on(void **state)
     struct refpoint_moment m;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     refpoint_lab_job_ms(&l, 60000); /* nothing of it is done before the restart */
     assert_ok(thread_start(&restarter, "vmms", restart_in_a_job, &l, &err), &err);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
@@ -186,7 +178,7 @@ a_fixed_disk_with_sectors_of_4_kib_is_read_and_tracked(void **state)
 
     (void)state;
     assert_non_null(buf);
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     must_work(disk_add(l.host, &l.vm, &spec, &l.disks[1], &err));
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &why), &why);
     assert_ok(l.capture->ops->keep(l.capture, &m.frozen, &none, NULL, &kept, &why), &why);
@@ -229,7 +221,7 @@ a_disk_shared_by_a_guest_cluster_is_listed_with_what_is_wrong(void **state)
     struct varve_error err;
 
     (void)state;
-    open_lab(&l, &options);
+    refpoint_lab_start(&l, &options, REFPOINT_APPLICATION);
     assert_ok(l.capture->ops->list(l.capture, &inv, &err), &err);
     assert_int_equal(inv.vms[0].disk_count, 2);
     assert_int_equal(inv.vms[0].disks[1].problem_code, VARVE_ERR_UNSUPPORTED);
@@ -248,7 +240,7 @@ what_another_program_makes_during_our_run_is_never_touched(void **state)
     struct refpoint_moment m;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     (void)refpoint_lab_foreign(&l, true);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     (void)refpoint_lab_foreign(&l, false); /* theirs stands above ours */

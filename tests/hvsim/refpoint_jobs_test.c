@@ -7,22 +7,6 @@
 
 /* How methods and jobs of a host end, and what a run makes of each end. */
 
-static const struct wmi_fake_options plain = {0};
-
-static void
-open_lab(struct refpoint_lab *l, enum refpoint_consistency consistency)
-{
-    refpoint_lab_open(l, &plain, consistency, fs_system(), NULL);
-}
-
-static void
-assert_clean(struct refpoint_lab *l)
-{
-    refpoint_lab_settle(l);
-    assert_int_equal(refpoint_lab_checkpoints(l), 0);
-    assert_int_equal(refpoint_lab_files(l), 2);
-}
-
 /* ---- at once, or by a job ---- */
 
 static void
@@ -35,7 +19,7 @@ methods_may_be_done_at_once(void **state)
     struct varve_error err;
 
     (void)state;
-    refpoint_lab_open(&l, &options, REFPOINT_APPLICATION, fs_system(), NULL);
+    refpoint_lab_start(&l, &options, REFPOINT_APPLICATION);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(m.frozen.consistency, CAPTURE_APPLICATION);
     assert_ok(refpoint_lab_keep(&l, &m, &kept, &err), &err);
@@ -47,12 +31,12 @@ methods_may_be_done_at_once(void **state)
     assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
     refpoint_lab_end(&l, &m);
     assert_int_equal(refpoint_lab_calls(&l, "wmi get job"), 0);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     /* and may fail at once */
     refpoint_lab_doom(&l, "checkpoint.create", 0, 32769, 1);
     assert_err(refpoint_lab_begin(&l, &m, 3, NULL, &err), VARVE_ERR_DENIED, &err);
     assert_int_equal(err.native, 32769);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -64,7 +48,7 @@ a_job_with_warnings_is_done(void **state)
     struct varve_error err;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     refpoint_lab_doom(&l, "checkpoint.create", SIM_JOB_WARNINGS, 0, 1);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(refpoint_lab_calls(&l, "wmi exec CreateSnapshot"), 1);
@@ -73,7 +57,7 @@ a_job_with_warnings_is_done(void **state)
     assert_ok(refpoint_lab_keep(&l, &m, NULL, &err), &err);
     assert_int_equal(refpoint_lab_calls(&l, "wmi exec RequestStateChange"), 0); /* it is over */
     assert_int_equal(refpoint_lab_points(&l), 1);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -85,14 +69,14 @@ a_suspended_job_is_waited_for(void **state)
     struct varve_error err;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     refpoint_lab_job_ms(&l, 60); /* 45 of them suspended */
     refpoint_lab_doom(&l, "checkpoint.create", SIM_JOB_SUSPENDED, 0, 1);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(refpoint_lab_calls(&l, "wmi exec CreateSnapshot"), 1);
     assert_int_equal(refpoint_lab_calls(&l, "wmi exec RequestStateChange"), 0);
     refpoint_lab_end(&l, &m);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -106,19 +90,19 @@ a_job_that_somebody_ended_is_named_by_its_number(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION_OR_FAIL);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION_OR_FAIL);
     for (i = 0; i < sizeof(states) / sizeof(states[0]); i++) {
         refpoint_lab_doom(&l, "checkpoint.create", states[i], 32768, 1);
         assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &err), VARVE_ERR_IO, &err);
         assert_int_equal(err.native, 32768);
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
         assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
         refpoint_lab_doom(&l, "refpoint.convert", states[i], 32768, 1);
         assert_err(refpoint_lab_keep(&l, &m, NULL, &err), VARVE_ERR_IO, &err);
         assert_int_equal(refpoint_lab_checkpoints(&l), 1); /* as promised */
         refpoint_lab_doom(&l, "checkpoint.destroy", states[i], 32768, 2);
         refpoint_lab_end(&l, &m); /* two tries more */
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
     }
     refpoint_lab_close(&l);
 }
@@ -165,7 +149,7 @@ what_passes_is_tried_again_and_what_does_not_is_named(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION_OR_FAIL);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION_OR_FAIL);
     for (i = 0; i < VERDICTS; i++) {
         const struct verdict *v = &verdicts[i];
 
@@ -184,7 +168,7 @@ what_passes_is_tried_again_and_what_does_not_is_named(void **state)
         }
         refpoint_lab_fail(&l, "", PORT_FAULT_BEFORE, 0, 0);
         l.script.nth = 0;
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
     }
     refpoint_lab_close(&l);
 }
@@ -199,7 +183,7 @@ what_was_done_in_spite_of_its_verdict_is_looked_after(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION_OR_FAIL);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION_OR_FAIL);
     for (i = 0; i < VERDICTS; i++) {
         size_t points = refpoint_lab_points(&l);
         enum varve_err rc;
@@ -211,7 +195,7 @@ what_was_done_in_spite_of_its_verdict_is_looked_after(void **state)
         } else {
             assert_err(rc, verdicts[i].code, &err);
         }
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
         assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
         refpoint_lab_fail(&l, "wmi exec ConvertToReferencePoint", PORT_FAULT_AFTER,
                           verdicts[i].number, 1);
@@ -225,7 +209,7 @@ what_was_done_in_spite_of_its_verdict_is_looked_after(void **state)
             capture_frozen_release(&m.frozen);
             capture_kept_release(&kept);
         }
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
         assert_int_equal(refpoint_lab_points(&l), points + 1);
     }
     refpoint_lab_close(&l);
@@ -242,7 +226,7 @@ crash_consistency_that_was_asked_for_never_asks_the_guest(void **state)
     struct sim_error err;
 
     (void)state;
-    open_lab(&l, REFPOINT_CRASH);
+    refpoint_lab_start(&l, NULL, REFPOINT_CRASH);
     must_work(vm_set(l.host, &l.vm, NULL, -1, 0, -1, &err)); /* whoever asks gets an error */
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &why), &why);
     assert_int_equal(m.frozen.consistency, CAPTURE_CRASH);
@@ -273,7 +257,7 @@ what_the_guest_could_not_is_frozen_without_it(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     for (i = 0; i < sizeof(jobs) / sizeof(jobs[0]); i++) {
         refpoint_lab_doom(&l, "checkpoint.create", 0, jobs[i].number, 1);
         if (jobs[i].fallback) {
@@ -285,7 +269,7 @@ what_the_guest_could_not_is_frozen_without_it(void **state)
             assert_true(refpoint_lab_begin(&l, &m, 1, NULL, &err) != VARVE_OK);
             assert_int_equal(err.native, jobs[i].number);
         }
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
     }
     for (i = 0; i < VERDICTS; i++) {
         refpoint_lab_fail(&l, "wmi exec CreateSnapshot", PORT_FAULT_BEFORE, verdicts[i].number, 1);
@@ -297,7 +281,7 @@ what_the_guest_could_not_is_frozen_without_it(void **state)
         } else {
             assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &err), verdicts[i].code, &err);
         }
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
     }
     /* The way to the host is no guest. */
     refpoint_lab_fail(&l, "wmi exec CreateSnapshot", PORT_FAULT_BEFORE, 0x80041001u, 1);
@@ -317,7 +301,7 @@ a_conversion_without_its_logon_right_says_what_to_do(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     for (i = 0; i < 2; i++) {
         assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
         refpoint_lab_doom(&l, "refpoint.convert", 0, numbers[i], 1);
@@ -326,7 +310,7 @@ a_conversion_without_its_logon_right_says_what_to_do(void **state)
         assert_non_null(strstr(err.msg, "gpupdate"));
         assert_non_null(strstr(err.msg, "NT VIRTUAL MACHINE"));
         refpoint_lab_end(&l, &m);
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
     }
     refpoint_lab_close(&l);
 }

@@ -79,6 +79,15 @@ refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options
 }
 
 void
+refpoint_lab_start(struct refpoint_lab *l, const struct wmi_fake_options *options,
+                   enum refpoint_consistency consistency)
+{
+    static const struct wmi_fake_options plain = {0};
+
+    refpoint_lab_open(l, options != NULL ? options : &plain, consistency, fs_system(), NULL);
+}
+
+void
 refpoint_lab_close(struct refpoint_lab *l)
 {
     capture_close(l->capture);
@@ -207,6 +216,13 @@ refpoint_lab_write(struct refpoint_lab *l, unsigned disk, uint64_t off)
     mutex_unlock(&l->lock);
 }
 
+void
+refpoint_lab_write_both(struct refpoint_lab *l)
+{
+    refpoint_lab_write(l, 0, 65536 * (uint64_t)(l->writes % 30));
+    refpoint_lab_write(l, 1, 65536 * (uint64_t)((l->writes * 7) % 30));
+}
+
 struct guid
 refpoint_lab_foreign(struct refpoint_lab *l, bool refpoint)
 {
@@ -281,6 +297,14 @@ refpoint_lab_files(struct refpoint_lab *l)
     }
     mutex_unlock(&l->lock);
     return n;
+}
+
+void
+refpoint_lab_check_clean(struct refpoint_lab *l)
+{
+    refpoint_lab_settle(l);
+    assert_int_equal(refpoint_lab_checkpoints(l), 0);
+    assert_int_equal(refpoint_lab_files(l), 2);
 }
 
 uint8_t *

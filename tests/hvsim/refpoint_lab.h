@@ -37,6 +37,9 @@ struct refpoint_moment {
 /* fs: of the agent's state, in state_dir; NULL: in the lab's own folder. */
 void refpoint_lab_open(struct refpoint_lab *l, const struct wmi_fake_options *options,
                        enum refpoint_consistency consistency, struct fs *fs, const char *state_dir);
+/* The usual one, with its state in its own folder; options NULL: nothing unusual. */
+void refpoint_lab_start(struct refpoint_lab *l, const struct wmi_fake_options *options,
+                        enum refpoint_consistency consistency);
 /* Fails the test when a rule of an API was broken, or a handle left open. */
 void refpoint_lab_close(struct refpoint_lab *l);
 
@@ -60,6 +63,8 @@ void refpoint_lab_job_ms(struct refpoint_lab *l, uint64_t ms);
 
 /* The guest writes 4 KiB of something new. */
 void refpoint_lab_write(struct refpoint_lab *l, unsigned disk, uint64_t off);
+/* That to each disk, elsewhere each time. */
+void refpoint_lab_write_both(struct refpoint_lab *l);
 /* Somebody else's recovery checkpoint, or reference point, on the vm; returns its id. */
 struct guid refpoint_lab_foreign(struct refpoint_lab *l, bool refpoint);
 /* Until no job and no merge is left. */
@@ -68,6 +73,8 @@ void refpoint_lab_settle(struct refpoint_lab *l);
 size_t refpoint_lab_checkpoints(struct refpoint_lab *l);
 size_t refpoint_lab_points(struct refpoint_lab *l);
 size_t refpoint_lab_files(struct refpoint_lab *l);
+/* All is merged, and no checkpoint is left. */
+void refpoint_lab_check_clean(struct refpoint_lab *l);
 /* What the disk holds now; the caller frees. */
 uint8_t *refpoint_lab_content(struct refpoint_lab *l, unsigned disk);
 struct sim_vm *refpoint_lab_vm(struct refpoint_lab *l);

@@ -11,14 +11,6 @@
 /* What is not of this run: checkpoints of people and of other programs, what an earlier run left, reference points that
  * appear beside ours, and no more room for any. */
 
-static const struct wmi_fake_options plain = {0};
-
-static void
-open_lab(struct refpoint_lab *l, const struct wmi_fake_options *options)
-{
-    refpoint_lab_open(l, options, REFPOINT_APPLICATION, fs_system(), NULL);
-}
-
 static struct guid
 user_checkpoint(struct refpoint_lab *l, const char *name)
 {
@@ -72,7 +64,7 @@ a_checkpoint_whose_run_nobody_knows_is_removed(void **state)
     struct varve_error err;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     (void)user_checkpoint(&l, "before the update");
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     capture_frozen_release(&m.frozen); /* and the agent dies */
@@ -103,7 +95,7 @@ what_cannot_be_proved_to_be_ours_is_told_and_left(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     id = refpoint_lab_foreign(&l, false);
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
         rename_checkpoint(&l, &id, names[i]);
@@ -132,7 +124,7 @@ two_agents_on_one_host_leave_each_other_alone(void **state)
     char *dir;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     first = l.capture;
     dir = sim_printf("%s/second", l.dir);
     assert_ok(fs_mkdir(fs_system(), dir, &err), &err);
@@ -172,7 +164,7 @@ an_agent_knows_itself_after_a_restart(void **state)
     char *path;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     r = (struct refpoint *)l.capture;
     assert_ok(refpoint_owner(r, &first, &err), &err);
     assert_false(guid_is_zero(&first));
@@ -215,7 +207,7 @@ an_agent_that_starts_sweeps_what_its_journal_has_not(void **state)
     unsigned tries;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     cancel_init(&stopping);
     cancel_init(&halt);
     env = env_of(&l, &stopping, &halt);
@@ -256,7 +248,7 @@ of_two_new_reference_points_ours_has_our_moment(void **state)
     char id[GUID_TEXT_SIZE];
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     theirs = refpoint_lab_foreign(&l, true);
     refpoint_lab_fail(&l, "wmi exec ConvertToReferencePoint", PORT_FAULT_AFTER, 0x800706BAu, 1);
@@ -289,7 +281,7 @@ of_two_new_reference_points_none_is_taken_when_nothing_tells_them_apart(void **s
     size_t i;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     for (i = 0; i < m.frozen.disk_count; i++) {
         m.frozen.disks[i].change_id[0] = '\0'; /* the disks did not say */
@@ -316,7 +308,7 @@ reference_points_of_replica_are_none_of_ours(void **state)
     struct varve_error err;
 
     (void)state;
-    open_lab(&l, &options);
+    refpoint_lab_start(&l, &options, REFPOINT_APPLICATION);
     assert_ok(l.capture->ops->marks(l.capture, &l.vm, &marks, &err), &err);
     assert_int_equal(marks.count, 0);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
@@ -342,7 +334,7 @@ a_full_list_of_reference_points_or_checkpoints_is_named(void **state)
     unsigned i;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     o = l.host->options;
     o.max_refpoints = 1;
     must_work(host_set_options(l.host, &o, &err));
@@ -378,7 +370,7 @@ checkpoints_of_people_may_stand_below_and_above_ours(void **state)
     uint64_t done = 0;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     refpoint_lab_write(&l, 0, 0);
     (void)user_checkpoint(&l, "below");
     refpoint_lab_write(&l, 0, 65536);

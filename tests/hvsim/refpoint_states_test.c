@@ -10,22 +10,6 @@
 
 /* What a vm may be when a run comes: at work, ill, off, of an old version, a replica, in the middle of a merge. */
 
-static const struct wmi_fake_options plain = {0};
-
-static void
-open_lab(struct refpoint_lab *l, enum refpoint_consistency consistency)
-{
-    refpoint_lab_open(l, &plain, consistency, fs_system(), NULL);
-}
-
-static void
-assert_clean(struct refpoint_lab *l)
-{
-    refpoint_lab_settle(l);
-    assert_int_equal(refpoint_lab_checkpoints(l), 0);
-    assert_int_equal(refpoint_lab_files(l), 2);
-}
-
 static void
 say(struct refpoint_lab *l, const struct sim_says *says)
 {
@@ -81,7 +65,7 @@ a_vm_that_is_at_work_is_waited_for(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     for (i = 0; i < WORKS; i++) {
         port_script_clear_log(&l.script);
         say(&l, &works[i].says);
@@ -91,7 +75,7 @@ a_vm_that_is_at_work_is_waited_for(void **state)
         assert_int_equal(refpoint_lab_calls(&l, "wmi exec CreateSnapshot"), 1);
         assert_int_equal(m.frozen.consistency, CAPTURE_APPLICATION);
         refpoint_lab_end(&l, &m);
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
     }
     refpoint_lab_close(&l);
 }
@@ -107,7 +91,7 @@ what_does_not_pass_is_said(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     ((struct refpoint *)l.capture)->busy_ms = 20;
     for (i = 0; i < WORKS; i++) {
         say(&l, &works[i].says);
@@ -134,13 +118,13 @@ what_comes_up_after_the_look_is_waited_for_as_well(void **state)
     struct varve_error err;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     refpoint_lab_doom(&l, "checkpoint.create", 0, 32774, 2); /* by its job */
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(refpoint_lab_calls(&l, "wmi exec CreateSnapshot"), 3);
     assert_int_equal(m.frozen.consistency, CAPTURE_APPLICATION);
     refpoint_lab_end(&l, &m);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -171,7 +155,7 @@ a_merge_of_before_is_waited_for(void **state)
     struct sim_error err;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     o = l.host->options;
     o.merge_mib_per_s = 4;
     must_work(host_set_options(l.host, &o, &err));
@@ -182,7 +166,7 @@ a_merge_of_before_is_waited_for(void **state)
     assert_true(refpoint_lab_calls(&l, "wmi query Msvm_ComputerSystem") > 3);
     assert_int_equal(refpoint_lab_calls(&l, "wmi exec CreateSnapshot"), 1);
     refpoint_lab_end(&l, &m);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -195,7 +179,7 @@ a_merge_that_was_switched_off_is_repaired_before_the_next_checkpoint(void **stat
     struct sim_error err;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     must_work(vm_set(l.host, &l.vm, NULL, -1, -1, 0, &err));
     dirty_checkpoint_and_abort(&l);
     assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &why), &why);
@@ -203,7 +187,7 @@ a_merge_that_was_switched_off_is_repaired_before_the_next_checkpoint(void **stat
     assert_non_null(strstr(m.notes.text[0], "switched on again"));
     assert_int_equal(m.frozen.consistency, CAPTURE_APPLICATION);
     refpoint_lab_end(&l, &m);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -218,7 +202,7 @@ a_file_that_somebody_holds_open_blocks_until_it_is_closed(void **state)
     int fd;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     path = sim_strdup(m.frozen.disks[0].path);
     fd = open(path, O_RDONLY | O_CLOEXEC);
@@ -237,7 +221,7 @@ a_file_that_somebody_holds_open_blocks_until_it_is_closed(void **state)
     ((struct refpoint *)l.capture)->busy_ms = 5000;
     assert_ok(refpoint_lab_begin(&l, &m, 3, NULL, &err), &err);
     refpoint_lab_end(&l, &m);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -263,7 +247,7 @@ a_point_claims_no_more_than_its_guest_could_do(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         must_work(vm_set(l.host, &l.vm, NULL, (int)cases[i].state, -1, -1, &err));
         assert_ok(l.capture->ops->list(l.capture, &inv, &why), &why);
@@ -273,13 +257,13 @@ a_point_claims_no_more_than_its_guest_could_do(void **state)
         assert_int_equal(m.frozen.consistency, cases[i].consistency);
         assert_int_equal(m.notes.count, cases[i].notes);
         refpoint_lab_end(&l, &m);
-        assert_clean(&l);
+        refpoint_lab_check_clean(&l);
     }
     refpoint_lab_close(&l);
-    open_lab(&l, REFPOINT_APPLICATION_OR_FAIL);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION_OR_FAIL);
     must_work(vm_set(l.host, &l.vm, NULL, SIM_VM_PAUSED, -1, -1, &err));
     assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &why), VARVE_ERR_IO, &why);
-    assert_clean(&l);
+    refpoint_lab_check_clean(&l);
     refpoint_lab_close(&l);
 }
 
@@ -294,7 +278,7 @@ a_host_that_calls_a_paused_guest_consistent_is_not_believed(void **state)
     struct sim_error err;
 
     (void)state;
-    refpoint_lab_open(&l, &options, REFPOINT_APPLICATION, fs_system(), NULL);
+    refpoint_lab_start(&l, &options, REFPOINT_APPLICATION);
     must_work(vm_set(l.host, &l.vm, NULL, SIM_VM_PAUSED, -1, -1, &err));
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &why), &why);
     assert_int_equal(m.frozen.consistency, CAPTURE_CRASH);
@@ -315,7 +299,7 @@ a_replica_is_listed_as_one_and_never_frozen(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     for (i = 0; i < 2; i++) {
         says.replication = modes[i];
         say(&l, &says);
@@ -354,7 +338,7 @@ a_version_without_reference_points_is_read_as_a_whole_each_time(void **state)
     size_t i;
 
     (void)state;
-    open_lab(&l, REFPOINT_APPLICATION);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct vm_spec spec = {.name = "old",
                                .generation = 1,

@@ -8,14 +8,6 @@
 
 /* Change ids: how they come to their disks, what makes them worthless, and what the answers may look like. */
 
-static const struct wmi_fake_options plain = {0};
-
-static void
-open_lab(struct refpoint_lab *l, const struct wmi_fake_options *options)
-{
-    refpoint_lab_open(l, options, REFPOINT_APPLICATION, fs_system(), NULL);
-}
-
 static enum varve_err
 ask(struct refpoint_lab *l, const struct refpoint_moment *m, size_t disk, const char *since,
     struct extent_list *out, struct varve_error *err)
@@ -148,7 +140,7 @@ ids_find_their_disks_in_lists_of_every_form(void **state)
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct refpoint_lab l;
 
-        open_lab(&l, &cases[i].options);
+        refpoint_lab_start(&l, &cases[i].options, REFPOINT_APPLICATION);
         must_work(disk_add(l.host, &l.vm, &vhd, &id, &err));
         check_ids(&l, true, true);
         check_ids(&l, false, cases[i].by_place);
@@ -177,7 +169,7 @@ a_vhd_is_backed_up_without_tracking(void **state)
     struct guid id;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     must_work(disk_add(l.host, &l.vm, &vhd, &id, &err));
     assert_ok(l.capture->ops->list(l.capture, &inv, &why), &why);
     assert_null(inv.vms[0].disks[2].problem);
@@ -211,7 +203,7 @@ each_way_to_lose_tracking_is_stale_and_says_why(void **state)
 
     (void)state;
     for (how = 0; how < 5; how++) {
-        open_lab(&l, &plain);
+        refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
         point(&l, &kept);
         if (how == 0) {
             must_work(tracking_set(l.host, &l.vm, &l.disks[0], SIM_TRACKING_LOST, &err));
@@ -247,7 +239,7 @@ every_number_of_change_tracking_is_stale_and_no_other(void **state)
     uint32_t number;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     point(&l, &kept);
     assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
     for (number = 0xC03A001F; number <= 0xC03A0031; number++) {
@@ -273,7 +265,7 @@ a_disk_whose_tracking_is_off_is_said_to_be_so_until_it_is_on(void **state)
     struct refpoint_moment m;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     assert_true(listed_as_tracked(&l, &l.disks[0]));
     must_work(tracking_set(l.host, &l.vm, &l.disks[0], SIM_TRACKING_OFF, &err));
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &why), &why);
@@ -340,7 +332,7 @@ an_id_is_good_only_on_the_branch_on_which_it_was_given(void **state)
         struct guid job;
         struct guid gone;
 
-        open_lab(&l, &plain);
+        refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
         o = l.host->options;
         o.rct_ignores_apply = ignores[i];
         must_work(host_set_options(l.host, &o, &err));
@@ -382,7 +374,7 @@ a_checkpoint_applied_while_a_run_reads_leaves_it_without_ids(void **state)
     struct guid checkpoint;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     checkpoint = user_checkpoint(&l);
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     apply(&l, &checkpoint);
@@ -408,7 +400,7 @@ ranges_without_order_and_with_overlaps_are_all_of_it(void **state)
     unsigned round;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     o = l.host->options;
     o.rct_quirks = true;
     must_work(host_set_options(l.host, &o, &err));
@@ -463,7 +455,7 @@ more_ranges_than_one_answer_holds_come_in_several(void **state)
 
     (void)state;
     assert_non_null(extents);
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     o = l.host->options;
     o.rct_granularity = 4096;
     must_work(host_set_options(l.host, &o, &err));
@@ -496,7 +488,7 @@ an_answer_that_does_not_get_on_is_stale(void **state)
     uint64_t bytes = 0;
 
     (void)state;
-    open_lab(&l, &plain);
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     point(&l, &kept);
     assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
     stuck = vdisk_fake_new(&l.script, &(const struct vdisk_fake_options){.stuck = true});

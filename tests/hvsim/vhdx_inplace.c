@@ -220,12 +220,6 @@ vhdx_data_write_guid(const struct vhdx *v, struct guid *out)
     *out = v->data_write_guid;
 }
 
-int
-vhdx_fd(const struct vhdx *v)
-{
-    return v->fd;
-}
-
 uint32_t
 vhdx_begin_session(struct vhdx *v, struct sim_error *err)
 {

@@ -48,7 +48,6 @@ uint64_t vhdx_size(const struct vhdx *v);
 uint32_t vhdx_block_size(const struct vhdx *v);
 bool vhdx_is_child(const struct vhdx *v);
 void vhdx_data_write_guid(const struct vhdx *v, struct guid *out);
-int vhdx_fd(const struct vhdx *v); /* borrowed */
 
 /* Whole sectors. */
 VARVE_CHECK uint32_t vhdx_write(struct vhdx *v, const void *buf, size_t len, uint64_t off,

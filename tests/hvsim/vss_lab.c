@@ -146,8 +146,7 @@ vss_lab_check_clean(struct vss_lab *l, bool names)
 void
 vss_lab_write(struct vss_lab *l)
 {
-    refpoint_lab_write(&l->hv, 0, 65536 * (uint64_t)(l->hv.writes % 30));
-    refpoint_lab_write(&l->hv, 1, 65536 * (uint64_t)((l->hv.writes * 7) % 30));
+    refpoint_lab_write_both(&l->hv);
 }
 
 void
