@@ -442,8 +442,8 @@ catalog_close(struct catalog *c)
 
 /* ---- answers ---- */
 
-int
-catalog_newest_first(const void *a, const void *b)
+static int
+newest_first(const void *a, const void *b)
 {
     const struct point *p = *(struct point *const *)a;
     const struct point *q = *(struct point *const *)b;
@@ -488,7 +488,7 @@ catalog_list(struct catalog *c, const struct guid *vm, struct point ***out, size
     enum varve_err rc = catalog_list_by_vm(c, vm, out, count, err);
 
     if (rc == VARVE_OK && vm == NULL && *count > 1) {
-        qsort(*out, *count, sizeof(**out), catalog_newest_first);
+        qsort(*out, *count, sizeof(**out), newest_first);
     }
     return rc;
 }
@@ -570,7 +570,7 @@ catalog_list_gone(struct catalog *c, const struct guid *vm, struct point ***out,
         return varve_error_nomem(err);
     }
     if (n > 1) {
-        qsort(list, n, sizeof(*list), catalog_newest_first);
+        qsort(list, n, sizeof(*list), newest_first);
     }
     *out = list;
     *count = n;

@@ -85,7 +85,12 @@ VARVE_CHECK enum varve_err catalog_adopt_lost(struct catalog *c, struct varve_er
 void catalog_lost_name(const char *name, char out[STORE_NAME_MAX + 1]);
 /* After the points: reads every mark, moves deleted points aside. */
 VARVE_CHECK enum varve_err catalog_load_marks(struct catalog *c, struct varve_error *err);
-int catalog_newest_first(const void *a, const void *b); /* for qsort() of struct point * */
+/* Takes m's strings on success. */
+VARVE_CHECK enum varve_err catalog_insert_mark(struct catalog *c, const struct catalog_mark *m,
+                                               struct varve_error *err);
+/* Room for one more deleted point, which catalog_move_to_gone() then takes; one at a time, under marks_lock. */
+VARVE_CHECK enum varve_err catalog_reserve_gone(struct catalog *c, struct varve_error *err);
+void catalog_move_to_gone(struct catalog *c, const struct point *p);
 /* Room for one point more, which catalog_insert_locked() then takes. */
 VARVE_CHECK enum varve_err catalog_reserve_locked(struct catalog *c, struct varve_error *err);
 /* Takes p. */

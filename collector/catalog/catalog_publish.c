@@ -291,3 +291,19 @@ catalog_publish(struct catalog *c, struct point *p, uint64_t loss, struct point 
     end_publish(c, &p->vm, light);
     return rc;
 }
+
+bool
+catalog_number_is_taken(struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    struct catalog_vm *row;
+    bool done;
+
+    mutex_lock(&c->lock);
+    row = catalog_vm_locked(c, vm);
+    done = row != NULL;
+    if (done && row->last_seq < seq) {
+        row->last_seq = seq;
+    }
+    mutex_unlock(&c->lock);
+    return done;
+}
