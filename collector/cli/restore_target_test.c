@@ -6,39 +6,7 @@
 #include <string.h>
 
 #include "cli/restore_target.h"
-#include "os/file_fault.h"
-#include "os/file_mem.h"
-
-struct fixture {
-    struct mem_fs *mem;
-    struct fault_fs *fault;
-    struct fs *fs;
-};
-
-static int
-setup(void **state)
-{
-    struct fixture *f = calloc(1, sizeof(*f));
-    struct varve_error err;
-
-    assert_non_null(f);
-    assert_ok(mem_fs_new(&f->mem, &err), &err);
-    assert_ok(fault_fs_new(&f->fault, mem_fs(f->mem), &err), &err);
-    f->fs = fault_fs(f->fault);
-    *state = f;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    fault_fs_free(f->fault);
-    mem_fs_free(f->mem);
-    free(f);
-    return 0;
-}
+#include "os/file_bed.h"
 
 static bool
 count_entry(void *arg, const char *name, bool is_dir)
@@ -81,7 +49,7 @@ run(struct fs *fs, struct target **t, struct varve_error *err)
 static void
 a_finished_target_stays_and_survives_a_power_cut(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     struct target *t = NULL;
     struct varve_error err;
     uint8_t *data = NULL;
@@ -104,7 +72,7 @@ a_finished_target_stays_and_survives_a_power_cut(void **state)
 static void
 whatever_change_fails_nothing_is_left(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     uint64_t nth = 0;
     bool failed = true;
 
@@ -138,7 +106,7 @@ whatever_change_fails_nothing_is_left(void **state)
 static void
 a_rename_that_was_done_and_failed_leaves_nothing_either(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
 
     for (uint64_t nth = 1; nth <= 3; nth++) {
         struct fault_rule rule = {
@@ -158,7 +126,7 @@ a_rename_that_was_done_and_failed_leaves_nothing_either(void **state)
 static void
 what_cannot_be_removed_is_counted(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     struct fault_rule rule = {.ops = FAULT_REMOVE, .nth = 1, .action = FAULT_FAIL};
     struct target *t = NULL;
     struct varve_error err;
@@ -174,7 +142,7 @@ what_cannot_be_removed_is_counted(void **state)
 static void
 a_folder_that_is_there_is_not_touched(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     struct target *t = NULL;
     struct varve_error err;
 
@@ -190,7 +158,7 @@ a_folder_that_is_there_is_not_touched(void **state)
 static void
 a_name_twice_is_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     struct target *t = NULL;
     struct varve_error err;
 
@@ -232,14 +200,17 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(a_finished_target_stays_and_survives_a_power_cut, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(whatever_change_fails_nothing_is_left, setup, teardown),
+        cmocka_unit_test_setup_teardown(a_finished_target_stays_and_survives_a_power_cut,
+                                        file_bed_make, file_bed_free),
+        cmocka_unit_test_setup_teardown(whatever_change_fails_nothing_is_left, file_bed_make,
+                                        file_bed_free),
         cmocka_unit_test_setup_teardown(a_rename_that_was_done_and_failed_leaves_nothing_either,
-                                        setup, teardown),
-        cmocka_unit_test_setup_teardown(what_cannot_be_removed_is_counted, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_folder_that_is_there_is_not_touched, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_name_twice_is_refused, setup, teardown),
+                                        file_bed_make, file_bed_free),
+        cmocka_unit_test_setup_teardown(what_cannot_be_removed_is_counted, file_bed_make,
+                                        file_bed_free),
+        cmocka_unit_test_setup_teardown(a_folder_that_is_there_is_not_touched, file_bed_make,
+                                        file_bed_free),
+        cmocka_unit_test_setup_teardown(a_name_twice_is_refused, file_bed_make, file_bed_free),
         cmocka_unit_test(names_that_would_escape_are_refused),
     };
 

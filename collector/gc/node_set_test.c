@@ -7,41 +7,23 @@
 
 #include "base/endian.h"
 #include "gc/node_set.h"
-#include "os/file_fault.h"
-#include "os/file_mem.h"
+#include "os/file_bed.h"
 
 #define MEMORY 4096u /* 192 names */
 #define NAMES  5000u
 #define PATH   "/index/scratch"
 
-struct fixture {
-    struct mem_fs *mem;
-    struct fault_fs *fault;
-    struct fs *fs;
-};
-
 static int
 setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
     struct varve_error err;
+    struct file_bed *f;
 
-    assert_ok(mem_fs_new(&f->mem, &err), &err);
+    if (file_bed_make(state) != 0) {
+        return -1;
+    }
+    f = *state;
     assert_ok(fs_mkdir(mem_fs(f->mem), "/index", &err), &err);
-    assert_ok(fault_fs_new(&f->fault, mem_fs(f->mem), &err), &err);
-    f->fs = fault_fs(f->fault);
-    *state = f;
-    return 0;
-}
-
-static int
-teardown(void **state)
-{
-    struct fixture *f = *state;
-
-    fault_fs_free(f->fault);
-    mem_fs_free(f->mem);
-    free(f);
     return 0;
 }
 
@@ -71,7 +53,7 @@ add_all(struct node_set *s, bool crowded, bool expect_first)
 }
 
 static bool
-scratch_is_there(struct fixture *f)
+scratch_is_there(struct file_bed *f)
 {
     struct varve_error err;
     struct file_stat st;
@@ -83,7 +65,7 @@ static void
 a_name_is_new_once_in_memory_and_in_the_file(void **state)
 {
     static const char *const paths[] = {PATH, NULL};
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
 
     for (unsigned i = 0; i < 4; i++) {
         const char *path = paths[i % 2];
@@ -102,7 +84,7 @@ a_name_is_new_once_in_memory_and_in_the_file(void **state)
 static void
 few_names_make_no_file(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     struct node_set s;
     struct varve_error err;
 
@@ -115,7 +97,7 @@ few_names_make_no_file(void **state)
 static void
 what_a_crash_left_is_not_believed(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     struct varve_error err;
     struct node_set s;
 
@@ -134,7 +116,7 @@ what_a_crash_left_is_not_believed(void **state)
 static void
 a_full_disk_is_named_and_the_file_removed(void **state)
 {
-    struct fixture *f = *state;
+    struct file_bed *f = *state;
     unsigned failed = 0;
 
     for (unsigned n = 1; n < 400; n += 13) {
@@ -166,10 +148,11 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_name_is_new_once_in_memory_and_in_the_file, setup,
-                                        teardown),
-        cmocka_unit_test_setup_teardown(few_names_make_no_file, setup, teardown),
-        cmocka_unit_test_setup_teardown(what_a_crash_left_is_not_believed, setup, teardown),
-        cmocka_unit_test_setup_teardown(a_full_disk_is_named_and_the_file_removed, setup, teardown),
+                                        file_bed_free),
+        cmocka_unit_test_setup_teardown(few_names_make_no_file, setup, file_bed_free),
+        cmocka_unit_test_setup_teardown(what_a_crash_left_is_not_believed, setup, file_bed_free),
+        cmocka_unit_test_setup_teardown(a_full_disk_is_named_and_the_file_removed, setup,
+                                        file_bed_free),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

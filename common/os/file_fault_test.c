@@ -5,46 +5,14 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "os/file_fault.h"
-#include "os/file_mem.h"
-
-struct fixture {
-    struct mem_fs *mem;
-    struct fault_fs *ff;
-    struct fs *fs;
-};
-
-static int
-make(void **state)
-{
-    static struct fixture fx;
-    struct varve_error err;
-
-    if (mem_fs_new(&fx.mem, &err) != VARVE_OK ||
-        fault_fs_new(&fx.ff, mem_fs(fx.mem), &err) != VARVE_OK) {
-        return -1;
-    }
-    fx.fs = fault_fs(fx.ff);
-    *state = &fx;
-    return 0;
-}
-
-static int
-destroy(void **state)
-{
-    struct fixture *fx = *state;
-
-    fault_fs_free(fx->ff);
-    mem_fs_free(fx->mem);
-    return 0;
-}
+#include "os/file_bed.h"
 
 static void
-set(struct fixture *fx, struct fault_rule rule)
+set(struct file_bed *fx, struct fault_rule rule)
 {
     struct varve_error err;
 
-    assert_ok(fault_fs_set(fx->ff, &rule, &err), &err);
+    assert_ok(fault_fs_set(fx->fault, &rule, &err), &err);
 }
 
 /* Calls every member of the table once; tells how many failed. */
@@ -94,21 +62,21 @@ ignore_entry(void *arg, const char *name, bool is_dir)
 static void
 calls_are_counted_by_kind(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
 
     assert_int_equal(call_everything(fx->fs), 0);
-    assert_int_equal(fault_fs_calls(fx->ff, FAULT_ALL), 15);
-    assert_int_equal(fault_fs_calls(fx->ff, FAULT_CHANGES), 10);
-    assert_int_equal(fault_fs_calls(fx->ff, FAULT_RENAME), 2);
-    assert_int_equal(fault_fs_calls(fx->ff, FAULT_STAT), 2);
-    fault_fs_reset_counts(fx->ff);
-    assert_int_equal(fault_fs_calls(fx->ff, FAULT_ALL), 0);
+    assert_int_equal(fault_fs_calls(fx->fault, FAULT_ALL), 15);
+    assert_int_equal(fault_fs_calls(fx->fault, FAULT_CHANGES), 10);
+    assert_int_equal(fault_fs_calls(fx->fault, FAULT_RENAME), 2);
+    assert_int_equal(fault_fs_calls(fx->fault, FAULT_STAT), 2);
+    fault_fs_reset_counts(fx->fault);
+    assert_int_equal(fault_fs_calls(fx->fault, FAULT_ALL), 0);
 }
 
 static void
 each_call_of_each_kind_can_fail(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
     struct varve_error err;
     uint64_t kinds = 0;
 
@@ -118,8 +86,8 @@ each_call_of_each_kind_can_fail(void **state)
         }
         set(fx, (struct fault_rule){.ops = op, .nth = 1, .action = FAULT_FAIL});
         assert_true(call_everything(fx->fs) > 0);
-        assert_true(fault_fs_hits(fx->ff) > 0);
-        assert_ok(fault_fs_set(fx->ff, NULL, &err), &err);
+        assert_true(fault_fs_hits(fx->fault) > 0);
+        assert_ok(fault_fs_set(fx->fault, NULL, &err), &err);
         /* What the failed calls left must not disturb the next round. */
         (void)(fs_remove(fx->fs, "/a", &err) == VARVE_OK);
         (void)(fs_remove(fx->fs, "/b", &err) == VARVE_OK);
@@ -135,7 +103,7 @@ each_call_of_each_kind_can_fail(void **state)
 static void
 only_the_nth_call_fails_with_the_number_asked_for(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
     struct varve_error err;
     struct file *f = NULL;
 
@@ -147,7 +115,7 @@ only_the_nth_call_fails_with_the_number_asked_for(void **state)
     assert_string_equal(err.msg, "writing '/a' (injected): No space left on device");
     assert_err(file_write(f, "3", 1, 0, &err), VARVE_ERR_NOSPACE, &err);
     assert_ok(file_write(f, "4", 1, 1, &err), &err);
-    assert_int_equal(fault_fs_hits(fx->ff), 2);
+    assert_int_equal(fault_fs_hits(fx->fault), 2);
     char buf[3] = "";
     size_t got = 0;
     assert_ok(file_read(f, buf, 3, 0, &got, &err), &err);
@@ -159,7 +127,7 @@ only_the_nth_call_fails_with_the_number_asked_for(void **state)
 static void
 a_rule_can_be_for_some_paths_only(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
     struct varve_error err;
 
     set(fx, (struct fault_rule){.ops = FAULT_MKDIR | FAULT_RENAME,
@@ -175,7 +143,7 @@ a_rule_can_be_for_some_paths_only(void **state)
 static void
 a_call_can_fail_after_it_did_its_work(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
     struct varve_error err;
     struct file_stat st;
     struct file *f = NULL;
@@ -196,7 +164,7 @@ a_call_can_fail_after_it_did_its_work(void **state)
 static void
 after_a_cut_nothing_works_until_the_power_is_back(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
     struct varve_error err;
     struct file_stat st;
     struct file *f = NULL;
@@ -204,17 +172,17 @@ after_a_cut_nothing_works_until_the_power_is_back(void **state)
     size_t got = 0;
 
     assert_ok(file_open(fx->fs, &f, "/a", FILE_CREATE_NEW, &err), &err);
-    fault_fs_cut_at(fx->ff, 2);
+    fault_fs_cut_at(fx->fault, 2);
     assert_ok(file_write(f, "x", 1, 0, &err), &err);
-    assert_false(fault_fs_is_cut(fx->ff));
+    assert_false(fault_fs_is_cut(fx->fault));
     assert_err(file_sync(f, &err), VARVE_ERR_IO, &err);
-    assert_true(fault_fs_is_cut(fx->ff));
+    assert_true(fault_fs_is_cut(fx->fault));
     assert_err(file_read(f, &c, 1, 0, &got, &err), VARVE_ERR_IO, &err);
     assert_err(fs_stat(fx->fs, "/a", &st, &err), VARVE_ERR_IO, &err);
-    assert_int_equal(fault_fs_hits(fx->ff), 3);
+    assert_int_equal(fault_fs_hits(fx->fault), 3);
     file_close(f);
     mem_fs_power_cut(fx->mem, 0);
-    assert_ok(fault_fs_set(fx->ff, NULL, &err), &err);
+    assert_ok(fault_fs_set(fx->fault, NULL, &err), &err);
     /* The sync did not happen. */
     assert_err(fs_stat(fx->fs, "/a", &st, &err), VARVE_ERR_NOT_FOUND, &err);
 }
@@ -222,7 +190,7 @@ after_a_cut_nothing_works_until_the_power_is_back(void **state)
 static void
 a_failed_sync_loses_the_data_for_good(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
     struct varve_error err;
     struct file *f = NULL;
     uint8_t *data = NULL;
@@ -252,7 +220,7 @@ a_failed_sync_loses_the_data_for_good(void **state)
 static void
 a_full_file_system_takes_what_fits(void **state)
 {
-    struct fixture *fx = *state;
+    struct file_bed *fx = *state;
     struct varve_error err;
     struct file_stat st;
     struct file *f = NULL;
@@ -280,7 +248,7 @@ a_full_file_system_takes_what_fits(void **state)
 int
 main(void)
 {
-#define CASE(name) cmocka_unit_test_setup_teardown(name, make, destroy)
+#define CASE(name) cmocka_unit_test_setup_teardown(name, file_bed_make, file_bed_free)
     const struct CMUnitTest tests[] = {
         CASE(calls_are_counted_by_kind),
         CASE(each_call_of_each_kind_can_fail),
