@@ -1,44 +1,19 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "gc/store_time.h"
+#include "gc/store_clocks_testing.h"
 #include "os/file_mem.h"
 
 #define SECOND 1000000ll
 #define DAY    (86400 * SECOND)
 #define START  (1000000 * SECOND)
 
-struct clocks {
-    int64_t wall;
-    uint64_t boot_us;
-    int boots;
-};
-
-static int64_t
-wall_us(void *arg)
-{
-    return ((struct clocks *)arg)->wall;
-}
-
-static uint64_t
-boot_ns(void *arg)
-{
-    return ((struct clocks *)arg)->boot_us * 1000u;
-}
-
-static void
-boot_id(void *arg, char out[64])
-{
-    (void)snprintf(out, 64, "boot-%d", ((struct clocks *)arg)->boots);
-}
-
 struct fixture {
     struct mem_fs *mem;
-    struct clocks c;
+    struct test_clocks c;
     struct store_clocks clocks;
     struct store_time *t;
 };
@@ -58,9 +33,8 @@ begin(struct fixture *f)
 
     memset(f, 0, sizeof(*f));
     assert_ok(mem_fs_new(&f->mem, &err), &err);
-    f->c = (struct clocks){.wall = START, .boot_us = 5000};
-    f->clocks = (struct store_clocks){
-        .wall_us = wall_us, .boot_ns = boot_ns, .boot_id = boot_id, .arg = &f->c};
+    f->c = (struct test_clocks){.wall = START, .boot_us = 5000};
+    f->clocks = test_clocks_of(&f->c);
     open_time(f, 0);
 }
 

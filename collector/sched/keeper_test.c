@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "crypto/identity.h"
+#include "gc/store_clocks_testing.h"
 #include "jobs/damage_points.h"
 #include "manifest/manifest.h"
 #include "os/file_mem.h"
@@ -19,32 +19,8 @@
 #define DAY    (24 * HOUR)
 #define START  (20000 * DAY)
 
-struct clocks {
-    int64_t wall;
-    uint64_t boot_us;
-};
-
-static int64_t
-wall_us(void *arg)
-{
-    return ((struct clocks *)arg)->wall;
-}
-
-static uint64_t
-boot_ns(void *arg)
-{
-    return ((struct clocks *)arg)->boot_us * 1000u;
-}
-
-static void
-boot_id(void *arg, char out[64])
-{
-    (void)arg;
-    (void)snprintf(out, 64, "boot");
-}
-
 struct scene {
-    struct clocks c;
+    struct test_clocks c;
     struct mem_fs *mem;
     struct store *store;
     struct chunk_store *cs;
@@ -57,8 +33,7 @@ struct scene {
 static void
 open_scene(struct scene *s)
 {
-    const struct store_clocks clocks = {
-        .wall_us = wall_us, .boot_ns = boot_ns, .boot_id = boot_id, .arg = &s->c};
+    const struct store_clocks clocks = test_clocks_of(&s->c);
     const struct chunk_store_options options = {.key_path = "/key"};
     const struct keeper_options keep = {.collect_every_ms = 0};
     struct varve_error err;
@@ -86,7 +61,7 @@ set_up(void **state)
     struct scene *s = calloc(1, sizeof(*s));
     struct varve_error err;
 
-    s->c = (struct clocks){.wall = START, .boot_us = 1000};
+    s->c = (struct test_clocks){.wall = START, .boot_us = 1000};
     assert_ok(mem_fs_new(&s->mem, &err), &err);
     assert_ok(store_mem_open(&s->store, &err), &err);
     open_scene(s);

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -11,6 +10,7 @@
 #include "fault/store_lab.h"
 #include "fault/sweep.h"
 #include "gc/reserve.h"
+#include "gc/store_clocks_testing.h"
 #include "sched/keeper.h"
 
 /*
@@ -23,14 +23,9 @@
 #define POINTS 5u /* of vm 0, */
 #define KEPT   2u /* of which the policy keeps so many */
 
-struct clocks {
-    int64_t us;
-    const char *boot;
-};
-
 struct table {
     struct lab_book book;
-    struct clocks clocks;
+    struct test_clocks clocks;
     int64_t saved_us; /* the time that is on the disk at least */
     bool policy;      /* it was said to be saved */
     bool purged;
@@ -45,22 +40,11 @@ count_line(enum log_level level, const char *line)
     unsaved += strstr(line, "the time could not be written down") != NULL ? 1 : 0;
 }
 
-static int64_t
-wall_us(void *arg)
+static struct test_clocks
+clocks_at(int64_t us, unsigned boots)
 {
-    return ((const struct clocks *)arg)->us;
-}
-
-static uint64_t
-boot_ns(void *arg)
-{
-    return (uint64_t)(((const struct clocks *)arg)->us - START + HOUR) * 1000u;
-}
-
-static void
-boot_id(void *arg, char out[64])
-{
-    (void)snprintf(out, 64, "%s", ((const struct clocks *)arg)->boot);
+    return (struct test_clocks){
+        .wall = us, .boot_us = (uint64_t)(us - START + HOUR), .boots = boots};
 }
 
 /* A collector's parts. */
@@ -72,10 +56,9 @@ struct scene {
 };
 
 static enum varve_err
-open_scene(struct scene *s, struct fs *fs, struct clocks *c, struct varve_error *err)
+open_scene(struct scene *s, struct fs *fs, struct test_clocks *c, struct varve_error *err)
 {
-    const struct store_clocks clocks = {
-        .wall_us = wall_us, .boot_ns = boot_ns, .boot_id = boot_id, .arg = c};
+    const struct store_clocks clocks = test_clocks_of(c);
     const struct keeper_options options = {.collect_every_ms = 0};
     enum varve_err rc;
 
@@ -137,13 +120,9 @@ prepare(struct fs *fs)
     struct lab l;
 
     assert_ok(lab_open(&l, fs, "/data", NULL, NULL, &err), &err);
-    for (unsigned n = 1; n <= POINTS; n++) {
-        assert_ok(lab_backup(&l, 0, n, &err), &err);
-        t->book.tried[0][n] = 1;
-        t->book.acked[0][n] = 1;
-    }
+    assert_ok(lab_fill(&l, &t->book, 1, POINTS, &err), &err);
     lab_close(&l);
-    t->clocks = (struct clocks){.us = START, .boot = "one"};
+    t->clocks = clocks_at(START, 1);
     t->saved_us = START;
     unsaved = 0;
     return t;
@@ -165,9 +144,9 @@ run(void *table, struct fs *fs)
             t->book.acked[0][n] = 0; /* may go now */
         }
         (void)!keeper_retention(s.keeper, NULL, false, note_verdict, t, &deleted, &err);
-        t->clocks.us += 2 * HOUR;
+        t->clocks = clocks_at(START + 2 * HOUR, 1);
         store_time_tick(s.time);
-        t->saved_us = unsaved == 0 ? t->clocks.us : START;
+        t->saved_us = unsaved == 0 ? t->clocks.wall : START;
         t->purged = keeper_collect(s.keeper, &options, &r, &err) == VARVE_OK &&
                     r.points_removed == POINTS - KEPT;
     }
@@ -192,7 +171,7 @@ count_points(struct lab *l, bool gone, size_t *count, struct varve_error *err)
 static enum varve_err
 check_wrong_clock(struct table *t, struct fs *fs, struct varve_error *err)
 {
-    struct clocks c = {.us = t->clocks.us + 3650 * DAY, .boot = "two"};
+    struct test_clocks c = clocks_at(t->clocks.wall + 3650 * DAY, 2);
     struct scene s;
     uint64_t deleted = 0;
     size_t before = 0;
@@ -209,9 +188,9 @@ check_wrong_clock(struct table *t, struct fs *fs, struct varve_error *err)
         struct gc_result r;
 
         now = store_time_now(s.time);
-        if (now < t->saved_us || now > t->clocks.us) {
+        if (now < t->saved_us || now > t->clocks.wall) {
             rc = varve_error_set(err, VARVE_ERR_INTERNAL, "the time is %lld, %lld to %lld were",
-                                 (long long)now, (long long)t->saved_us, (long long)t->clocks.us);
+                                 (long long)now, (long long)t->saved_us, (long long)t->clocks.wall);
         } else if (keeper_retention(s.keeper, NULL, false, NULL, NULL, &deleted, &refused) !=
                    VARVE_ERR_STALE) {
             rc = varve_error_set(err, VARVE_ERR_INTERNAL, "a wrong clock is believed");
@@ -234,7 +213,7 @@ static enum varve_err
 check(void *table, struct fs *fs, struct varve_error *err)
 {
     struct table *t = table;
-    struct clocks right = {.us = t->clocks.us + HOUR, .boot = "three"};
+    struct test_clocks right = clocks_at(t->clocks.wall + HOUR, 3);
     unsigned points = 0;
     uint64_t deleted = 0;
     size_t count = 0;

@@ -81,13 +81,7 @@ prepare(struct fs *fs)
     struct lab l;
 
     assert_ok(lab_open(&l, fs, "/data", NULL, NULL, &err), &err);
-    for (unsigned n = 1; n <= 2; n++) {
-        for (unsigned vm = 0; vm < LAB_VMS; vm++) {
-            assert_ok(lab_backup(&l, vm, n, &err), &err);
-            t->book.tried[vm][n] = 1;
-            t->book.acked[vm][n] = 1;
-        }
-    }
+    assert_ok(lab_fill(&l, &t->book, LAB_VMS, 2, &err), &err);
     lab_close(&l);
     atomic_store(&unkept, 0);
     atomic_store(&now_ns, 1000 * AGE_MS * UINT64_C(1000000));

@@ -52,13 +52,7 @@ make_scene(void)
     s->folder = test_folder_make();
     s->index = test_path(s->folder, "index");
     assert_ok(open_lab(s, &err), &err);
-    for (unsigned n = 1; n <= RUNS; n++) {
-        for (unsigned vm = 0; vm < LAB_VMS; vm++) {
-            s->book.tried[vm][n] = 1;
-            assert_ok(lab_backup(&s->l, vm, n, &err), &err);
-            s->book.acked[vm][n] = 1;
-        }
-    }
+    assert_ok(lab_fill(&s->l, &s->book, LAB_VMS, RUNS, &err), &err);
     lab_close(&s->l);
     return s;
 }

@@ -89,6 +89,10 @@ struct lab_book {
     uint8_t acked[LAB_VMS][LAB_RUNS_MAX]; /* and said VARVE_OK */
 };
 
+/* Runs 1 to `runs` of each of the first `vms` vms, and into the book. */
+enum varve_err lab_fill(struct lab *l, struct lab_book *book, unsigned vms, unsigned runs,
+                        struct varve_error *err);
+
 /*
  * The promises: every acknowledged point is listed, every listed point was tried and reads back
  * exactly, and no object is damaged.
@@ -102,8 +106,6 @@ enum varve_err lab_check_goes_on(struct lab *l, struct lab_book *book, struct va
 /* One collection, at LAB_NOW; that it is forbidden to remove anything is an error here.  out may be NULL. */
 enum varve_err lab_collect(struct lab *l, unsigned move_percent, struct gc_result *out,
                            struct varve_error *err);
-/* Every count is what a full mark says. */
-enum varve_err lab_check_counts(struct lab *l, struct varve_error *err);
 /* The promises, the counts, a collection that moves all it can, the promises again, the next runs. */
 enum varve_err lab_check_collects(struct lab *l, struct lab_book *book, struct varve_error *err);
 
