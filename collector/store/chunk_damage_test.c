@@ -1,99 +1,42 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include "store/chunk_testing.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "base/testing.h"
 #include "crypto/aead.h"
-#include "crypto/identity.h"
 #include "index/index.h"
 #include "store/chunk_collect.h"
-#include "store/chunk_store.h"
 #include "store/pack.h"
 #include "store/store_config.h"
-#include "store/store_testing.h"
 
 /* What becomes of bytes that turn wrong on the disk. */
 #define CHUNK 4096u
 
-struct fixture {
-    char *folder;
-    char *root;
-    char *index;
-    char *key;
-    struct store *store;
-    struct chunk_store *cs;
-};
-
-static void
-open_all(struct fixture *f)
-{
-    const struct chunk_store_options options = {
-        .index_path = f->index, .key_path = f->key, .chunk_size = CHUNK};
-    struct varve_error err;
-
-    assert_ok(store_dir_open(&f->store, fs_system(), f->root, &err), &err);
-    assert_ok(chunk_store_open(&f->cs, f->store, fs_system(), &options, &err), &err);
-}
-
-static void
-close_all(struct fixture *f)
-{
-    chunk_store_close(f->cs);
-    store_close(f->store);
-    f->cs = NULL;
-    f->store = NULL;
-}
-
 static int
 setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
-    struct varve_error err;
-
-    assert_non_null(f);
-    assert_ok(crypto_init(&err), &err);
-    f->folder = test_folder_make();
-    f->root = test_path(f->folder, "store");
-    f->index = test_path(f->folder, "index");
-    f->key = test_path(f->folder, "key");
-    open_all(f);
-    *state = f;
+    *state = chunk_lab_begin(CHUNK);
     return 0;
 }
 
 static int
 teardown(void **state)
 {
-    struct fixture *f = *state;
-
-    close_all(f);
-    test_folder_remove(f->folder);
-    free(f->root);
-    free(f->index);
-    free(f->key);
-    free(f);
+    chunk_lab_end(*state);
     return 0;
 }
 
 static void
-make_chunk(unsigned n, uint8_t buf[CHUNK], struct chunk_id *id)
-{
-    struct test_random r = {.state = 1000 + n};
-
-    test_random_fill(&r, buf, CHUNK);
-    chunk_id_of(id, buf, CHUNK);
-}
-
-static void
-put(struct fixture *f, unsigned first, unsigned count)
+put(struct chunk_lab *f, unsigned first, unsigned count)
 {
     uint8_t buf[CHUNK];
     struct chunk_id id;
     struct varve_error err;
 
     for (unsigned i = 0; i < count; i++) {
-        make_chunk(first + i, buf, &id);
+        test_chunk(first + i, buf, CHUNK, &id);
         assert_ok(
             chunk_store_put(chunk_store_default(f->cs), CHUNK_DATA, &id, buf, CHUNK, CHUNK, &err),
             &err);
@@ -102,21 +45,21 @@ put(struct fixture *f, unsigned first, unsigned count)
 }
 
 static bool
-has(struct fixture *f, unsigned n)
+has(struct chunk_lab *f, unsigned n)
 {
     uint8_t buf[CHUNK];
     struct chunk_id id;
     struct varve_error err;
     uint8_t have = 0;
 
-    make_chunk(n, buf, &id);
+    test_chunk(n, buf, CHUNK, &id);
     assert_ok(chunk_store_has(chunk_store_default(f->cs), &id, 1, &have, &err), &err);
     return have != 0;
 }
 
 /* Asks for count names at once, as an agent does that sends a disk again. */
 static unsigned
-has_of(struct fixture *f, unsigned first, unsigned count)
+has_of(struct chunk_lab *f, unsigned first, unsigned count)
 {
     struct chunk_id *ids = calloc(count, sizeof(*ids));
     uint8_t *have = calloc(count, 1);
@@ -125,7 +68,7 @@ has_of(struct fixture *f, unsigned first, unsigned count)
     unsigned yes = 0;
 
     for (unsigned i = 0; i < count; i++) {
-        make_chunk(first + i, buf, &ids[i]);
+        test_chunk(first + i, buf, CHUNK, &ids[i]);
     }
     assert_ok(chunk_store_has(chunk_store_default(f->cs), ids, count, have, &err), &err);
     for (unsigned i = 0; i < count; i++) {
@@ -138,7 +81,7 @@ has_of(struct fixture *f, unsigned first, unsigned count)
 
 /* The bytes, or an error; never other bytes. */
 static enum varve_err
-get(struct fixture *f, unsigned n, struct varve_error *err)
+get(struct chunk_lab *f, unsigned n, struct varve_error *err)
 {
     uint8_t want[CHUNK];
     uint8_t got[CHUNK];
@@ -146,7 +89,7 @@ get(struct fixture *f, unsigned n, struct varve_error *err)
     size_t len = 0;
     enum varve_err rc;
 
-    make_chunk(n, want, &id);
+    test_chunk(n, want, CHUNK, &id);
     rc = chunk_store_get(chunk_store_default(f->cs), &id, got, sizeof(got), &len, err);
     if (rc == VARVE_OK) {
         assert_int_equal(len, CHUNK);
@@ -173,7 +116,7 @@ note_pack(void *arg, const struct pack_id *id, uint64_t size)
 }
 
 static void
-flip(struct fixture *f, const struct pack_id *id, uint64_t bit)
+flip(struct chunk_lab *f, const struct pack_id *id, uint64_t bit)
 {
     char name[PACK_OBJECT_NAME_SIZE];
     struct varve_error err;
@@ -182,7 +125,7 @@ flip(struct fixture *f, const struct pack_id *id, uint64_t bit)
     uint8_t b = 0;
 
     pack_object_name(id, name);
-    path = test_path(f->root, name);
+    path = test_path(f->store_path, name);
     assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
     assert_ok(file_read_exact(file, &b, 1, bit / 8, &err), &err);
     b ^= (uint8_t)(1u << (bit % 8));
@@ -192,7 +135,7 @@ flip(struct fixture *f, const struct pack_id *id, uint64_t bit)
 }
 
 static uint64_t
-count_damaged(struct fixture *f)
+count_damaged(struct chunk_lab *f)
 {
     struct varve_error err;
     uint64_t n = 0;
@@ -202,13 +145,13 @@ count_damaged(struct fixture *f)
 }
 
 static void
-remove_index(struct fixture *f, bool list_too)
+remove_index(struct chunk_lab *f, bool list_too)
 {
     static const char *const names[] = {"index.mdb", "index.mdb-lock", "state", "quarantine"};
     struct varve_error err;
 
     for (size_t i = 0; i < (list_too ? 4u : 3u); i++) {
-        char *path = test_path(f->index, names[i]);
+        char *path = test_path(f->index_path, names[i]);
 
         assert_ok(fs_remove(fs_system(), path, &err), &err);
         free(path);
@@ -218,7 +161,7 @@ remove_index(struct fixture *f, bool list_too)
 static void
 what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_again(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct packs packs = {.count = 0};
     struct chunk_check check;
     struct varve_error err;
@@ -238,14 +181,14 @@ what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_aga
     assert_true(has(f, 1));
     assert_int_equal(count_damaged(f), 1);
 
-    close_all(f);
-    open_all(f);
+    chunk_lab_close(f);
+    chunk_lab_open(f);
     assert_false(has(f, 0));
     assert_int_equal(count_damaged(f), 1);
 
-    close_all(f);
+    chunk_lab_close(f);
     remove_index(f, false);
-    open_all(f);
+    chunk_lab_open(f);
     assert_false(has(f, 0));
     assert_err(get(f, 0, &err), VARVE_ERR_CORRUPT, &err);
 
@@ -253,8 +196,8 @@ what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_aga
     assert_true(has(f, 0));
     assert_ok(get(f, 0, &err), &err);
     assert_int_equal(count_damaged(f), 0);
-    close_all(f);
-    open_all(f);
+    chunk_lab_close(f);
+    chunk_lab_open(f);
     assert_ok(get(f, 0, &err), &err);
     assert_int_equal(count_damaged(f), 0);
 }
@@ -262,7 +205,7 @@ what_a_check_finds_is_set_aside_over_restarts_and_a_new_index_until_it_comes_aga
 static void
 without_its_list_of_damage_the_next_check_finds_it_again(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct packs packs = {.count = 0};
     struct chunk_check check;
     struct varve_error err;
@@ -271,9 +214,9 @@ without_its_list_of_damage_the_next_check_finds_it_again(void **state)
     assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
     flip(f, &packs.id[0], 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 5));
     assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
-    close_all(f);
+    chunk_lab_close(f);
     remove_index(f, true);
-    open_all(f);
+    chunk_lab_open(f);
     assert_true(has(f, 0)); /* not known yet */
     assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
     assert_false(has(f, 0));
@@ -283,7 +226,7 @@ without_its_list_of_damage_the_next_check_finds_it_again(void **state)
 static void
 a_lost_index_of_many_packs_is_built_anew_with_its_damage(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct chunk_store_stats before;
     struct chunk_store_stats after;
     struct varve_error err;
@@ -297,9 +240,9 @@ a_lost_index_of_many_packs_is_built_anew_with_its_damage(void **state)
     flip(f, &one.id[0], 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 99)); /* in chunk 0 */
     assert_err(get(f, 0, &err), VARVE_ERR_CORRUPT, &err);
     assert_ok(chunk_store_get_stats(f->cs, &before, &err), &err);
-    close_all(f);
+    chunk_lab_close(f);
     remove_index(f, false);
-    open_all(f);
+    chunk_lab_open(f);
     assert_ok(chunk_store_get_stats(f->cs, &after, &err), &err);
     assert_int_equal(after.packs, 20);
     assert_int_equal(after.chunks, before.chunks);
@@ -315,7 +258,7 @@ a_lost_index_of_many_packs_is_built_anew_with_its_damage(void **state)
 static void
 damage_counts_where_the_names_of_a_pack_are_kept_in_memory(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct packs packs = {.count = 0};
     struct index_stats stats;
     struct varve_error err;
@@ -335,8 +278,8 @@ damage_counts_where_the_names_of_a_pack_are_kept_in_memory(void **state)
         (void)get(f, 7, &err);
         (void)get(f, 507, &err);
         assert_int_equal(has_of(f, 0, 1000), 999);
-        close_all(f);
-        open_all(f);
+        chunk_lab_close(f);
+        chunk_lab_open(f);
     }
     put(f, 7, 1);
     put(f, 507, 1);
@@ -344,8 +287,8 @@ damage_counts_where_the_names_of_a_pack_are_kept_in_memory(void **state)
     assert_int_equal(count_damaged(f), 0);
 
     flip(f, &packs.id[1], 8 * (packs.size[1] - PACK_TAIL_SIZE - 20)); /* its footer */
-    close_all(f);
-    open_all(f);
+    chunk_lab_close(f);
+    chunk_lab_open(f);
     assert_int_equal(has_of(f, 0, 1000), 1000); /* name by name */
     assert_int_equal(count_damaged(f), 0);
 }
@@ -354,7 +297,7 @@ damage_counts_where_the_names_of_a_pack_are_kept_in_memory(void **state)
 static void
 any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct packs packs = {.count = 0};
     struct varve_error err;
     unsigned flips = 0;
@@ -374,9 +317,9 @@ any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most(void **state)
         assert_int_equal(lost, check.damaged);
         assert_in_range(lost, 0, 1);
         flip(f, &packs.id[0], bit);
-        close_all(f);
+        chunk_lab_close(f);
         remove_index(f, lost > 0);
-        open_all(f);
+        chunk_lab_open(f);
     }
     print_message("%u bits flipped\n", flips);
     for (unsigned n = 0; n < 3; n++) {
@@ -387,25 +330,25 @@ any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most(void **state)
 static void
 a_torn_list_of_damage_keeps_its_whole_lines(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct packs packs = {.count = 0};
     struct chunk_check check;
     struct varve_error err;
     struct file *file = NULL;
     struct file_stat st;
-    char *path = test_path(f->index, "quarantine");
+    char *path = test_path(f->index_path, "quarantine");
 
     put(f, 0, 4);
     assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
     flip(f, &packs.id[0], 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 5));
     assert_ok(chunk_store_check_pack(f->cs, &packs.id[0], packs.size[0], &check, &err), &err);
-    close_all(f);
+    chunk_lab_close(f);
     assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
     assert_ok(file_fstat(file, &st, &err), &err);
     assert_ok(file_write(file, "0123456789", 10, st.size, &err), &err);
     file_close(file);
     remove_index(f, false);
-    open_all(f);
+    chunk_lab_open(f);
     assert_false(has(f, 0));
     assert_int_equal(count_damaged(f), 1);
     assert_ok(fs_stat(fs_system(), path, &st, &err), &err);
@@ -418,10 +361,10 @@ a_torn_list_of_damage_keeps_its_whole_lines(void **state)
 static void
 a_name_or_a_place_in_the_index_that_rots_costs_time_and_nothing_else(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct varve_error err;
-    char *path = test_path(f->index, "index.mdb");
-    char *doubt = test_path(f->index, "doubt");
+    char *path = test_path(f->index_path, "index.mdb");
+    char *doubt = test_path(f->index_path, "doubt");
     unsigned doubted = 0;
     unsigned flips = 0;
 
@@ -439,11 +382,11 @@ a_name_or_a_place_in_the_index_that_rots_costs_time_and_nothing_else(void **stat
         struct store_secret *secret = NULL;
         struct store_keys *keys = NULL;
 
-        make_chunk(1, raw, &id);
-        close_all(f);
-        assert_ok(store_dir_open_read(&f->store, fs_system(), f->root, &err), &err);
+        test_chunk(1, raw, CHUNK, &id);
+        chunk_lab_close(f);
+        assert_ok(store_dir_open_read(&f->store, fs_system(), f->store_path, &err), &err);
         assert_ok(store_params_load(&params, f->store, &err), &err);
-        assert_ok(store_secret_load(&secret, fs_system(), STORE_SECRET_KEY_FILE, f->key, &err),
+        assert_ok(store_secret_load(&secret, fs_system(), STORE_SECRET_KEY_FILE, f->key_path, &err),
                   &err);
         assert_ok(store_params_unlock(&params, secret, &keys, NULL, &err), &err);
         store_keys_name(keys, &id, &name);
@@ -452,7 +395,8 @@ a_name_or_a_place_in_the_index_that_rots_costs_time_and_nothing_else(void **stat
         store_params_release(&params);
         store_close(f->store);
 
-        open_all(f); /* which looks at all of the index; what rots now is met by who reads it */
+        chunk_lab_open(
+            f); /* which looks at all of the index; what rots now is met by who reads it */
         assert_ok(fs_read_all(fs_system(), path, 64u << 20, &bytes, &len, &err), &err);
         assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
         for (size_t at = 0; at + 48 <= len; at++) { /* old pages have it too */
@@ -470,8 +414,8 @@ a_name_or_a_place_in_the_index_that_rots_costs_time_and_nothing_else(void **stat
         }
         assert_int_equal(count_damaged(f), 0);
         doubted += fs_stat(fs_system(), doubt, &st, &err) == VARVE_OK ? 1 : 0;
-        close_all(f);
-        open_all(f);
+        chunk_lab_close(f);
+        chunk_lab_open(f);
         assert_err(fs_stat(fs_system(), doubt, &st, &err), VARVE_ERR_NOT_FOUND, &err);
         for (unsigned n = 0; n < 4; n++) {
             assert_ok(get(f, n, &err), &err);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/testing.h"
+#include "store/chunk_testing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -9,9 +9,7 @@
 #include "os/file.h"
 #include "os/thread.h"
 #include "store/chunk_record.h"
-#include "store/chunk_store.h"
 #include "store/pack.h"
-#include "store/store_testing.h"
 
 #define CHUNK 4096u
 
@@ -78,22 +76,13 @@ reopen(struct fixture *f)
 }
 
 static void
-fill(uint64_t n, uint8_t buf[CHUNK], struct chunk_id *id)
-{
-    struct test_random r = {.state = n + 1};
-
-    test_random_fill(&r, buf, CHUNK);
-    chunk_id_of(id, buf, CHUNK);
-}
-
-static void
 put(struct chunk_domain *d, uint64_t n)
 {
     uint8_t buf[CHUNK];
     struct varve_error err;
     struct chunk_id id;
 
-    fill(n, buf, &id);
+    test_chunk(n, buf, CHUNK, &id);
     assert_ok(chunk_store_put(d, CHUNK_DATA, &id, buf, CHUNK, CHUNK, &err), &err);
 }
 
@@ -105,7 +94,7 @@ has(struct chunk_domain *d, uint64_t n)
     struct chunk_id id;
     uint8_t have = 0;
 
-    fill(n, buf, &id);
+    test_chunk(n, buf, CHUNK, &id);
     assert_ok(chunk_store_has(d, &id, 1, &have, &err), &err);
     return have != 0;
 }
@@ -119,7 +108,7 @@ get(struct chunk_domain *d, uint64_t n, struct varve_error *err)
     size_t len = 0;
     enum varve_err rc;
 
-    fill(n, want, &id);
+    test_chunk(n, want, CHUNK, &id);
     rc = chunk_store_get(d, &id, got, sizeof(got), &len, err);
     if (rc == VARVE_OK) {
         assert_int_equal(len, CHUNK);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/testing.h"
+#include "store/chunk_testing.h"
 
 #include <stdio.h>
 #include <stdlib.h>
@@ -10,9 +10,7 @@
 #include "os/file.h"
 #include "os/thread.h"
 #include "store/chunk_collect.h"
-#include "store/chunk_store.h"
 #include "store/store_fault.h"
-#include "store/store_testing.h"
 
 /*
  * How long an answer takes must not tell what another tenant has: a question for a chunk that only another domain holds
@@ -51,22 +49,13 @@ open_store(struct fixture *f)
 }
 
 static void
-fill(uint64_t n, uint8_t buf[CHUNK], struct chunk_id *id)
-{
-    struct test_random r = {.state = n + 1};
-
-    test_random_fill(&r, buf, CHUNK);
-    chunk_id_of(id, buf, CHUNK);
-}
-
-static void
 put_many(struct chunk_domain *d, uint64_t first)
 {
     uint8_t buf[CHUNK];
     struct chunk_id id;
 
     for (uint64_t n = first; n < first + COUNT; n++) {
-        fill(n, buf, &id);
+        test_chunk(n, buf, CHUNK, &id);
         assert_ok(chunk_store_put(d, CHUNK_DATA, &id, buf, CHUNK, CHUNK, &err), &err);
     }
 }
@@ -120,7 +109,7 @@ ask(struct fixture *f, struct chunk_domain *d, uint64_t first)
         size_t count = first + COUNT - n < BATCH ? (size_t)(first + COUNT - n) : BATCH;
 
         for (size_t i = 0; i < count; i++) {
-            fill(n + i, buf, &ids[i]);
+            test_chunk(n + i, buf, CHUNK, &ids[i]);
         }
         assert_ok(chunk_store_has(d, ids, count, have, &err), &err);
         for (size_t i = 0; i < count; i++) {

@@ -1,86 +1,28 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "base/testing.h"
+#include "store/chunk_testing.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "codec/lz4.h"
-#include "crypto/identity.h"
 #include "os/file.h"
 #include "os/thread.h"
-#include "store/chunk_record.h"
-#include "store/chunk_store.h"
 #include "store/pack.h"
 #include "store/store_fault.h"
-#include "store/store_testing.h"
 
 #define CHUNK 65536u
-
-/* A chunk store in a folder, with the store below a wrapper that can fail. */
-struct fixture {
-    char *folder;
-    char *store_path;
-    char *index_path;
-    char *key_path;
-    struct store *dir;
-    struct store *store;
-    struct chunk_store *cs;
-};
-
-static struct chunk_store_options
-options_of(const struct fixture *f)
-{
-    return (struct chunk_store_options){.index_path = f->index_path, .key_path = f->key_path};
-}
-
-static void
-open_all(struct fixture *f)
-{
-    struct chunk_store_options options = options_of(f);
-    struct varve_error err;
-
-    assert_ok(store_dir_open(&f->dir, fs_system(), f->store_path, &err), &err);
-    assert_ok(store_fault_open(&f->store, f->dir, &err), &err);
-    assert_ok(chunk_store_open(&f->cs, f->store, fs_system(), &options, &err), &err);
-}
-
-static void
-close_all(struct fixture *f)
-{
-    chunk_store_close(f->cs);
-    f->cs = NULL;
-    store_close(f->store);
-    f->store = NULL;
-    store_close(f->dir);
-    f->dir = NULL;
-}
 
 static int
 setup(void **state)
 {
-    struct fixture *f = calloc(1, sizeof(*f));
-
-    f->folder = test_folder_make();
-    f->store_path = test_path(f->folder, "store");
-    f->index_path = test_path(f->folder, "index");
-    f->key_path = test_path(f->folder, "store.key");
-    open_all(f);
-    *state = f;
+    *state = chunk_lab_begin(0);
     return 0;
 }
 
 static int
 teardown(void **state)
 {
-    struct fixture *f = *state;
-
-    close_all(f);
-    test_folder_remove(f->folder);
-    free(f->store_path);
-    free(f->index_path);
-    free(f->key_path);
-    free(f);
+    chunk_lab_end(*state);
     return 0;
 }
 
@@ -183,7 +125,7 @@ get_chunks(struct chunk_store *cs, uint64_t first, uint64_t count)
 static void
 a_chunk_reads_back_while_pending_and_when_durable(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct varve_error err;
 
     assert_int_equal(has_chunk(f->cs, 1), 0);
@@ -200,7 +142,7 @@ a_chunk_reads_back_while_pending_and_when_durable(void **state)
 static void
 everything_before_a_barrier_is_there_after_reopening(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct chunk_store_stats before;
     struct chunk_store_stats after;
     struct varve_error err;
@@ -210,8 +152,8 @@ everything_before_a_barrier_is_there_after_reopening(void **state)
     assert_ok(chunk_store_get_stats(f->cs, &before, &err), &err);
     assert_int_equal(before.chunks, 700);
     assert_true(before.packs >= 2);
-    close_all(f);
-    open_all(f);
+    chunk_lab_close(f);
+    chunk_lab_open(f);
     assert_ok(chunk_store_get_stats(f->cs, &after, &err), &err);
     assert_int_equal(after.chunks, 700);
     assert_int_equal(after.packs, before.packs);
@@ -223,13 +165,12 @@ everything_before_a_barrier_is_there_after_reopening(void **state)
 static void
 a_lost_index_is_rebuilt_from_the_packs(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
 
     put_chunks(f->cs, 0, 300);
-    close_all(f);
-    test_folder_remove(f->index_path);
-    f->index_path = test_path(f->folder, "index");
-    open_all(f);
+    chunk_lab_close(f);
+    chunk_lab_lose_index(f);
+    chunk_lab_open(f);
     get_chunks(f->cs, 0, 300);
 }
 
@@ -243,7 +184,7 @@ note_pack(void *arg, const char *name, uint64_t size)
 
 /* Name of the pack that lists last. */
 static void
-last_pack(struct fixture *f, char out[STORE_NAME_MAX + 1])
+last_pack(struct chunk_lab *f, char out[STORE_NAME_MAX + 1])
 {
     struct varve_error err;
 
@@ -255,7 +196,7 @@ last_pack(struct fixture *f, char out[STORE_NAME_MAX + 1])
 static void
 packs_that_came_and_went_behind_the_index_are_noticed(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     char name[STORE_NAME_MAX + 1];
     struct varve_error err;
     char *path = NULL;
@@ -264,15 +205,15 @@ packs_that_came_and_went_behind_the_index_are_noticed(void **state)
     put_chunks(f->cs, 0, 20);
     assert_ok(chunk_store_barrier(f->cs, &err), &err);
     last_pack(f, name);
-    close_all(f);
+    chunk_lab_close(f);
     path = test_path(f->store_path, name);
     aside = test_path(f->folder, "aside");
     assert_ok(fs_rename_new(fs_system(), path, aside, &err), &err);
-    open_all(f);
+    chunk_lab_open(f);
     assert_int_equal(has_chunk(f->cs, 3), 0);
-    close_all(f);
+    chunk_lab_close(f);
     assert_ok(fs_rename_new(fs_system(), aside, path, &err), &err);
-    open_all(f);
+    chunk_lab_open(f);
     assert_int_equal(has_chunk(f->cs, 3), 1);
     get_chunks(f->cs, 0, 20);
     free(path);
@@ -282,7 +223,7 @@ packs_that_came_and_went_behind_the_index_are_noticed(void **state)
 static void
 putting_a_present_chunk_writes_nothing(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct chunk_store_stats before;
     struct chunk_store_stats after;
     struct varve_error err;
@@ -302,7 +243,7 @@ putting_a_present_chunk_writes_nothing(void **state)
 static void
 bytes_that_are_not_the_named_ones_are_refused(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct varve_error err;
     struct chunk_id id;
     uint8_t buf[100] = "right";
@@ -330,7 +271,7 @@ a_pack_that_cannot_be_stored_takes_its_names_back(void **state)
 {
     struct store_fault_plan plan = {
         .kinds = STORE_FAULT_PUT, .fail_at = 1, .fail_code = VARVE_ERR_NOSPACE};
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct varve_error err;
     uint64_t loss = chunk_store_loss_count(f->cs);
 
@@ -367,7 +308,7 @@ damage_file(const char *path, uint64_t off)
 static void
 a_damaged_chunk_is_never_handed_out_and_heals_when_it_comes_again(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     char name[STORE_NAME_MAX + 1];
     struct chunk_store_stats stats;
     struct varve_error err;
@@ -393,10 +334,9 @@ a_damaged_chunk_is_never_handed_out_and_heals_when_it_comes_again(void **state)
 
     /* Without the index the damaged place may come first: the other one takes over. */
     for (unsigned i = 0; i < 2; i++) {
-        close_all(f);
-        test_folder_remove(f->index_path);
-        f->index_path = test_path(f->folder, "index");
-        open_all(f);
+        chunk_lab_close(f);
+        chunk_lab_lose_index(f);
+        chunk_lab_open(f);
         get_chunks(f->cs, 1, 1);
     }
     free(path);
@@ -408,7 +348,7 @@ a_chunk_that_cannot_be_read_is_taken_again(void **state)
     struct store_fault_plan bad = {
         .kinds = STORE_FAULT_GET, .fail_at = 1, .fail_forever = true, .fail_code = VARVE_ERR_IO};
     struct store_fault_plan good = {.kinds = 0};
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct varve_error err;
 
     put_chunks(f->cs, 1, 1);
@@ -427,7 +367,7 @@ a_chunk_that_cannot_be_read_is_taken_again(void **state)
 static void
 a_pack_with_a_damaged_footer_is_read_record_by_record(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     char name[STORE_NAME_MAX + 1];
     struct varve_error err;
     struct file_stat st;
@@ -436,13 +376,12 @@ a_pack_with_a_damaged_footer_is_read_record_by_record(void **state)
     put_chunks(f->cs, 0, 20);
     assert_ok(chunk_store_barrier(f->cs, &err), &err);
     last_pack(f, name);
-    close_all(f);
+    chunk_lab_close(f);
     path = test_path(f->store_path, name);
     assert_ok(fs_stat(fs_system(), path, &st, &err), &err);
     damage_file(path, st.size - PACK_TAIL_SIZE - 100);
-    test_folder_remove(f->index_path);
-    f->index_path = test_path(f->folder, "index");
-    open_all(f);
+    chunk_lab_lose_index(f);
+    chunk_lab_open(f);
     get_chunks(f->cs, 0, 20);
     free(path);
 }
@@ -450,7 +389,7 @@ a_pack_with_a_damaged_footer_is_read_record_by_record(void **state)
 static void
 a_pack_that_was_cut_is_noticed_at_open_and_its_whole_records_are_kept(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     char name[STORE_NAME_MAX + 1];
     struct chunk_store_stats stats;
     struct varve_error err;
@@ -461,13 +400,13 @@ a_pack_that_was_cut_is_noticed_at_open_and_its_whole_records_are_kept(void **sta
     put_chunks(f->cs, 0, 20);
     assert_ok(chunk_store_barrier(f->cs, &err), &err);
     last_pack(f, name);
-    close_all(f);
+    chunk_lab_close(f);
     path = test_path(f->store_path, name);
     assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
     assert_ok(file_fstat(file, &st, &err), &err);
     assert_ok(file_truncate(file, st.size / 2, &err), &err);
     file_close(file);
-    open_all(f);
+    chunk_lab_open(f);
     assert_ok(chunk_store_get_stats(f->cs, &stats, &err), &err);
     assert_in_range(stats.chunks, 5, 15);
     for (uint64_t n = 0; n < 20; n++) {
@@ -483,8 +422,8 @@ a_pack_that_was_cut_is_noticed_at_open_and_its_whole_records_are_kept(void **sta
 static void
 a_store_without_its_key_or_with_another_is_refused_untouched(void **state)
 {
-    struct fixture *f = *state;
-    struct chunk_store_options options = options_of(f);
+    struct chunk_lab *f = *state;
+    struct chunk_store_options options = chunk_lab_options(f);
     struct chunk_store *cs = NULL;
     struct varve_error err;
     struct file_stat st;
@@ -526,8 +465,8 @@ a_store_without_its_key_or_with_another_is_refused_untouched(void **state)
 static void
 a_store_that_lost_its_parameters_is_not_overwritten(void **state)
 {
-    struct fixture *f = *state;
-    struct chunk_store_options options = options_of(f);
+    struct chunk_lab *f = *state;
+    struct chunk_store_options options = chunk_lab_options(f);
     struct chunk_store *cs = NULL;
     struct varve_error err;
 
@@ -550,8 +489,8 @@ static void
 a_chunk_size_that_cannot_be_is_refused(void **state)
 {
     static const uint32_t sizes[] = {1, 4095, 65537, 2 * CHUNK_SIZE_MAX};
-    struct fixture *f = *state;
-    struct chunk_store_options options = options_of(f);
+    struct chunk_lab *f = *state;
+    struct chunk_store_options options = chunk_lab_options(f);
     struct chunk_store *cs = NULL;
     struct store *mem = NULL;
     struct varve_error err;
@@ -564,59 +503,6 @@ a_chunk_size_that_cannot_be_is_refused(void **state)
                    &err);
     }
     store_close(mem);
-}
-
-static void
-a_sealed_record_opens_under_its_own_name_only(void **state)
-{
-    struct fixture *f = *state;
-    struct varve_error err;
-    uint8_t *sealed = NULL;
-    uint8_t *plain = NULL;
-    size_t sealed_len = 0;
-    size_t len = 0;
-
-    assert_ok(chunk_store_seal_record(chunk_store_default(f->cs), "point/a/1", "text", 4, &sealed,
-                                      &sealed_len, &err),
-              &err);
-    assert_int_equal(sealed_len, 4096 + 4 + 52); /* twice */
-    assert_ok(
-        chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len, NULL, &err),
-        &err);
-    assert_int_equal(len, 4);
-    assert_memory_equal(plain, "text", 4);
-    free(plain);
-    assert_err(
-        chunk_store_open_record(f->cs, "point/a/2", sealed, sealed_len, &plain, &len, NULL, &err),
-        VARVE_ERR_CORRUPT, &err);
-    for (size_t i = 0; i < 4096 + 4 + 52; i++) { /* one copy or the other is whole */
-        sealed[i] ^= 1;
-        assert_ok(chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len,
-                                          NULL, &err),
-                  &err);
-        assert_memory_equal(plain, "text", 4);
-        free(plain);
-        assert_err(chunk_record_scrub(sealed, sealed_len, &err), VARVE_ERR_CORRUPT, &err);
-        sealed[i] ^= 1;
-    }
-    for (size_t i = 0; i < 4 + 52; i++) {
-        sealed[i] ^= 1;
-        sealed[4096 + i] ^= 1;
-        assert_err(chunk_store_open_record(f->cs, "point/a/1", sealed, sealed_len, &plain, &len,
-                                           NULL, &err),
-                   VARVE_ERR_CORRUPT, &err);
-        sealed[i] ^= 1;
-        sealed[4096 + i] ^= 1;
-    }
-    for (size_t i = 0; i < sealed_len; i++) {
-        assert_err(chunk_record_scrub(sealed, i, &err), VARVE_ERR_CORRUPT, &err);
-        if (i != 4 + 52) { /* there the first copy stands alone, whole */
-            assert_err(
-                chunk_store_open_record(f->cs, "point/a/1", sealed, i, &plain, &len, NULL, &err),
-                VARVE_ERR_CORRUPT, &err);
-        }
-    }
-    free(sealed);
 }
 
 struct crew {
@@ -652,7 +538,7 @@ crew_work(void *arg)
 static void
 many_threads_put_and_get_at_once(void **state)
 {
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct crew crews[CREW];
     struct varve_error err;
     unsigned seen = 0;
@@ -664,8 +550,8 @@ many_threads_put_and_get_at_once(void **state)
     for (unsigned i = 0; i < CREW; i++) {
         thread_join(&crews[i].thread);
     }
-    close_all(f);
-    open_all(f);
+    chunk_lab_close(f);
+    chunk_lab_open(f);
     for (uint64_t n = 0; n < CREW_CHUNKS; n++) {
         if (has_chunk(f->cs, n)) {
             get_chunks(f->cs, n, 1);
@@ -679,7 +565,7 @@ static void
 puts_wait_for_a_slow_disk_instead_of_taking_memory(void **state)
 {
     struct store_fault_plan plan = {.kinds = STORE_FAULT_PUT, .delay_ms = 20};
-    struct fixture *f = *state;
+    struct chunk_lab *f = *state;
     struct varve_error err;
 
     store_fault_set(f->store, &plan);
@@ -709,14 +595,9 @@ main(void)
         TEST(a_store_without_its_key_or_with_another_is_refused_untouched),
         TEST(a_store_that_lost_its_parameters_is_not_overwritten),
         TEST(a_chunk_size_that_cannot_be_is_refused),
-        TEST(a_sealed_record_opens_under_its_own_name_only),
         TEST(many_threads_put_and_get_at_once),
         TEST(puts_wait_for_a_slow_disk_instead_of_taking_memory),
     };
-    struct varve_error err;
 
-    if (crypto_init(&err) != VARVE_OK) {
-        return 1;
-    }
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
