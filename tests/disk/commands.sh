@@ -7,15 +7,9 @@ set -eu
 
 varve=$VARVE_BUILD_DIR/bin/varve
 tools=$VARVE_BUILD_DIR/tools
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
+# shellcheck source=tests/lib/work.sh
+. "$VARVE_SOURCE_DIR/tests/lib/work.sh"
 cd "$work"
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
 
 # expect STATUS WORDS...: what varve disk WORDS ends with; its messages are in "said"
 expect() {

@@ -14,25 +14,9 @@ read_chain=$VARVE_SOURCE_DIR/tests/vhdx/read_chain.py
 first=${VARVE_RESTORE_FIRST:-1}
 seeds=${VARVE_RESTORE_SEEDS:-4}
 
-for program in qemu-img 7z; do
-    if ! command -v "$program" >/dev/null; then
-        echo "skipped: no $program"
-        exit 77
-    fi
-done
-if ! /usr/bin/python3 -c 'import pyvhdi' 2>/dev/null; then
-    echo "skipped: no python3-libvhdi"
-    exit 77
-fi
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
+# shellcheck source=tests/lib/work.sh
+. "$VARVE_SOURCE_DIR/tests/lib/work.sh"
+need qemu-img 7z libvhdi
 
 check_7z() { # FOLDER FILE
     rm -f "$work/7z.bad"

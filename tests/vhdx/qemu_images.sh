@@ -5,19 +5,9 @@
 set -eu
 
 tools=$VARVE_BUILD_DIR/tools
-if ! command -v qemu-img >/dev/null; then
-    echo "skipped: no qemu-img"
-    exit 77
-fi
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
+# shellcheck source=tests/lib/work.sh
+. "$VARVE_SOURCE_DIR/tests/lib/work.sh"
+need qemu-img
 
 # compare FORMAT OPTIONS SOURCE
 compare() {

@@ -13,25 +13,9 @@ here=$VARVE_SOURCE_DIR/tests/vhdx
 first=${VARVE_VHDX_FIRST:-1}
 seeds=${VARVE_VHDX_SEEDS:-10}
 
-for program in qemu-img 7z; do
-    if ! command -v "$program" >/dev/null; then
-        echo "skipped: no $program"
-        exit 77
-    fi
-done
-if ! /usr/bin/python3 -c 'import pyvhdi' 2>/dev/null; then
-    echo "skipped: no python3-libvhdi"
-    exit 77
-fi
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
+# shellcheck source=tests/lib/work.sh
+. "$VARVE_SOURCE_DIR/tests/lib/work.sh"
+need qemu-img 7z libvhdi
 
 level_name() {
     if [ "$1" -eq 0 ]; then echo 0.vhdx; else echo "$1.avhdx"; fi

@@ -15,21 +15,9 @@ if [ -z "$samples" ] || [ ! -d "$samples/vhdx/windows" ]; then
     echo "skipped: VARVE_SAMPLES does not name a folder with vhdx/windows"
     exit 77
 fi
-for program in xz gzip bzip2 tar; do
-    if ! command -v "$program" >/dev/null; then
-        echo "skipped: no $program"
-        exit 77
-    fi
-done
-
-work=$(mktemp -d)
-trap 'rm -rf "$work"' EXIT
-trap 'exit 1' INT TERM
-
-fail() {
-    echo "FAILED: $*" >&2
-    exit 1
-}
+# shellcheck source=tests/lib/work.sh
+. "$VARVE_SOURCE_DIR/tests/lib/work.sh"
+need xz gzip bzip2 tar
 
 # unpack FOLDER NAME: $work/NAME, not writable
 unpack() {
