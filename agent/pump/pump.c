@@ -24,7 +24,7 @@ item_list_push(struct item_list *l, struct item *item)
     l->tail = item;
 }
 
-struct item *
+static struct item *
 item_list_pop(struct item_list *l)
 {
     struct item *item = l->head;
@@ -69,7 +69,7 @@ item_release(struct pump *p, struct item *item)
     pump_wake(p);
 }
 
-bool
+static bool
 stream_finished(const struct stream *s)
 {
     if (s->busy > 0 || s->calls > 0) {

@@ -79,7 +79,7 @@ struct pump_request {
 
 /*
  * Returns when the disk is done or has failed.  *counts is filled in either way.  Errors: the
- * source's, the peer's (with peer_is_lost() when the connection was the reason), VARVE_ERR_CANCELLED.
+ * source's, the peer's (with is_lost() when the connection was the reason), VARVE_ERR_CANCELLED.
  */
 VARVE_CHECK enum varve_err pump_disk(struct pump *p, const struct pump_request *request,
                                      struct pump_counts *counts, struct varve_error *err);

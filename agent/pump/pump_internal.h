@@ -112,14 +112,12 @@ struct pump {
 };
 
 void item_list_push(struct item_list *l, struct item *item);
-struct item *item_list_pop(struct item_list *l);
 
 /* All with the lock held. */
 void pump_wake(struct pump *p); /* one idle thread, if there is one */
 void unit_release(struct pump *p, struct item *item);
 void item_release(struct pump *p, struct item *item); /* and its unit */
 void stream_fail(struct pump *p, struct stream *s, const struct varve_error *err);
-bool stream_finished(const struct stream *s);
 void stream_check(struct stream *s); /* wakes the caller when finished */
 
 /* Steps: entered and left with the lock held, given up inside. */

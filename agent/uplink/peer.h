@@ -17,7 +17,7 @@
  * checks every rule.
  *
  * A peer belongs to one connection.  When the connection is lost every call that is unanswered and
- * every later one fails, peer_is_lost() turns true, and whoever wants to go on asks uplink for the
+ * every later one fails, is_lost() turns true, and whoever wants to go on asks uplink for the
  * next one.  An error while the peer is not lost is the collector's own answer.
  *
  * Threads: all calls from any thread.

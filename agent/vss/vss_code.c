@@ -51,8 +51,9 @@ vss_code(uint32_t number)
     return hresult_code(number);
 }
 
-const char *
-vss_code_name(uint32_t number)
+/* "VSS_E_BAD_STATE", or NULL. */
+static const char *
+name_of(uint32_t number)
 {
     size_t i;
 
@@ -67,7 +68,7 @@ vss_code_name(uint32_t number)
 enum varve_err
 vss_error(struct varve_error *err, uint32_t number, const char *fmt, ...)
 {
-    const char *name = vss_code_name(number);
+    const char *name = name_of(number);
     char what[160];
     va_list ap;
 

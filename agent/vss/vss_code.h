@@ -25,8 +25,6 @@
 #define VSS_E_WRITERERROR_NONRETRYABLE   0x800423F4u
 
 enum varve_err vss_code(uint32_t number);
-/* "VSS_E_BAD_STATE", or NULL. */
-const char *vss_code_name(uint32_t number);
 /* "<fmt>: VSS_E_BAD_STATE (0x80042301)" with err->native. */
 enum varve_err vss_error(struct varve_error *err, uint32_t number, const char *fmt, ...)
     VARVE_PRINTF(3, 4);

@@ -64,9 +64,9 @@ wmi_query(struct wmi *w, const char *wql, const char *const *names, struct wmi_o
     return rc == VARVE_OK ? rc : err->code;
 }
 
-enum varve_err
-wmi_get(struct wmi *w, const char *path, const char *const *names, struct wmi_object *out,
-        struct varve_error *err)
+static enum varve_err
+get(struct wmi *w, const char *path, const char *const *names, struct wmi_object *out,
+    struct varve_error *err)
 {
     enum varve_err rc;
     unsigned n = 0;
@@ -135,27 +135,6 @@ wmi_service(struct wmi *w, const char *class_name, char **path, struct varve_err
 }
 
 enum varve_err
-wmi_quote(const char *text, char **out, struct varve_error *err)
-{
-    size_t len = strlen(text);
-    char *p = len <= WMI_TEXT_MAX ? malloc(2 * len + 1) : NULL;
-    char *to = p;
-
-    if (p == NULL) {
-        return varve_error_nomem(err);
-    }
-    for (; *text != '\0'; text++) {
-        if (*text == '\\' || *text == '\'' || *text == '"') {
-            *to++ = '\\';
-        }
-        *to++ = *text;
-    }
-    *to = '\0';
-    *out = p;
-    return VARVE_OK;
-}
-
-enum varve_err
 wmi_embed(struct wmi *w, const char *class_name, const struct wmi_param *properties, size_t count,
           char **xml, struct varve_error *err)
 {
@@ -200,7 +179,7 @@ look_at_job(struct wmi *w, const char *job, struct wmi_object *out, struct varve
                                         "Cancellable",
                                         "ErrorSummaryDescription",
                                         NULL};
-    enum varve_err rc = wmi_get(w, job, names, out, err);
+    enum varve_err rc = get(w, job, names, out, err);
 
     if (rc == VARVE_ERR_NOT_FOUND) {
         /* Forgotten by a restart of VMMS, or long over: only the lists tell what it did. */
@@ -368,7 +347,7 @@ wmi_call(struct wmi *w, const struct wmi_method *m, struct cancel *cancel,
     } else if (m->result_class != NULL) {
         const char *path = m->out_ref != NULL ? wmi_text_or(&answer.out, m->out_ref, NULL) : NULL;
 
-        rc = path != NULL ? wmi_get(w, path, m->result_names, result, err)
+        rc = path != NULL ? get(w, path, m->result_names, result, err)
                           : varve_error_set(err, VARVE_ERR_CLOSED, "%s: names no result", m->name);
     }
     wmi_result_release(&answer);

@@ -31,8 +31,6 @@ struct wmi {
 
 VARVE_CHECK enum varve_err wmi_query(struct wmi *w, const char *wql, const char *const *names,
                                      struct wmi_objects *out, struct varve_error *err);
-VARVE_CHECK enum varve_err wmi_get(struct wmi *w, const char *path, const char *const *names,
-                                   struct wmi_object *out, struct varve_error *err);
 VARVE_CHECK enum varve_err wmi_class_has(struct wmi *w, const char *class_name,
                                          const char *property, bool *out, struct varve_error *err);
 
@@ -44,10 +42,6 @@ VARVE_CHECK enum varve_err wmi_associators(struct wmi *w, const char *path, cons
 /* The one instance of a service class; *path is the caller's to free(). */
 VARVE_CHECK enum varve_err wmi_service(struct wmi *w, const char *class_name, char **path,
                                        struct varve_error *err);
-
-/* text as it stands inside a WQL literal: backslashes and quotes doubled or escaped.  *out is the
- * caller's to free(). */
-VARVE_CHECK enum varve_err wmi_quote(const char *text, char **out, struct varve_error *err);
 
 /* An embedded instance, by the system when it can, else by cim_xml_write(). */
 VARVE_CHECK enum varve_err wmi_embed(struct wmi *w, const char *class_name,

@@ -2,7 +2,7 @@
 #include <inttypes.h>
 #include <string.h>
 
-#include "cli/cmd_disk.h"
+#include "cli/cli.h"
 #include "cli/print.h"
 #include "vhdx/image_check.h"
 

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "base/time.h"
-#include "cli/cmd_disk.h"
+#include "cli/cli.h"
 #include "cli/interrupt.h"
 #include "cli/print.h"
 #include "cli/stream_out.h"

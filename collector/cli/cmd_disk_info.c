@@ -2,11 +2,12 @@
 #include <inttypes.h>
 #include <stdlib.h>
 
-#include "cli/cmd_disk.h"
+#include "cli/cli.h"
 #include "cli/print.h"
+#include "vhdx/image.h"
 
-const char *
-disk_format_name(enum image_format format)
+static const char *
+format_name(enum image_format format)
 {
     switch (format) {
     case IMAGE_VHDX:
@@ -19,8 +20,8 @@ disk_format_name(enum image_format format)
     return "raw";
 }
 
-const char *
-disk_type_name(enum image_type type)
+static const char *
+type_name(enum image_type type)
 {
     switch (type) {
     case IMAGE_DYNAMIC:
@@ -61,8 +62,7 @@ print_info(const struct cli *cli, const struct image *img, const char *parent_pr
 
     image_get_info(img, &info);
     print_field(cli, "file", cli->args[0]);
-    (void)snprintf(text, sizeof(text), "%s, %s", disk_format_name(info.format),
-                   disk_type_name(info.type));
+    (void)snprintf(text, sizeof(text), "%s, %s", format_name(info.format), type_name(info.type));
     print_field(cli, "format", text);
     field_size(cli, "virtual size", info.virtual_size);
     field_size(cli, "file size", info.file_size);
@@ -114,9 +114,9 @@ print_info_json(const struct cli *cli, const struct image *img, const char *pare
     return print_json_line(
         cli->env->out,
         json_pack("{s:o,s:s,s:s,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:b,s:o,s:o}", "file",
-                  json_text(cli->args[0]), "format", disk_format_name(info.format), "type",
-                  disk_type_name(info.type), "virtual_size", json_bytes(info.virtual_size),
-                  "file_size", json_bytes(info.file_size), "block_size",
+                  json_text(cli->args[0]), "format", format_name(info.format), "type",
+                  type_name(info.type), "virtual_size", json_bytes(info.virtual_size), "file_size",
+                  json_bytes(info.file_size), "block_size",
                   info.block_size == 0 ? json_null() : json_bytes(info.block_size),
                   "logical_sector", json_bytes(info.logical_sector), "physical_sector",
                   json_bytes(info.physical_sector), "disk_id", json_guid(&info.disk_id),

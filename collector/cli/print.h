@@ -58,9 +58,8 @@ void print_field(const struct cli *cli, const char *name, const char *value);
 VARVE_CHECK enum varve_err print_json_line(FILE *out, json_t *object, struct varve_error *err);
 json_t *json_text(const char *text);
 json_t *json_bytes(uint64_t n);
-json_t *json_time(int64_t us);                     /* null for 0 */
-json_t *json_id(const ProtobufCBinaryData *id);    /* GUID text; null for none */
-json_t *json_hex(const ProtobufCBinaryData *data); /* null for none */
+json_t *json_time(int64_t us);                  /* null for 0 */
+json_t *json_id(const ProtobufCBinaryData *id); /* GUID text; null for none */
 json_t *json_error(const struct varve_error *e);
 
 json_t *json_host(const Varve__V1__HostInfo *h);

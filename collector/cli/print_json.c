@@ -100,7 +100,7 @@ json_id(const ProtobufCBinaryData *id)
     return json_string(text);
 }
 
-json_t *
+static json_t *
 json_hex(const ProtobufCBinaryData *data)
 {
     static const char digits[] = "0123456789abcdef";

@@ -14,17 +14,11 @@
 void
 index_boot_id(char out[INDEX_BOOT_ID_SIZE])
 {
-    FILE *f = fopen("/proc/sys/kernel/random/boot_id", "r");
+    struct varve_error unknown;
 
-    out[0] = '\0';
-    if (f == NULL) {
-        return;
-    }
-    if (fgets(out, INDEX_BOOT_ID_SIZE, f) == NULL) {
+    if (process_boot_id(out, &unknown) != VARVE_OK) {
         out[0] = '\0';
     }
-    out[strcspn(out, "\n")] = '\0';
-    (void)fclose(f);
 }
 
 char *

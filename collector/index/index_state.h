@@ -5,13 +5,14 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "os/process.h"
 
 /*
  * The file "state" beside the index: whether what LMDB left on disk can be trusted
  * (docs/format/store.md section 10).  LMDB runs without syncs, so after a power cut its pages may
  * have reached the disk in any order, and nothing inside the file would tell.
  */
-#define INDEX_BOOT_ID_SIZE 64
+#define INDEX_BOOT_ID_SIZE PROCESS_BOOT_ID_SIZE
 
 /* The machine's boot id, "" when it has none (then every unclean end counts as a power cut). */
 void index_boot_id(char out[INDEX_BOOT_ID_SIZE]);

@@ -230,19 +230,6 @@ quotas_room_for_run(struct quotas *q, const struct guid *host, const struct guid
     return (host_max == 0 || of_host < host_max) && (tenant_max == 0 || of_tenant < tenant_max);
 }
 
-size_t
-quotas_open_runs(struct quotas *q, const struct guid *tenant)
-{
-    size_t n = 0;
-
-    mutex_lock(&q->lock);
-    for (const struct quota_run *r = q->runs; r != NULL; r = r->next) {
-        n += guid_equal(&r->tenant, tenant) ? 1 : 0;
-    }
-    mutex_unlock(&q->lock);
-    return n;
-}
-
 static enum varve_err
 exceeded(const struct quota_run *r, enum quota_scope scope, const char *what, const char *option,
          uint64_t figure, uint64_t limit, const char *unit, struct varve_error *err)

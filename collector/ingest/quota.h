@@ -50,8 +50,6 @@ VARVE_CHECK enum varve_err quotas_figures(struct quotas *q, enum quota_scope sco
 
 /* May one more run be begun?  Of the quotas only `runs` is looked at. */
 bool quotas_room_for_run(struct quotas *q, const struct guid *host, const struct guid *tenant);
-/* Runs of the tenant that are open. */
-size_t quotas_open_runs(struct quotas *q, const struct guid *tenant);
 
 struct quota_subject {
     struct guid host;

@@ -30,7 +30,7 @@ struct manifest_root {
 /* ---- writing: ascending over a parent's tree ---- */
 
 /*
- * Builds a new tree over an old one.  Calls to builder_set() come in ascending chunk order, each
+ * Builds a new tree over an old one.  Calls of manifest_builder_set() come in ascending chunk order, each
  * chunk at most once; chunks that are not set keep the parent's name (base == NULL: hole).
  * Memory: one node per level plus the base's path, whatever the disk's size.  When the disk has
  * another chunk count than the base, the common part is taken over.

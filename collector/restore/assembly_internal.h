@@ -75,13 +75,4 @@ VARVE_CHECK enum varve_err assembly_add_chain(struct assembly *a, struct names *
                                               const struct point_disk *d, bool from_first,
                                               struct varve_error *err);
 
-/* assembly_read.c: a reader for root from the idle ones or a new one, and back. */
-VARVE_CHECK enum varve_err assembly_take_reader(struct assembly *a,
-                                                const struct manifest_root *root,
-                                                struct manifest_reader **out,
-                                                struct varve_error *err);
-/* Not after a failed call: free such a reader. */
-void assembly_give_reader(struct assembly *a, const struct manifest_root *root,
-                          struct manifest_reader *r);
-
 #endif

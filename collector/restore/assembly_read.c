@@ -13,9 +13,10 @@
 
 /* ---- manifest readers ---- */
 
-enum varve_err
-assembly_take_reader(struct assembly *a, const struct manifest_root *root,
-                     struct manifest_reader **out, struct varve_error *err)
+/* From the idle ones, or a new one. */
+static enum varve_err
+take_reader(struct assembly *a, const struct manifest_root *root, struct manifest_reader **out,
+            struct varve_error *err)
 {
     struct manifest_reader *r = NULL;
 
@@ -36,9 +37,9 @@ assembly_take_reader(struct assembly *a, const struct manifest_root *root,
     return manifest_reader_new(out, a->domain, root, err);
 }
 
-void
-assembly_give_reader(struct assembly *a, const struct manifest_root *root,
-                     struct manifest_reader *r)
+/* Not after a failed call: free such a reader. */
+static void
+give_reader(struct assembly *a, const struct manifest_root *root, struct manifest_reader *r)
 {
     struct manifest_reader *old = NULL;
 
@@ -131,7 +132,7 @@ emit_disk(struct assembly *a, const struct vfile *f, uint64_t off, size_t len,
     uint8_t *scratch = NULL;
     enum varve_err rc;
 
-    rc = assembly_take_reader(a, &disk->root, &r, err);
+    rc = take_reader(a, &disk->root, &r, err);
     if (rc != VARVE_OK) {
         return rc;
     }
@@ -140,7 +141,7 @@ emit_disk(struct assembly *a, const struct vfile *f, uint64_t off, size_t len,
         manifest_reader_free(r);
         goto out;
     }
-    assembly_give_reader(a, &disk->root, r);
+    give_reader(a, &disk->root, r);
     for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
         uint64_t start = (first + i) * a->chunk_size;
         uint64_t left = disk->size - start;

@@ -100,14 +100,6 @@ lab_add_disk(struct lab *l, const char *name, uint64_t size, uint32_t sector)
 }
 
 void
-lab_remove_disk(struct lab *l, size_t disk)
-{
-    free(l->disks[disk].bytes);
-    l->disk_count--;
-    memmove(&l->disks[disk], &l->disks[disk + 1], (l->disk_count - disk) * sizeof(l->disks[0]));
-}
-
-void
 lab_resize_disk(struct lab *l, size_t disk, uint64_t size)
 {
     struct lab_disk *d = &l->disks[disk];

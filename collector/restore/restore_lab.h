@@ -58,7 +58,6 @@ void lab_close(struct lab *l);
 
 /* A disk full of zeros. */
 struct lab_disk *lab_add_disk(struct lab *l, const char *name, uint64_t size, uint32_t sector);
-void lab_remove_disk(struct lab *l, size_t disk);
 /* As many bytes as fit stay. */
 void lab_resize_disk(struct lab *l, size_t disk, uint64_t size);
 /* A number of writes here and there: random bytes, text, zeros; single sectors to megabytes. */

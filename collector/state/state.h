@@ -266,7 +266,6 @@ struct trace {
     struct trace_ids before; /* and none of these */
 };
 
-void trace_release(struct trace *t);
 void trace_list_free(struct trace *traces, size_t count);
 /* Inserts or replaces; the oldest ones of a vm that has too many go. */
 VARVE_CHECK enum varve_err state_trace_put(struct state *st, const struct trace *t,

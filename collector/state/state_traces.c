@@ -20,7 +20,7 @@ ids_release(struct trace_ids *list)
     memset(list, 0, sizeof(*list));
 }
 
-void
+static void
 trace_release(struct trace *t)
 {
     free(t->checkpoint);

@@ -384,12 +384,6 @@ chunk_domain_name(const struct chunk_domain *d)
     return d->name;
 }
 
-struct chunk_store *
-chunk_domain_store(struct chunk_domain *d)
-{
-    return d->cs;
-}
-
 void
 chunk_domain_key(const struct chunk_domain *d, const struct chunk_id *id, struct chunk_id *out)
 {

@@ -51,7 +51,7 @@ pending_add_locked(struct chunk_store *cs, struct open_pack *pack, uint32_t numb
     *bucket = (uint32_t)(pack - cs->packs) * PACK_BUILD_RECORDS + number;
 }
 
-void
+static void
 pending_remove_all_locked(struct chunk_store *cs, struct open_pack *pack)
 {
     uint32_t first = (uint32_t)(pack - cs->packs) * PACK_BUILD_RECORDS;

@@ -98,7 +98,6 @@ void chunk_store_each_domain(struct chunk_store *cs, bool (*cb)(void *arg, struc
                              void *arg);
 const struct guid *chunk_domain_id(const struct chunk_domain *d);
 const char *chunk_domain_name(const struct chunk_domain *d); /* "" for the default */
-struct chunk_store *chunk_domain_store(struct chunk_domain *d);
 /* What stands for a name where names of several domains meet, in a set or a table; in the default domain
  * it is the name. */
 void chunk_domain_key(const struct chunk_domain *d, const struct chunk_id *id,

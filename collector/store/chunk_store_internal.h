@@ -177,7 +177,6 @@ VARVE_CHECK enum varve_err worker_key(const struct chunk_domain *d, struct worke
 bool pending_find_locked(struct chunk_store *cs, const struct record_name *name,
                          struct open_pack **pack, uint32_t *number);
 void pending_add_locked(struct chunk_store *cs, struct open_pack *pack, uint32_t number);
-void pending_remove_all_locked(struct chunk_store *cs, struct open_pack *pack);
 
 VARVE_CHECK enum varve_err open_packs_init(struct chunk_store *cs, unsigned count,
                                            struct varve_error *err);

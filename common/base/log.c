@@ -34,18 +34,6 @@ log_set_sink(void (*sink)(enum log_level level, const char *line))
     atomic_store(&other_sink, sink);
 }
 
-bool
-log_level_parse(enum log_level *out, const char *name)
-{
-    for (size_t i = 0; i < sizeof(level_names) / sizeof(level_names[0]); i++) {
-        if (strcmp(name, level_names[i]) == 0) {
-            *out = (enum log_level)i;
-            return true;
-        }
-    }
-    return false;
-}
-
 /* What a peer or a file name brought along must not start a line or drive a terminal: C0, DEL and,
  * in UTF-8, C1 controls become '?'. */
 static void

@@ -20,7 +20,6 @@ void log_set_level(enum log_level level);
 /* Instead of standard error, for programs that have none: line is the whole text, ends with a line feed
  * and a NUL; called by any thread at any time.  NULL: standard error again. */
 void log_set_sink(void (*sink)(enum log_level level, const char *line));
-bool log_level_parse(enum log_level *out, const char *name);
 
 void log_error(const char *area, const char *fmt, ...) VARVE_PRINTF(2, 3);
 void log_warn(const char *area, const char *fmt, ...) VARVE_PRINTF(2, 3);

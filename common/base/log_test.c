@@ -116,21 +116,6 @@ lines_above_the_level_are_not_written(void **state)
     log_set_level(LOG_LEVEL_INFO);
 }
 
-static void
-levels_are_named(void **state)
-{
-    enum log_level level = LOG_LEVEL_ERROR;
-
-    (void)state;
-    assert_true(log_level_parse(&level, "debug"));
-    assert_int_equal(level, LOG_LEVEL_DEBUG);
-    assert_true(log_level_parse(&level, "warn"));
-    assert_int_equal(level, LOG_LEVEL_WARN);
-    assert_false(log_level_parse(&level, "Warn"));
-    assert_false(log_level_parse(&level, ""));
-    assert_int_equal(level, LOG_LEVEL_WARN);
-}
-
 int
 main(void)
 {
@@ -139,7 +124,6 @@ main(void)
         cmocka_unit_test(control_characters_cannot_make_a_line_or_drive_a_terminal),
         cmocka_unit_test(a_long_line_is_cut_and_ends_in_a_line_feed),
         cmocka_unit_test(lines_above_the_level_are_not_written),
-        cmocka_unit_test(levels_are_named),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

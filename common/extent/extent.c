@@ -163,66 +163,6 @@ extent_list_add(struct extent_list *l, uint64_t offset, uint64_t length, enum ex
     return VARVE_OK;
 }
 
-/*
- * Adds one unit of which only a part is known to be of this kind.  What another extent already said
- * of the same unit is the list's last item, because the walk is ascending.
- */
-static enum varve_err
-add_partial_unit(struct extent_list *l, uint64_t offset, uint64_t end, enum extent_kind kind,
-                 struct varve_error *err)
-{
-    if (kind == EXTENT_ZERO) {
-        kind = EXTENT_UNKNOWN;
-    }
-    if (l->count > 0 && extent_end(&l->items[l->count - 1]) > offset &&
-        l->items[l->count - 1].kind != kind) {
-        kind = EXTENT_UNKNOWN;
-    }
-    return extent_list_add(l, offset, end - offset, kind, err);
-}
-
-enum varve_err
-extent_list_align(struct extent_list *l, uint64_t align, uint64_t size, struct varve_error *err)
-{
-    struct extent_list out;
-    enum varve_err rc = VARVE_OK;
-    size_t i;
-
-    extent_list_init(&out, l->limit);
-    if (!is_power_of_two_u64(align)) {
-        return varve_error_set(err, VARVE_ERR_INVALID, "%" PRIu64 " is not a power of two", align);
-    }
-    for (i = 0; i < l->count && l->items[i].offset < size; i++) {
-        enum extent_kind kind = l->items[i].kind;
-        uint64_t start = l->items[i].offset;
-        uint64_t end = extent_end(&l->items[i]);
-
-        end = end < size ? end : size;
-        while (start < end) {
-            uint64_t unit = start & ~(align - 1);
-            uint64_t unit_end = size - unit < align ? size : unit + align;
-            uint64_t whole_end = end == size ? size : end & ~(align - 1);
-
-            if (start == unit && whole_end > start) {
-                rc = extent_list_add(&out, start, whole_end - start, kind, err);
-                start = whole_end;
-            } else {
-                rc = add_partial_unit(&out, unit, unit_end, kind, err);
-                start = unit_end;
-            }
-            if (rc != VARVE_OK) {
-                goto out;
-            }
-        }
-    }
-    free(l->items);
-    *l = out;
-    extent_list_init(&out, 0);
-out:
-    extent_list_release(&out);
-    return rc;
-}
-
 uint64_t
 extent_list_bytes(const struct extent_list *l)
 {

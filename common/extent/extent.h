@@ -35,11 +35,6 @@ void extent_list_release(struct extent_list *l);
 /* A later kind wins where it overlaps an earlier one. */
 VARVE_CHECK enum varve_err extent_list_add(struct extent_list *l, uint64_t offset, uint64_t length,
                                            enum extent_kind kind, struct varve_error *err);
-/* Grows every extent to multiples of align (a power of two), clipped to size, merged again;
- * where two kinds meet inside one unit the result is EXTENT_UNKNOWN.  A unit that EXTENT_ZERO covers
- * only in part becomes EXTENT_UNKNOWN too: nothing is known of the rest. */
-VARVE_CHECK enum varve_err extent_list_align(struct extent_list *l, uint64_t align, uint64_t size,
-                                             struct varve_error *err);
 uint64_t extent_list_bytes(const struct extent_list *l); /* sum of all lengths */
 
 #endif

@@ -119,28 +119,6 @@ next_random(unsigned *x)
     return *x >> 16;
 }
 
-/* What one unit must become: see the header. */
-static uint8_t
-aligned_unit(const uint8_t *map, size_t from, size_t to)
-{
-    bool seen[4] = {false};
-    size_t i;
-
-    for (i = from; i < to; i++) {
-        seen[map[i]] = true;
-    }
-    if (!seen[EXTENT_DATA] && !seen[EXTENT_ZERO] && !seen[EXTENT_UNKNOWN]) {
-        return 0;
-    }
-    if (seen[EXTENT_DATA] && !seen[EXTENT_ZERO] && !seen[EXTENT_UNKNOWN]) {
-        return EXTENT_DATA;
-    }
-    if (seen[EXTENT_ZERO] && !seen[0] && !seen[EXTENT_DATA] && !seen[EXTENT_UNKNOWN]) {
-        return EXTENT_ZERO;
-    }
-    return EXTENT_UNKNOWN;
-}
-
 static void
 any_order_of_adding_gives_what_a_map_of_bytes_says(void **state)
 {
@@ -152,9 +130,6 @@ any_order_of_adding_gives_what_a_map_of_bytes_says(void **state)
         uint8_t map[SPACE] = {0};
         unsigned x = seed;
         unsigned n = 1 + next_random(&x) % 12;
-        uint64_t align = UINT64_C(1) << (next_random(&x) % 5);
-        uint64_t size = 1 + next_random(&x) % SPACE;
-        uint64_t at;
 
         extent_list_init(&l, 1000);
         for (; n > 0; n--) {
@@ -166,47 +141,8 @@ any_order_of_adding_gives_what_a_map_of_bytes_says(void **state)
             memset(map + offset, (int)kind, (size_t)length);
             check_against_map(&l, map, seed);
         }
-        memset(map + size, 0, (size_t)(SPACE - size));
-        assert_ok(extent_list_align(&l, align, size, &err), &err);
-        for (at = 0; at < size; at += align) {
-            uint64_t end = at + align < size ? at + align : size;
-
-            memset(map + at, aligned_unit(map, (size_t)at, (size_t)end), (size_t)(end - at));
-        }
-        check_against_map(&l, map, seed);
         extent_list_release(&l);
     }
-}
-
-static void
-zeros_that_fill_only_a_part_of_a_unit_are_not_trusted_for_the_rest(void **state)
-{
-    static const struct extent want[] = {{0, 512, EXTENT_UNKNOWN},
-                                         {512, 1024, EXTENT_ZERO},
-                                         {1536, 512, EXTENT_UNKNOWN},
-                                         {4096, 512, EXTENT_DATA}};
-    struct extent_list l;
-
-    (void)state;
-    extent_list_init(&l, 10);
-    add(&l, 100, 1500, EXTENT_ZERO);
-    add(&l, 4100, 1, EXTENT_DATA);
-    assert_ok(extent_list_align(&l, 512, 1 << 20, &err), &err);
-    expect(&l, want, 4);
-    extent_list_release(&l);
-}
-
-static void
-an_alignment_that_is_no_power_of_two_is_invalid(void **state)
-{
-    struct extent_list l;
-
-    (void)state;
-    extent_list_init(&l, 10);
-    add(&l, 0, 1, EXTENT_DATA);
-    assert_err(extent_list_align(&l, 3, 100, &err), VARVE_ERR_INVALID, &err);
-    assert_int_equal(l.count, 1);
-    extent_list_release(&l);
 }
 
 int
@@ -218,8 +154,6 @@ main(void)
         cmocka_unit_test(too_many_extents_are_refused_and_change_nothing),
         cmocka_unit_test(an_extent_past_the_last_offset_is_invalid),
         cmocka_unit_test(any_order_of_adding_gives_what_a_map_of_bytes_says),
-        cmocka_unit_test(zeros_that_fill_only_a_part_of_a_unit_are_not_trusted_for_the_rest),
-        cmocka_unit_test(an_alignment_that_is_no_power_of_two_is_invalid),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -20,8 +20,6 @@ struct checker {
 
 void checker_find(struct checker *c, const char *structure, uint64_t offset,
                   enum image_verdict weight, const char *fmt, ...) VARVE_PRINTF(5, 6);
-/* Says how many findings were held back; at the end of a file. */
-void checker_settle(struct checker *c);
 
 /* A fault of a block table, for struct table_check: arg is the checker. */
 bool checker_table_fault(void *arg, uint64_t offset, const struct varve_error *what);

@@ -50,12 +50,6 @@ disk_format_parse(enum disk_format *out, const char *text)
     return false;
 }
 
-bool
-disk_format_is_dynamic(enum disk_format format)
-{
-    return format == DISK_VHD || format == DISK_VHDX;
-}
-
 static enum varve_err
 new_vhd(struct disk_plan *p, const struct disk_params *params, struct varve_error *err)
 {

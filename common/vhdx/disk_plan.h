@@ -35,8 +35,6 @@ struct disk_params {
 const char *disk_format_text(enum disk_format format);
 /* False: not one of them. */
 bool disk_format_parse(enum disk_format *out, const char *text);
-/* Space is taken for data only. */
-bool disk_format_is_dynamic(enum disk_format format);
 
 VARVE_CHECK enum varve_err disk_plan_new(struct disk_plan **out, const struct disk_params *params,
                                          struct varve_error *err);

@@ -33,8 +33,9 @@ tell(struct checker *c, const struct image_finding *f)
     }
 }
 
-void
-checker_settle(struct checker *c)
+/* Says how many findings were held back; at the end of a file. */
+static void
+settle(struct checker *c)
 {
     char text[64];
     struct image_finding f = {c->path, c->structure, 0, c->held_weight, text};
@@ -64,7 +65,7 @@ checker_find(struct checker *c, const char *structure, uint64_t offset, enum ima
     c->out.findings++;
     c->out.verdict = weight > c->out.verdict ? weight : c->out.verdict;
     if (c->structure == NULL || strcmp(c->structure, structure) != 0) {
-        checker_settle(c);
+        settle(c);
         c->structure = structure;
     }
     c->same++;
@@ -175,7 +176,7 @@ check_file(struct checker *c, struct layer **out, struct fs *fs, const char *pat
         keep_counts(c, *out, &counts);
     }
 out:
-    checker_settle(c);
+    settle(c);
     layer_file_close(&f);
     return rc;
 }
@@ -233,7 +234,7 @@ out:
         c->path = child->f.path;
         rc = checker_refusal(c, &chain, err);
     }
-    checker_settle(c);
+    settle(c);
     layer_free(parent);
     free(found.path);
     return rc;
@@ -288,7 +289,7 @@ image_check(struct image_check_result *out, struct fs *fs, const char *path, uns
     free(layers);
     if (rc == VARVE_OK && c.out.verdict != IMAGE_BROKEN) {
         rc = try_to_open(&c, fs, path, flags, err);
-        checker_settle(&c);
+        settle(&c);
     }
     if (rc == VARVE_OK) {
         *out = c.out;

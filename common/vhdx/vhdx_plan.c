@@ -229,8 +229,9 @@ plan_extent_after(const struct vhdx_plan *p, uint64_t virtual_offset)
     return lo;
 }
 
-uint64_t
-plan_chunk_bytes(const struct vhdx_plan *p)
+/* The piece of virtual disk that a bitmap block tells of. */
+static uint64_t
+chunk_bytes(const struct vhdx_plan *p)
 {
     return VHDX_CHUNK_SECTORS * p->logical_sector;
 }
@@ -251,11 +252,11 @@ static void
 bitmap_segment(const struct vhdx_plan *p, uint64_t off, struct vhdx_segment *out)
 {
     uint64_t chunk = (off - p->bitmap_offset) / VHDX_MIB;
-    uint64_t start = chunk * plan_chunk_bytes(p);
+    uint64_t start = chunk * chunk_bytes(p);
     size_t i = plan_extent_after(p, start);
 
     out->kind = VHDX_SEGMENT_ZERO;
-    if (i < p->extent_count && p->extents[i].offset < start + plan_chunk_bytes(p)) {
+    if (i < p->extent_count && p->extents[i].offset < start + chunk_bytes(p)) {
         out->kind = VHDX_SEGMENT_META;
     }
     out->length = VHDX_MIB - off % VHDX_MIB;

@@ -74,8 +74,6 @@ VARVE_CHECK enum varve_err plan_head_build(struct vhdx_plan *p, const struct vhd
 
 /* vhdx_plan.c: first extent of a child that ends after a virtual offset; extent_count if none. */
 size_t plan_extent_after(const struct vhdx_plan *p, uint64_t virtual_offset);
-/* The piece of virtual disk that a bitmap block tells of. */
-uint64_t plan_chunk_bytes(const struct vhdx_plan *p);
 /* Does a block stand in the file, and as which one? */
 bool plan_block_is_allocated(const struct vhdx_plan *p, uint64_t block);
 uint64_t plan_block_rank(const struct vhdx_plan *p, uint64_t block);

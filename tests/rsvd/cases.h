@@ -43,9 +43,7 @@ struct how {
 /* Each says what went wrong by fail_case() and gives false. */
 bool node_open(struct node *n, const struct how *how);
 void node_close(struct node *n);
-/* A tunnelled operation whose SMB status is 0; its own status is n->status. */
-bool node_ask(struct node *n, uint32_t code, const void *request, size_t len);
-/* The same, and its own status must be 0, with at least so many bytes of body. */
+/* A tunnelled operation whose SMB status is 0 and its own, n->status, as well, with at least so many bytes of body. */
 bool node_tell(struct node *n, uint32_t code, const void *request, size_t len, size_t least);
 /* The same with so much room for the reply; *smb is the status of SMB, whatever it is. */
 bool node_provoke(struct node *n, uint32_t code, const void *request, size_t len, uint32_t room,

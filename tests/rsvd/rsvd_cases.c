@@ -147,7 +147,8 @@ node_provoke(struct node *n, uint32_t code, const void *request, size_t len, uin
     return rc == VARVE_OK || fail_case("%s: %s", rsvd_operation_name(code), err.msg);
 }
 
-bool
+/* Its own status is n->status, whatever that is. */
+static bool
 node_ask(struct node *n, uint32_t code, const void *request, size_t len)
 {
     uint32_t smb;

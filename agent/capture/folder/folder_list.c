@@ -9,6 +9,20 @@
 #include "os/path.h"
 #include "vhdx/image.h"
 
+struct folder_entry {
+    char *name;
+    bool is_dir;
+};
+
+struct folder_entries {
+    struct folder_entry *items;
+    size_t count;
+    size_t limit;
+    bool images_only;
+    bool too_many;
+    bool no_memory;
+};
+
 static const char *const image_suffixes[] = {".vhdx", ".avhdx", ".vhd", ".avhd", ".raw", ".img"};
 
 char *
@@ -68,8 +82,8 @@ compare_entries(const void *a, const void *b)
     return strcmp(((const struct folder_entry *)a)->name, ((const struct folder_entry *)b)->name);
 }
 
-void
-folder_entries_release(struct folder_entries *e)
+static void
+release_entries(struct folder_entries *e)
 {
     size_t i;
 
@@ -80,9 +94,10 @@ folder_entries_release(struct folder_entries *e)
     memset(e, 0, sizeof(*e));
 }
 
-enum varve_err
-folder_scan(struct folder *f, const char *path, bool images_only, struct folder_entries *out,
-            struct varve_error *err)
+/* Images (and folders, unless images_only) in path, sorted by name. */
+static enum varve_err
+scan(struct folder *f, const char *path, bool images_only, struct folder_entries *out,
+     struct varve_error *err)
 {
     enum varve_err rc;
 
@@ -98,7 +113,7 @@ folder_scan(struct folder *f, const char *path, bool images_only, struct folder_
                              out->limit);
     }
     if (rc != VARVE_OK) {
-        folder_entries_release(out);
+        release_entries(out);
         return rc;
     }
     if (out->count > 1) {
@@ -107,8 +122,9 @@ folder_scan(struct folder *f, const char *path, bool images_only, struct folder_
     return VARVE_OK;
 }
 
-enum varve_err
-folder_stamp(struct folder *f, const char *path, uint64_t stamp[4], struct varve_error *err)
+/* What changes when the file is written to, replaced or resized. */
+static enum varve_err
+stamp_file(struct folder *f, const char *path, uint64_t stamp[4], struct varve_error *err)
 {
     struct file_stat st;
     enum varve_err rc = fs_stat(f->fs, path, &st, err);
@@ -147,13 +163,13 @@ folder_stamp_chain(struct folder *f, const char *path, uint64_t stamp[4], struct
     size_t i;
     enum varve_err rc;
 
-    rc = folder_stamp(f, path, stamp, err);
+    rc = stamp_file(f, path, stamp, err);
     if (rc != VARVE_OK || !image_has_parent(f, path)) {
         return rc;
     }
     rc = path_dirname(&dir, path, err);
     if (rc == VARVE_OK) {
-        rc = folder_scan(f, dir, true, &images, err);
+        rc = scan(f, dir, true, &images, err);
     }
     memset(&hash, 0, sizeof(hash));
     for (i = 0; rc == VARVE_OK && i < images.count; i++) {
@@ -165,19 +181,20 @@ folder_stamp_chain(struct folder *f, const char *path, uint64_t stamp[4], struct
 
         rc = path_join(&other, dir, images.items[i].name, err);
         if (rc == VARVE_OK) {
-            rc = folder_stamp(f, other, mix.stamp, err);
+            rc = stamp_file(f, other, mix.stamp, err);
         }
         chunk_id_of(&hash, &mix, sizeof(mix));
         free(other);
     }
     stamp[3] = get_le64(hash.bytes);
-    folder_entries_release(&images);
+    release_entries(&images);
     free(dir);
     return rc;
 }
 
-void
-folder_id(const struct folder *f, const char *what, const char *relative, struct guid *out)
+/* The hash of what, the seed and the relative path. */
+static void
+make_id(const struct folder *f, const char *what, const char *relative, struct guid *out)
 {
     uint8_t text[FOLDER_SEED_MAX + 2 * 1024];
     struct chunk_id hash;
@@ -291,7 +308,7 @@ list_disk(struct folder *f, struct capture_disk *out, const char *name, const ch
     struct varve_error why;
     enum varve_err rc;
 
-    folder_id(f, "disk", relative, &out->id);
+    make_id(f, "disk", relative, &out->id);
     out->name = folder_copy_string(name);
     rc = path_join(&out->path, f->path, relative, err);
     if (rc != VARVE_OK) {
@@ -300,7 +317,7 @@ list_disk(struct folder *f, struct capture_disk *out, const char *name, const ch
     if (out->name == NULL) {
         return varve_error_nomem(err);
     }
-    out->problem_code = folder_stamp(f, out->path, stamp, &why);
+    out->problem_code = stamp_file(f, out->path, stamp, &why);
     if (out->problem_code != VARVE_OK) {
         out->problem = folder_copy_string(why.msg);
         return out->problem != NULL ? VARVE_OK : varve_error_nomem(err);
@@ -329,7 +346,7 @@ list_vm(struct folder *f, struct capture_vm *out, const struct folder_entry *ent
     size_t i;
     enum varve_err rc = VARVE_OK;
 
-    folder_id(f, "vm", entry->name, &out->id);
+    make_id(f, "vm", entry->name, &out->id);
     out->name = folder_copy_string(entry->name);
     out->reason = folder_copy_string("disk images at rest: nothing is frozen, changes are found by "
                                      "reading and hashing");
@@ -347,7 +364,7 @@ list_vm(struct folder *f, struct capture_vm *out, const struct folder_entry *ent
     }
     rc = path_join(&path, f->path, entry->name, err);
     if (rc == VARVE_OK) {
-        rc = folder_scan(f, path, true, &images, err);
+        rc = scan(f, path, true, &images, err);
     }
     if (rc == VARVE_OK) {
         out->disks = calloc(images.count + 1, sizeof(*out->disks));
@@ -365,7 +382,7 @@ list_vm(struct folder *f, struct capture_vm *out, const struct folder_entry *ent
         }
         free(relative);
     }
-    folder_entries_release(&images);
+    release_entries(&images);
     free(path);
     return rc;
 }
@@ -380,7 +397,7 @@ folder_list(struct capture *c, struct capture_inventory *out, struct varve_error
     enum varve_err rc;
 
     memset(&inv, 0, sizeof(inv));
-    rc = folder_scan(f, f->path, false, &entries, err);
+    rc = scan(f, f->path, false, &entries, err);
     if (rc == VARVE_OK) {
         inv.vms = calloc(entries.count + 1, sizeof(*inv.vms));
         if (inv.vms == NULL) {
@@ -408,7 +425,7 @@ folder_list(struct capture *c, struct capture_inventory *out, struct varve_error
         forget_unused(f);
     }
     mutex_unlock(&f->lock);
-    folder_entries_release(&entries);
+    release_entries(&entries);
     if (rc != VARVE_OK) {
         capture_inventory_release(&inv);
         return varve_error_prefix(err, "listing the images");

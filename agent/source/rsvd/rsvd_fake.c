@@ -26,8 +26,9 @@ rsvd_fake_created(struct smb_fake_reply *r, const void *contexts, size_t len)
     r->len = 88 + len;
 }
 
-uint32_t
-rsvd_fake_operation(const struct smb_fake_request *q)
+/* The operation that q asks for; 0: the question for support, or none. */
+static uint32_t
+operation_of(const struct smb_fake_request *q)
 {
     uint32_t code = q->len >= 56 ? get_le32(q->body + 4) : 0;
 
@@ -40,7 +41,7 @@ void
 rsvd_fake_told(const struct smb_fake_request *q, struct smb_fake_reply *r, uint32_t status,
                const void *body, size_t len)
 {
-    size_t header = rsvd_fake_operation(q) != 0 ? RSVD_HEADER_SIZE : 0;
+    size_t header = operation_of(q) != 0 ? RSVD_HEADER_SIZE : 0;
 
     memset(r->body, 0, 48);
     put_le16(r->body, 49);
@@ -95,7 +96,7 @@ tell(const struct smb_fake_request *q, struct smb_fake_reply *r)
     struct guid id;
     uint8_t body[72] = {0};
 
-    switch (rsvd_fake_operation(q)) {
+    switch (operation_of(q)) {
     case RSVD_GET_DISK_INFO:
         put_le32(body, 3);
         put_le32(body + 4, RSVD_FORMAT_SET);

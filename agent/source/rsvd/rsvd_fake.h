@@ -15,8 +15,6 @@ void rsvd_fake_created(struct smb_fake_reply *r, const void *contexts, size_t le
  * question for support has no header. */
 void rsvd_fake_told(const struct smb_fake_request *q, struct smb_fake_reply *r, uint32_t status,
                     const void *body, size_t len);
-/* The operation that q asks for; 0: the question for support, or none. */
-uint32_t rsvd_fake_operation(const struct smb_fake_request *q);
 /* A READ's data are r->body + RSVD_FAKE_DATA; *want of them at the offset given back. */
 #define RSVD_FAKE_DATA 16u
 uint64_t rsvd_fake_read(const struct smb_fake_request *q, struct smb_fake_reply *r, uint32_t *want);
