@@ -35,7 +35,6 @@ struct fake_host {
     bool foreign_while_keeping;
     bool merging;
     bool foreign_touched;
-    size_t foreign_count;
     unsigned node; /* where the vm is */
 };
 
