@@ -157,7 +157,7 @@ a_merge_of_before_is_waited_for(void **state)
     (void)state;
     refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     o = l.host->options;
-    o.merge_mib_per_s = 4;
+    o.merge_mib_per_s = 1;
     must_work(host_set_options(l.host, &o, &err));
     dirty_checkpoint_and_abort(&l);
     assert_true(refpoint_lab_files(&l) > 2);
