@@ -137,7 +137,6 @@ void wmi_port_close(struct wmi_port *p); /* NULL is fine */
 
 /* ---- values: wmi_value.c ---- */
 
-void wmi_value_release(struct wmi_value *v);
 void wmi_object_release(struct wmi_object *o);
 void wmi_objects_release(struct wmi_objects *o);
 void wmi_result_release(struct wmi_result *r);

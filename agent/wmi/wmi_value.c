@@ -14,8 +14,8 @@ wmi_port_close(struct wmi_port *p)
 
 /* ---- giving back ---- */
 
-void
-wmi_value_release(struct wmi_value *v)
+static void
+release_value(struct wmi_value *v)
 {
     size_t i;
 
@@ -35,7 +35,7 @@ wmi_object_release(struct wmi_object *o)
 
     for (i = 0; i < o->count; i++) {
         free(o->properties[i].name);
-        wmi_value_release(&o->properties[i].value);
+        release_value(&o->properties[i].value);
     }
     free(o->properties);
     free(o->path);

@@ -43,7 +43,6 @@ VARVE_CHECK uint32_t ops_check_object(const char *parameters, const json_t *obje
 json_t *reply_refpoint_disks(const struct sim_vm *vm, const struct sim_refpoint *r);
 
 VARVE_CHECK uint32_t op_disk_spec(const json_t *o, struct disk_spec *out, struct sim_error *err);
-extern const char op_disk_parameters[];
 
 /* "extents", or "offset" and "length"; the caller frees. */
 VARVE_CHECK uint32_t op_extents(const json_t *request, struct sim_extent **out, size_t *count,

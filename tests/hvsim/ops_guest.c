@@ -7,8 +7,6 @@
 #define DISK_PARAMETERS                                                                            \
     "raw:s size:i name:s block_size:i type:s logical_sector:i physical_sector:i tracked:b vhd:b"
 
-const char op_disk_parameters[] = DISK_PARAMETERS;
-
 uint32_t
 op_disk_spec(const json_t *o, struct disk_spec *out, struct sim_error *err)
 {
@@ -19,7 +17,7 @@ op_disk_spec(const json_t *o, struct disk_spec *out, struct sim_error *err)
         return sim_fail(err, SIM_INVALID, "a disk must be an object");
     }
     if (!op_has(o, "vm")) { /* disk.add was checked by its own list */
-        rc = ops_check_object(op_disk_parameters, o, "a disk", err);
+        rc = ops_check_object(DISK_PARAMETERS, o, "a disk", err);
     }
     if (rc != SIM_OK) {
         return rc;

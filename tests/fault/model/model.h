@@ -150,7 +150,6 @@ unsigned below(struct model *m, unsigned limit);
 /* An operation failed.  Without a fault that struck, or rot that explains it, that is a violation. */
 void failed(struct model *m, const char *what, const struct varve_error *err);
 void saw(struct model *m, uint64_t what); /* goes into the digest */
-bool unreadable(enum varve_err code);     /* what rot may answer */
 void doubt_narrow(struct doubt *d, unsigned is);
 /* Compares what is there with the table, and narrows it; reads back one point, or all. */
 void compare(struct model *m, bool all);
@@ -204,7 +203,6 @@ void step_rot(struct model *m);
 void step_verify(struct model *m);
 void step_heal(struct model *m);
 void flip_a_bit(struct model *m, const char *object, uint64_t from, uint64_t to);
-uint64_t scrub(struct model *m);
 bool was_hit(const struct model *m, const struct pack_id *id);
 void heal(struct model *m);
 void rot_is_forgotten(struct model *m);

@@ -95,7 +95,7 @@ note_pack(void *arg, const struct pack_id *id, uint64_t size)
     return true;
 }
 
-uint64_t
+static uint64_t
 scrub(struct model *m)
 {
     static struct packs p;

@@ -37,7 +37,8 @@ saw(struct model *m, uint64_t what)
     m->digest = (m->digest ^ what) * 0x100000001b3ull;
 }
 
-bool
+/* What rot may answer. */
+static bool
 unreadable(enum varve_err code)
 {
     return code == VARVE_ERR_CORRUPT || code == VARVE_ERR_NOT_FOUND;
