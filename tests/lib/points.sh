@@ -46,7 +46,7 @@ points_config() {
     id=$(lab_vm_id "$1" "$2") out=$LAB/restore-config
     "$BIN/varve" restore "$2@latest" --format raw "$out" --quiet || lab_die "restoring $2 failed"
     want=$(lab_ctl "$1" vm.config "{\"vm\":\"$id\"}" | jq -r '.files[0].data' | base64 -d | tr -d '\0')
-    got=$(cat "$out"/config/[0-9A-F]*."$3")
+    got=$(cat "$out"/config/????????-????-*."$3")
     [ "$want" = "$got" ] || lab_die "$2: the configuration is '$got', not '$want'"
     state=$LAB/hosts/$1/vms/$id/Virtual\ Machines/$id.vmgs
     [ ! -e "$state" ] || cmp "$state" "$out"/config/*.vmgs || lab_die "$2: the guest state is another one"
