@@ -93,7 +93,7 @@ static void
 packs_go_with_all_their_names(void **state)
 {
     struct index *ix = ((struct member *)*state)->ix;
-    struct pack_id few[3] = {pack_of(1), pack_of(77), pack_of(5)};
+    struct pack_id few[4] = {pack_of(1), pack_of(77), pack_of(5), pack_of(9)};
     struct pack_id many[70];
     struct index_stats stats;
     struct varve_error err;
@@ -104,7 +104,12 @@ packs_go_with_all_their_names(void **state)
     add(ix, 5, 0, 2000);
     add(ix, 6, 1000, 2000);
     add(ix, 7, 1500, 100);
-    assert_ok(index_drop_packs(ix, few, 3, &err), &err);
+    add(ix, 8, 8000, 2000);
+    add(ix, 9, 0, 500);
+    drop(ix, 8); /* all its places are second ones */
+    assert_ok(index_check(ix, NULL, &err), &err);
+    assert_ok(index_drop_packs(ix, few, 4, &err), &err);
+    assert_ok(index_check(ix, NULL, &err), &err);
     for (uint64_t n = 0; n < 36000; n += 100) {
         int at = pack_at(ix, n);
 

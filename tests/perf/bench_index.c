@@ -26,7 +26,8 @@
  *                                   does; then a count for each; then everything is asked for
  *   bench_index FOLDER look         asks an index that an earlier run left in FOLDER, from a cold page cache
  *   bench_index FOLDER stall        how long a backup waits at most while counts change and are read
- *   bench_index FOLDER delete       what the deletion of a point writes: packs whose names lose their last reference
+ *   bench_index FOLDER delete       what the deletion of a point writes: packs whose names lose their last reference;
+ *                                   last of all, for names are missing then
  *   bench_index FOLDER ingest       adds a quarter of a million names to it, pack by pack, from a cold page cache
  *
  * Names stand 256 to a pack and are asked for as agents do, 1024 at a time: absent ones, ones at random places, and
