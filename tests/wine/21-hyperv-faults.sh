@@ -3,7 +3,8 @@
 #
 # Goal: what goes wrong at the real boundary, under Wine. A dozen calls of incremental runs fail, one at a time, before or after they were
 # carried out: each ends with a good point or a named error, the VM is clean, no wrong point is listed, and the next run is good. The
-# agent is killed in the middle of a run, and its next start leaves the host clean. A full run of a sparse disk of 16 GiB
+# agent ends at four steps of a run, at a call and not at a time, and is killed in the middle of another one: its next start leaves the host
+# clean, with exactly one reference point, no wrong point is listed, and the next run is good. A full run of a sparse disk of 16 GiB
 # stays within 64 MiB of memory.
 #
 # 21-hyperv-faults.sh AGENT.EXE STANDINS
@@ -66,6 +67,33 @@ hyperv_clean_beside
 for point in $(points_json web | jq -r .id); do points_check_raw winhost "$point"; done
 hyperv_no_breach winhost
 
+# ---- the agent ends at a step of the journal ----
+
+one_point() {
+    lab_ctl winhost refpoint.list "{\"vm\":\"$(lab_vm_id winhost web)\"}" |
+        jq -e --arg other "$other" '[.refpoints[].id] | length == 2 and index($other) != null' >/dev/null
+}
+deaths=0
+while read -r nth mode new call; do
+    hyperv_dies web "$call" "$mode" "$nth"
+    hyperv_clean_beside
+    one_point || lab_die "$mode $call: not exactly one reference point of ours"
+    [ "$new" = any ] || [ "$points" -eq "$new" ] || lab_die "$mode $call: $points new points, not $new"
+    [ "$points" -eq 0 ] || hyperv_newest web
+    "$BIN/varve" backup run web --quiet
+    "$BIN/varve" point show web@latest --json | jq -e 'all(.disks[]; .incremental)' >/dev/null || lab_die "$mode $call: the run after it is not incremental"
+    hyperv_clean_beside
+    one_point || lab_die "$mode $call: not exactly one reference point of ours after the next run"
+    points_check_raw winhost web@latest
+    hyperv_no_breach winhost
+    deaths=$((deaths + 1))
+done <<'DEATHS'
+1 after any wmi exec CreateSnapshot
+1 before any wmi exec ConvertToReferencePoint
+2 after any wmi assoc Msvm_AffectedJobElement
+1 before 1 wmi exec DestroyReferencePoint
+DEATHS
+
 # ---- memory, and a kill ----
 
 # 16 GiB, of which 320 MiB are in blocks that hold something.
@@ -112,4 +140,4 @@ qemu-img compare -q -f raw -F vhdx "$truth" "$LAB/out/huge-1.vhdx" || lab_die "t
 hyperv_clean winhost huge 1 ''
 hyperv_ports winhost port.report | jq -e '.violation == ""' >/dev/null || lab_die "a rule of an API was broken"
 hyperv_agent_end winhost
-echo "${#faults[@]} faults ($good good runs, $failed named errors) and a kill; the host is clean"
+echo "${#faults[@]} faults ($good good runs, $failed named errors), $deaths ends at a call and a kill; the host is clean"

@@ -53,19 +53,6 @@ vss_clean() {
     hyperv_no_breach winhost
 }
 
-# vss_check VM: its latest point is what the last shadow copy had
-vss_check() {
-    local out disk name truth
-    out=$LAB/restore
-    "$BIN/varve" restore "$1@latest" --format raw "$out" --quiet || lab_die "restoring $1 failed"
-    while IFS=$'\t' read -r disk name; do
-        truth=$(lab_ctl winhost truth.list "{\"vm\":\"$(lab_vm_id winhost "$1")\"}" |
-            jq -r --arg disk "${disk^^}" '.truths[-1].disks[] | select(.id == $disk) | .path')
-        cmp "$out/$name" "$truth" || lab_die "$1, disk $name: not what it held"
-    done < <("$BIN/varve" point show "$1@latest" --json | jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv')
-    rm -rf "$out"
-}
-
 hyperv_ports winhost port.report '{"clear":true}' >/dev/null
 for round in full second unchanged; do
     before=$(hyperv_received)
@@ -73,7 +60,7 @@ for round in full second unchanged; do
     sent=$(($(hyperv_received) - before))
     echo "round $round: $sent bytes sent"
     for vm in "${vms[@]}"; do
-        vss_check "$vm"
+        hyperv_newest "$vm"
         "$BIN/varve" point show "$vm@latest" --json >"$LAB/point"
         jq -e '.capture == "vss" and .consistency == "application" and (.files | index("vss-backup-components.xml"))' "$LAB/point" >/dev/null ||
             lab_die "$vm: $(jq -c '[.capture, .consistency, .files]' "$LAB/point")"
@@ -109,7 +96,7 @@ done
 lab_ctl winhost vss.fail "{\"step\":\"freeze\",\"hresult\":$((0x800423F4))}" >/dev/null
 fails VSS_E_WRITERERROR_NONRETRYABLE
 "$BIN/varve" backup run 'old R2' --quiet
-vss_check 'old R2'
+hyperv_newest 'old R2'
 
 # ---- a guest that cannot be asked ----
 
@@ -117,7 +104,7 @@ id=$(lab_vm_id winhost 'web 東京')
 lab_ctl winhost vm.set "{\"vm\":\"$id\",\"integration\":false}" >/dev/null
 points_guest_state winhost 'web 東京'
 "$BIN/varve" backup run 'web 東京' --quiet
-vss_check 'web 東京'
+hyperv_newest 'web 東京'
 points_config winhost 'web 東京' vmcx
 "$BIN/varve" point show 'web 東京@latest' --json | jq -e '.consistency == "crash"' >/dev/null || lab_die "a vm that was saved is called consistent"
 vss_clean "${vms[@]}"
@@ -153,7 +140,7 @@ lab_wait_vms 3
 by db refpoint 1 ''
 "$BIN/varve" backup run db --method vss --quiet
 by db vss 0 'ordered for this run'
-vss_check db
+hyperv_newest db
 "$BIN/varve" backup run 'web 東京' --quiet
 by 'web 東京' refpoint 1 ''
 jq -e 'all(.disks[]; .incremental)' "$LAB/point" >/dev/null || lab_die "the other vm is not read by its tracking"

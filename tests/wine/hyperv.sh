@@ -8,6 +8,7 @@
 #   hyperv_agent_start NAME [LINE...]   enrols and starts the agent; lines are added to its configuration
 #   hyperv_share SHARE DIR              DIR is \\$share_server\SHARE under Wine and for host winhost; until hyperv_unshare
 #   hyperv_ports NAME OP [JSON]         one call to the ports: port.report, port.fault
+#   hyperv_dies VM CALL MODE NTH        the agent of winhost ends at a call of a run, and starts again (agent_lines: its configuration)
 
 hyperv_agent_install() {
     mkdir -p "$LAB/win"
@@ -143,6 +144,8 @@ hyperv_agent_end() {
     [ "$code" -eq 0 ] || { tail -n 20 "$LAB/logs/agent-$1.log"; lab_die "the agent ended with $code"; }
 }
 
+agent_lines=()
+
 # hyperv_clean HOST VM N OTHER: no recovery checkpoint, merged disks, at most N reference points of ours, and the one that somebody else made
 hyperv_clean() {
     local id refs
@@ -181,4 +184,45 @@ hyperv_faults() {
         "$clean"
         echo "$fault: exit code $code $(tail -n 1 "$LAB/said")"
     done
+}
+
+# hyperv_dies VM CALL before|after NTH: in a run of the vm, after some writes, the NTH such call is the agent's end, before or after the host
+# carried it out; the agent is started again, and the run comes to its end. Leaves in `code` how, in `points` how many points the vm has more.
+hyperv_dies() {
+    local vm=$1 call=$2 mode=$3 nth=$4 run pid before
+    hyperv_write winhost "$vm" 4
+    before=$(points_json "$vm" | wc -l)
+    hyperv_ports winhost port.report '{"clear":true}' >/dev/null
+    hyperv_ports winhost port.fault "{\"nth\":$nth,\"number\":2147749889,\"die\":true,\"mode\":\"$mode\",\"call\":\"$call\"}" >/dev/null
+    "$BIN/varve" backup run "$vm" --quiet 2>"$LAB/said" &
+    run=$!
+    pid=$(lab_pid agent-winhost)
+    lab_wait 60 "the agent's end $mode $call" hyperv_is_gone "$pid"
+    rm -f "$LAB/pids/agent-winhost"
+    code=0
+    wait "$pid" || code=$?
+    [ "$code" -eq 137 ] || lab_die "$mode $call: the agent ended with $code"
+    hyperv_ports winhost port.killed >/dev/null
+    hyperv_ports winhost port.report '{"clear":true}' >/dev/null # what was open is closed
+    hyperv_agent_start winhost "${agent_lines[@]}"
+    code=0
+    wait "$run" || code=$?
+    lab_wait 30 "the end of what the agent undoes" hyperv_no_journal
+    points=$(($(points_json "$vm" | wc -l) - before))
+    echo "$mode $call, the agent's end: exit code $code, $points new point(s) $(tail -n 1 "$LAB/said")"
+}
+hyperv_is_gone() { ! kill -0 "$1" 2>/dev/null; }
+hyperv_no_journal() { ! compgen -G "$LAB/agents/winhost/journal/*" >/dev/null; }
+
+# hyperv_newest VM: its latest point is what the disks held when the host (winhost) froze the vm last
+hyperv_newest() {
+    local out disk name truth
+    out=$LAB/restore
+    "$BIN/varve" restore "$1@latest" --format raw "$out" --quiet || lab_die "restoring $1 failed"
+    while IFS=$'\t' read -r disk name; do
+        truth=$(lab_ctl winhost truth.list "{\"vm\":\"$(lab_vm_id winhost "$1")\"}" |
+            jq -r --arg disk "${disk^^}" '.truths[-1].disks[] | select(.id == $disk) | .path')
+        cmp "$out/$name" "$truth" || lab_die "$1, disk $name: not what it held"
+    done < <("$BIN/varve" point show "$1@latest" --json | jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv')
+    rm -rf "$out"
 }

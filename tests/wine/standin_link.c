@@ -228,6 +228,9 @@ standin_ask(json_t *request, void *payload, size_t room, uint32_t *number)
     size_t bytes = (size_t)json_integer_value(json_object_get(reply, "bytes"));
 
     json_decref(request);
+    if (json_is_true(json_object_get(reply, "end"))) {
+        (void)TerminateProcess(GetCurrentProcess(), 137); /* as if it was killed in this call */
+    }
     *number = NO_ANSWER;
     if (l == NULL) {
         return NULL;
