@@ -10,10 +10,13 @@ is_waiting(const struct turn *t)
     return !t->going && !t->held;
 }
 
+/* A name means the same volume within one tenant only: another's cluster may call one of its own the same. */
 static bool
-has_volume(const struct turn *t, const char *name)
+has_volume(const struct turn *t, const struct guid *tenant, const char *name)
 {
-    for (size_t i = 0; t->volumes != NULL && i < t->volumes->count; i++) {
+    bool kin = guid_equal(&t->tenant, tenant);
+
+    for (size_t i = 0; kin && t->volumes != NULL && i < t->volumes->count; i++) {
         if (strcmp(t->volumes->names[i], name) == 0) {
             return true;
         }
@@ -77,7 +80,9 @@ look_at(const struct turn *turns, size_t count, size_t i, const struct turn_limi
 
         for (size_t k = 0; k < count; k++) {
             on_volume +=
-                counts_for(turns, k, i) && has_volume(&turns[k], t->volumes->names[v]) ? 1 : 0;
+                counts_for(turns, k, i) && has_volume(&turns[k], &t->tenant, t->volumes->names[v])
+                    ? 1
+                    : 0;
         }
         if (on_volume >= limits->per_volume) {
             why.wait = TURN_VOLUME;
@@ -148,7 +153,7 @@ needs_the_same(const struct turn *a, const struct turn *b)
         return true;
     }
     for (size_t v = 0; a->volumes != NULL && v < a->volumes->count; v++) {
-        if (has_volume(b, a->volumes->names[v])) {
+        if (has_volume(b, &a->tenant, a->volumes->names[v])) {
             return true;
         }
     }

@@ -235,6 +235,27 @@ of_vms_that_share_a_disk_one_has_its_turn(void **state)
 }
 
 static void
+a_volume_of_another_tenant_is_another_volume(void **state)
+{
+    const struct turn_limits limits = {.per_volume = 1};
+    struct turn turns[4] = {turn(1, 1, &a), turn(2, 2, &a), turn(3, 1, &a), turn(4, 2, &both)};
+    struct turn_why why[4];
+
+    (void)state;
+    assert_int_equal(start_all(turns, 4, &limits, why), 2);
+    assert_true(turns[0].going && turns[1].going);
+    assert_int_equal(why[2].wait, TURN_VOLUME);
+    assert_int_equal(why[2].going, 1);
+    assert_int_equal(why[3].wait, TURN_VOLUME);
+    /* Nobody is passed by who takes nothing of his. */
+    turns[1].going = false;
+    turns[1].held = true;
+    assert_int_equal(start_all(turns, 4, &limits, why), 1);
+    assert_true(turns[3].going);
+    assert_int_equal(turns[2].passed, 0);
+}
+
+static void
 a_shared_disk_is_one_wherever_its_path_is(void **state)
 {
     static const struct {
@@ -329,6 +350,7 @@ main(void)
         cmocka_unit_test(nobody_is_passed_for_ever),
         cmocka_unit_test(a_quota_that_is_used_up_holds_its_own_only),
         cmocka_unit_test(of_vms_that_share_a_disk_one_has_its_turn),
+        cmocka_unit_test(a_volume_of_another_tenant_is_another_volume),
         cmocka_unit_test(a_shared_disk_is_one_wherever_its_path_is),
         cmocka_unit_test(volumes_are_told_from_paths),
     };
