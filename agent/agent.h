@@ -79,6 +79,7 @@ VARVE_CHECK enum varve_err agent_conf_check(const struct agent_conf *conf, struc
 struct agent_host {
     struct capture *capture;
     struct wmi_port *wmi;     /* of a Hyper-V host, whatever the method */
+    struct wmi_port *cluster; /* of its cluster, not connected; NULL: nobody is asked */
     struct vdisk_port *vdisk; /* the same; NULL: vdisk_why */
     struct varve_error vdisk_why;
     struct vss_port *vss; /* NULL: vss_why */

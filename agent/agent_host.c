@@ -55,7 +55,8 @@ static enum varve_err
 open_collection(struct capture **out, struct agent_host *h, const struct agent_conf *conf,
                 struct varve_error *err)
 {
-    struct collection_options options = {.host = refpoint_options(h, conf), .open_set = open_set};
+    struct collection_options options = {
+        .host = refpoint_options(h, conf), .cluster = h->cluster, .open_set = open_set};
     struct varve_error why;
 
     h->sets.fs = fs_system();
@@ -247,6 +248,7 @@ agent_host_close(struct agent_host *h)
 {
     capture_close(h->capture);
     wmi_port_close(h->wmi);
+    wmi_port_close(h->cluster);
     vdisk_port_close(h->vdisk);
     vss_port_close(h->vss);
     memset(h, 0, sizeof(*h));

@@ -24,5 +24,9 @@ agent_ports_open(struct agent_host *h, const char *server, struct varve_error *e
     if (rc != VARVE_OK) {
         h->vdisk = NULL;
     }
-    return win_wmi_open(&h->wmi, server, WIN_WMI_HYPERV, err);
+    rc = win_wmi_open(&h->wmi, server, WIN_WMI_HYPERV, err);
+    if (rc == VARVE_OK && server == NULL) {
+        rc = win_wmi_open(&h->cluster, server, WIN_WMI_CLUSTER, err);
+    }
+    return rc;
 }

@@ -17,6 +17,8 @@
  * timeout_ms is VARVE_ERR_TIMEOUT; connecting has the limit of WMI itself (two minutes).
  */
 #define WIN_WMI_HYPERV "ROOT\\virtualization\\v2"
+#define WIN_WMI_CLUSTER                                                                            \
+    "ROOT\\HyperVCluster\\v2" /* of all nodes of a failover cluster; elsewhere there is none */
 
 VARVE_CHECK enum varve_err win_wmi_open(struct wmi_port **out, const char *server,
                                         const char *wmi_namespace, struct varve_error *err);

@@ -7,6 +7,7 @@
 #include "os/process.h"
 #include "os/thread.h"
 #include "wmi/win_wmi.h"
+#include "wmi/wmi_call.h"
 
 /* win_wmi against the WMI that is there: Wine's, which has the namespace of the system, methods of the
  * registry's provider, and no Hyper-V. */
@@ -144,6 +145,27 @@ a_host_without_hyper_v_is_said_so(void **state)
     wmi_port_close(hyperv);
 }
 
+static void
+a_host_in_no_cluster_is_told_from_every_other_error(void **state)
+{
+    struct wmi_port *cluster = NULL;
+    struct wmi_objects found;
+    struct wmi_object object;
+    struct varve_error err;
+
+    (void)state;
+    assert_ok(win_wmi_open(&cluster, NULL, WIN_WMI_CLUSTER, &err), &err);
+    assert_err(
+        cluster->ops->query(cluster, "SELECT * FROM Msvm_ComputerSystem", NULL, &found, &err),
+        VARVE_ERR_CLOSED, &err);
+    assert_false(wmi_no_namespace(&err));
+    assert_err(cluster->ops->connect(cluster, &err), VARVE_ERR_UNSUPPORTED, &err);
+    assert_true(wmi_no_namespace(&err));
+    assert_true(port->ops->get(port, "NoSuchClass.Name=\"x\"", NULL, &object, &err) != VARVE_OK);
+    assert_false(wmi_no_namespace(&err));
+    wmi_port_close(cluster);
+}
+
 /* Queries of Wine 8's own WMI that run at once end the process, also those of a program that is nothing but
  * COM calls, with a locator and services of its own in each thread: they take turns here, connecting does
  * not.  Against the stand-in of tests/wine/20-hyperv.sh the agent's queries run at once. */
@@ -196,6 +218,7 @@ main(void)
         cmocka_unit_test(classes_and_properties_can_be_asked_for),
         cmocka_unit_test(a_method_takes_parameters_and_gives_arrays),
         cmocka_unit_test(a_host_without_hyper_v_is_said_so),
+        cmocka_unit_test(a_host_in_no_cluster_is_told_from_every_other_error),
         cmocka_unit_test(threads_may_ask_while_another_connects_again),
     };
 

@@ -32,6 +32,14 @@ wmi_unanswered(enum varve_err rc, const struct varve_error *err)
     return rc == VARVE_ERR_CLOSED || rc == VARVE_ERR_TIMEOUT;
 }
 
+#define INVALID_NAMESPACE 0x8004100E
+
+bool
+wmi_no_namespace(const struct varve_error *err)
+{
+    return err->source == VARVE_SRC_HRESULT && err->native == INVALID_NAMESPACE;
+}
+
 /* ---- questions ---- */
 
 /* After an answer that did not come: true when it is worth asking again. */

@@ -77,6 +77,9 @@ VARVE_CHECK enum varve_err wmi_call(struct wmi *w, const struct wmi_method *m,
                                     struct cancel *cancel, struct wmi_object *result,
                                     struct varve_error *err);
 
+/* The host has no such namespace (WBEM_E_INVALID_NAMESPACE), which may be as it should; not any other error. */
+bool wmi_no_namespace(const struct varve_error *err);
+
 /* The call may or may not have been carried out. */
 bool wmi_unanswered(enum varve_err rc, const struct varve_error *err);
 

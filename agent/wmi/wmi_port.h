@@ -20,7 +20,8 @@
  * Errors: err->native is the HRESULT and err->source VARVE_SRC_HRESULT; the code follows from the
  * number by hresult_code() (wmi/hresult.h).  What callers act on:
  *   VARVE_ERR_NOT_FOUND    no such object or class, or the class has no such property
- *   VARVE_ERR_UNSUPPORTED  no such namespace: the Hyper-V role is not installed
+ *   VARVE_ERR_UNSUPPORTED  no such namespace (0x8004100E, and no other number): the Hyper-V role is not installed, or
+ *                          the host is in no cluster
  *   VARVE_ERR_CLOSED       the connection is gone (VMMS restarted): connect() and ask again
  *   VARVE_ERR_TIMEOUT      no answer within timeout_ms; the call may still be carried out
  *   VARVE_ERR_DENIED       not elevated

@@ -51,6 +51,7 @@ agent_ports_open(struct agent_host *h, const char *server, struct varve_error *e
         port_script_init(&sim.script, &link);
     }
     h->wmi = wmi_fake_new(&sim.script, &wmi);
+    h->cluster = wmi_fake_cluster_new(&sim.script, &wmi);
     h->vdisk = vdisk_fake_new(&sim.script, &vdisk);
     (void)varve_error_set(&h->vss_why, VARVE_ERR_UNSUPPORTED, "not simulated here");
     return VARVE_OK;

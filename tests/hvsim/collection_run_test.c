@@ -1,226 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <stdio.h>
+#include "hvsim/collection_lab.h"
+
 #include <stdlib.h>
 #include <string.h>
 
-#include "capture/collection/collection.h"
-#include "hvsim/fault_loop.h"
-#include "hvsim/group.h"
-#include "hvsim/refpoint_lab.h"
-#include "source/source_virtdisk.h"
-
 /*
- * Runs of one node of a guest cluster on the simulated host, through the ports: what a checkpoint of the group freezes, and what is
- * left when any call fails or is the last thing the agent does.  The set's bytes come from the simulator here;
- * tests/rsvd/cluster.sh reads them from a file server.
+ * Runs of one node of a guest cluster on the simulated host, through the ports: what a checkpoint of the group freezes, what is
+ * left when any call fails or is the last thing the agent does, and what is swept when the journal is lost.
+ * Where the group stands is collection_place_test's, several hosts are collection_move_test's.
  */
-#define SET_PATH "\\\\fs1\\vms\\quorum.vhds"
-#define SET_SIZE ((uint64_t)1024 * 1024)
-
-struct run_lab {
-    struct lab job;
-    struct refpoint_lab hv;
-    struct capture *capture;
-    struct guid other; /* the other node */
-    struct guid set;
-    struct guid group;
-    size_t foreign; /* somebody else's reference points of the group */
-    bool set_is_away;
-};
-
-static enum varve_err
-open_set(void *arg, const char *path, const struct guid *snapshot, struct source **out,
-         struct varve_error *err)
-{
-    struct run_lab *l = arg;
-    struct sim_set *s;
-    char *raw;
-    enum varve_err rc;
-
-    assert_string_equal(path, SET_PATH);
-    if (l->set_is_away) {
-        return varve_error_set(err, VARVE_ERR_IO, "the file server is away");
-    }
-    mutex_lock(&l->hv.lock);
-    s = set_of_path(l->hv.host, path);
-    raw = set_truth(l->hv.host, s, snapshot);
-    mutex_unlock(&l->hv.lock);
-    rc = source_file_open(out, fs_system(), raw, true, err);
-    free(raw);
-    return rc;
-}
-
-static enum varve_err
-open_source(void *arg, const struct capture_frozen *frozen, size_t disk, struct source **out,
-            struct varve_error *err)
-{
-    struct run_lab *l = arg;
-    enum varve_err rc = capture_collection_source(l->capture, frozen, disk, out, err);
-
-    return rc != VARVE_OK || *out != NULL
-               ? rc
-               : source_virtdisk_open(out, l->hv.vdisk, fs_system(), frozen->disks[disk].path, err);
-}
 
 static void
-make_cluster(struct run_lab *l, bool grouped)
+open_lab(struct collection_lab *l, const struct wmi_fake_options *host, bool grouped)
 {
-    const struct vm_spec spec = {.name = "node2",
-                                 .generation = 2,
-                                 .config_version = "9.0",
-                                 .state = SIM_VM_RUNNING,
-                                 .integration = true,
-                                 .truth = true};
-    const struct disk_spec disk = {.size = LAB_DISK_SIZE,
-                                   .block_size = VHDX_BASE_BLOCK,
-                                   .logical_sector = 512,
-                                   .physical_sector = 4096,
-                                   .tracked = true};
-    struct guid vms[2] = {l->hv.vm};
-    struct set_spec set = {
-        .path = SET_PATH, .control = "", .size = SET_SIZE, .vms = vms, .vm_count = 2};
-    struct guid unused;
-    struct sim_error err;
+    const struct collection_lab_options o = {.host = *host, .space = grouped ? SIM_SPACE_HOST : 0};
 
-    must_work(vm_create(l->hv.host, &spec, &l->other, &err));
-    must_work(disk_add(l->hv.host, &l->other, &disk, &unused, &err));
-    vms[1] = l->other;
-    must_work(set_create(l->hv.host, &set, &l->set, &err));
-    if (grouped) {
-        must_work(group_create(l->hv.host, "sql", vms, 2, &l->group, &err));
-    }
+    collection_lab_open(l, &o);
 }
-
-static void
-run_lab_open(struct run_lab *l, const struct wmi_fake_options *options, bool grouped)
-{
-    struct collection_options o = {
-        .host = {.fs = NULL,
-                 .host_fs = fs_system(),
-                 .state_dir = "/state",
-                 .wmi_times = {.retry_ms = 1, .poll_first_ms = 1, .poll_ms = 2, .stop_ms = 1000},
-                 .create_ms = 5000,
-                 .convert_ms = 5000,
-                 .busy_ms = 5000,
-                 .pause_ms = 1},
-        .open_set = open_set,
-        .open_arg = l};
-    struct varve_error err;
-
-    memset(l, 0, sizeof(*l));
-    lab_open(&l->job);
-    refpoint_lab_open(&l->hv, options, REFPOINT_APPLICATION, &l->job.fs, "/state");
-    make_cluster(l, grouped);
-    o.host.wmi = l->hv.wmi;
-    o.host.vdisk = l->hv.vdisk;
-    o.host.fs = &l->job.fs;
-    assert_ok(capture_collection_open(&l->capture, &o, &err), &err);
-    l->hv.script.dead = &l->job.dead;
-    l->job.env.capture = l->capture;
-    l->job.env.open_source = open_source;
-    l->job.env.open_arg = l;
-    l->job.env.merge_ms = 5000;
-    l->job.request.vm = l->hv.vm;
-}
-
-static void
-run_lab_close(struct run_lab *l)
-{
-    capture_close(l->capture);
-    refpoint_lab_close(&l->hv);
-    lab_close(&l->job);
-}
-
-static void
-write_some(struct run_lab *l)
-{
-    struct sim_extent e = {8192 * (uint64_t)(l->hv.writes % 100), 8192};
-    struct sim_error err;
-
-    refpoint_lab_write(&l->hv, l->hv.writes % 2, 65536 * (uint64_t)(l->hv.writes % 30));
-    mutex_lock(&l->hv.lock);
-    must_work(set_write(l->hv.host, &l->set, l->hv.writes % 2 == 0 ? &l->hv.vm : &l->other, &e, 1,
-                        l->hv.writes, &err));
-    mutex_unlock(&l->hv.lock);
-}
-
-/* ---- what is left ---- */
-
-static size_t
-collections(struct run_lab *l, bool points)
-{
-    size_t n = 0;
-
-    for (size_t i = 0; i < l->hv.host->cluster->moment_count; i++) {
-        n += l->hv.host->cluster->moments[i].point == points ? 1 : 0;
-    }
-    return n;
-}
-
-/* Both nodes and the set. */
-static void
-check_clean(struct run_lab *l, size_t points)
-{
-    struct guid *runs = NULL;
-    struct varve_error err;
-    size_t count = 0;
-
-    refpoint_lab_settle(&l->hv);
-    points += l->foreign;
-    assert_int_equal(collections(l, false), 0);
-    assert_int_equal(collections(l, true), points);
-    for (size_t i = 0; i < l->hv.host->vm_count; i++) {
-        assert_int_equal(l->hv.host->vms[i]->checkpoint_count, 0);
-        assert_int_equal(l->hv.host->vms[i]->refpoint_count, points);
-        assert_int_equal(l->hv.host->vms[i]->merge_count, 0);
-    }
-    assert_int_equal(l->hv.host->cluster->sets[0].snapshot_count, points);
-    assert_int_equal(vdisk_fake_open_count(l->hv.vdisk), 0);
-    assert_string_equal(l->hv.script.violation, "");
-    assert_ok(journal_list(&l->job.fs, "/state", &runs, &count, &err), &err);
-    free(runs);
-    assert_int_equal(count, 0);
-}
-
-static void
-check_point(struct run_lab *l)
-{
-    uint8_t *got = malloc(LAB_DISK_SIZE);
-    char *live = set_truth(l->hv.host, &l->hv.host->cluster->sets[0], NULL);
-    uint8_t *want = malloc(SET_SIZE);
-    FILE *f = fopen(live, "rb");
-
-    assert_non_null(got);
-    assert_non_null(want);
-    assert_non_null(f);
-    assert_int_equal(fread(want, 1, SET_SIZE, f), SET_SIZE);
-    (void)fclose(f);
-    assert_true(peer_fake_content(l->job.fake, 2, got, SET_SIZE));
-    assert_memory_equal(got, want, SET_SIZE);
-    free(want);
-    for (unsigned i = 0; i < 2; i++) {
-        want = refpoint_lab_content(&l->hv, i);
-        assert_true(peer_fake_content(l->job.fake, i, got, LAB_DISK_SIZE));
-        assert_memory_equal(got, want, LAB_DISK_SIZE);
-        free(want);
-    }
-    free(live);
-    free(got);
-}
-
-static void
-good_run(struct run_lab *l)
-{
-    struct varve_error err;
-
-    write_some(l);
-    assert_ok(lab_run(&l->job, &err), &err);
-    check_point(l);
-    check_clean(l, 1);
-    lab_take_base_of(&l->job, &l->hv.vm);
-}
-
-/* ---- */
 
 static void
 a_run_of_a_node_freezes_its_group(void **state)
@@ -230,26 +26,26 @@ a_run_of_a_node_freezes_its_group(void **state)
     struct sim_error err;
     struct guid id;
     struct guid job;
-    struct run_lab l;
+    struct collection_lab l;
 
     (void)state;
-    run_lab_open(&l, &options, true);
-    good_run(&l);
+    open_lab(&l, &options, true);
+    collection_lab_good_run(&l);
     peer_fake_seen(l.job.fake, &seen);
     assert_int_equal(seen.consistency, PEER_CONSISTENCY_APPLICATION);
     assert_int_equal(seen.file_count, 2);
     /* The set's own snapshot is what the next run asks about. */
     assert_int_equal(strncmp(seen.change_id[2], COLLECTION_FAMILY, 6), 0);
     assert_true(guid_parse(&id, seen.change_id[2] + 6));
-    assert_true(guid_equal(&id, &l.hv.host->cluster->sets[0].snapshots[0].id));
-    good_run(&l);
+    assert_true(guid_equal(&id, &collection_lab_host(&l)->cluster->sets[0].snapshots[0].id));
+    collection_lab_good_run(&l);
     peer_fake_seen(l.job.fake, &seen);
     assert_true(seen.incremental[0] && seen.incremental[1]);
     /* The simulator refuses what Hyper-V refuses. */
-    assert_int_equal(
-        checkpoint_create(l.hv.host, &l.hv.vm, SIM_CHECKPOINT_RECOVERY, SIM_CRASH, "x", &job, &err),
-        SIM_NO_SUPPORT);
-    run_lab_close(&l);
+    assert_int_equal(checkpoint_create(collection_lab_host(&l), &l.vms[0], SIM_CHECKPOINT_RECOVERY,
+                                       SIM_CRASH, "x", &job, &err),
+                     SIM_NO_SUPPORT);
+    collection_lab_close(&l);
 }
 
 static void
@@ -260,11 +56,11 @@ what_documents_leave_open_is_asked_for_in_both_ways(void **state)
 
     (void)state;
     for (size_t i = 0; i < sizeof(options) / sizeof(options[0]); i++) {
-        struct run_lab l;
+        struct collection_lab l;
 
-        run_lab_open(&l, &options[i], true);
-        good_run(&l);
-        run_lab_close(&l);
+        open_lab(&l, &options[i], true);
+        collection_lab_good_run(&l);
+        collection_lab_close(&l);
     }
 }
 
@@ -275,16 +71,18 @@ a_snapshot_that_is_only_likely_is_not_taken(void **state)
     const struct guid someone = {{1}};
     struct sim_error err;
     struct varve_error why;
-    struct run_lab l;
+    struct collection_lab l;
 
     (void)state;
-    run_lab_open(&l, &options, true);
-    must_work(set_snapshot(l.hv.host, &l.hv.host->cluster->sets[0], &someone, &err));
-    assert_int_equal(lab_run(&l.job, &why), VARVE_ERR_UNSUPPORTED);
+    open_lab(&l, &options, true);
+    must_work(set_snapshot(collection_lab_host(&l), &collection_lab_host(&l)->cluster->sets[0],
+                           &someone, &err));
+    assert_int_equal(collection_lab_run(&l, 0, &why), VARVE_ERR_UNSUPPORTED);
     assert_non_null(strstr(why.msg, "which snapshot of"));
-    must_work(set_snapshot_delete(&l.hv.host->cluster->sets[0], &someone, false, &err));
-    check_clean(&l, 0);
-    run_lab_close(&l);
+    must_work(
+        set_snapshot_delete(&collection_lab_host(&l)->cluster->sets[0], &someone, false, &err));
+    collection_lab_check_clean(&l, 0);
+    collection_lab_close(&l);
 }
 
 static void
@@ -293,11 +91,11 @@ a_node_without_a_group_is_refused_with_the_way_out(void **state)
     const struct wmi_fake_options options = {0};
     struct capture_inventory inv;
     struct varve_error err;
-    struct run_lab l;
+    struct collection_lab l;
 
     (void)state;
-    run_lab_open(&l, &options, false);
-    assert_ok(l.capture->ops->list(l.capture, &inv, &err), &err);
+    open_lab(&l, &options, false);
+    assert_ok(l.nodes[0].capture->ops->list(l.nodes[0].capture, &inv, &err), &err);
     assert_int_equal(inv.count, 2);
     for (size_t i = 0; i < 2; i++) {
         const struct capture_vm *vm = &inv.vms[i];
@@ -306,10 +104,10 @@ a_node_without_a_group_is_refused_with_the_way_out(void **state)
         assert_non_null(strstr(vm->disks[vm->disk_count - 1].problem, "New-VMGroup"));
     }
     capture_inventory_release(&inv);
-    assert_int_equal(lab_run(&l.job, &err), VARVE_ERR_UNSUPPORTED);
+    assert_int_equal(collection_lab_run(&l, 0, &err), VARVE_ERR_UNSUPPORTED);
     assert_non_null(strstr(err.msg, "New-VMGroup"));
-    check_clean(&l, 0);
-    run_lab_close(&l);
+    collection_lab_check_clean(&l, 0);
+    collection_lab_close(&l);
 }
 
 static void
@@ -318,24 +116,24 @@ the_inventory_names_a_set_once_its_group_is_known(void **state)
     const struct wmi_fake_options options = {0};
     struct capture_inventory inv;
     struct varve_error err;
-    struct run_lab l;
+    struct collection_lab l;
 
     (void)state;
-    run_lab_open(&l, &options, true);
-    assert_ok(l.capture->ops->list(l.capture, &inv, &err), &err);
+    open_lab(&l, &options, true);
+    assert_ok(l.nodes[0].capture->ops->list(l.nodes[0].capture, &inv, &err), &err);
     for (size_t i = 0; i < inv.count; i++) {
         const struct capture_disk *d = &inv.vms[i].disks[inv.vms[i].disk_count - 1];
 
         assert_null(d->problem);
         assert_true(d->shared && d->tracked);
         assert_true(guid_equal(&d->id, &l.set));
-        assert_int_equal(d->size, SET_SIZE);
-        assert_string_equal(d->path, SET_PATH);
+        assert_int_equal(d->size, COLLECTION_SET_SIZE);
+        assert_string_equal(d->path, COLLECTION_SET_PATH);
         assert_string_equal(d->name, "quorum.vhds");
         assert_non_null(strstr(inv.vms[i].reason, "vm group 'sql'"));
     }
     capture_inventory_release(&inv);
-    run_lab_close(&l);
+    collection_lab_close(&l);
 }
 
 static void
@@ -343,66 +141,21 @@ a_set_that_cannot_be_read_fails_the_run_and_leaves_nothing(void **state)
 {
     const struct wmi_fake_options options = {0};
     struct varve_error err;
-    struct run_lab l;
+    struct collection_lab l;
 
     (void)state;
-    run_lab_open(&l, &options, true);
-    good_run(&l);
+    open_lab(&l, &options, true);
+    collection_lab_good_run(&l);
     l.set_is_away = true;
-    assert_int_equal(lab_run(&l.job, &err), VARVE_ERR_IO);
+    assert_int_equal(collection_lab_run(&l, 0, &err), VARVE_ERR_IO);
     assert_non_null(strstr(err.msg, "the file server is away"));
-    check_clean(&l, 1);
+    collection_lab_check_clean(&l, 1);
     l.set_is_away = false;
-    good_run(&l);
-    run_lab_close(&l);
+    collection_lab_good_run(&l);
+    collection_lab_close(&l);
 }
 
 /* ---- one call fails, or is the last (of these each third) ---- */
-
-static void
-make_foreign(struct run_lab *l)
-{
-    struct guid job;
-    struct guid id;
-    struct sim_error err;
-
-    must_work(group_freeze(l->hv.host, &l->group, SIM_CRASH, &job, &err));
-    assert_int_equal(test_finish_job(l->hv.host, &job, &id), SIM_OK);
-    must_work(group_start(l->hv.host, &id, SIM_JOB_GROUP_CONVERT, &job, &err));
-    assert_int_equal(test_finish_job(l->hv.host, &job, &id), SIM_OK);
-    test_settle(l->hv.host);
-    l->foreign = 1;
-}
-
-static void
-faults_write(void *arg)
-{
-    write_some(arg);
-}
-
-static void
-faults_check(void *arg, enum varve_err rc, const struct varve_error *err)
-{
-    struct run_lab *l = arg;
-    struct peer_fake_seen seen;
-
-    peer_fake_seen(l->job.fake, &seen);
-    assert_int_equal(rc == VARVE_OK, seen.committed);
-    assert_true(rc == VARVE_OK || err->msg[0] != '\0');
-    if (seen.committed) {
-        check_point(l);
-        check_clean(l, seen.reference_point[0] != '\0' ? 1 : 0);
-    } else {
-        check_clean(l, l->job.request.base_refpoint[0] != '\0' ? 1 : 0);
-    }
-    lab_take_base_of(&l->job, &l->hv.vm);
-}
-
-static void
-faults_good_run(void *arg)
-{
-    good_run(arg);
-}
 
 static void
 each_call(bool die)
@@ -410,24 +163,20 @@ each_call(bool die)
     static const struct fault_kind kinds[] = {{PORT_FAULT_BEFORE, 0x80041001u},
                                               {PORT_FAULT_AFTER, 0x800706BAu}};
     const struct wmi_fake_options options = {0};
-    struct run_lab l;
-    const struct fault_lab f = {.arg = &l,
-                                .job = &l.job,
-                                .script = &l.hv.script,
-                                .prepare = faults_write,
-                                .check_end = faults_check,
-                                .good_run = faults_good_run};
+    struct collection_lab l;
+    struct fault_lab f;
 
-    run_lab_open(&l, &options, true);
-    make_foreign(&l);
-    good_run(&l);
+    open_lab(&l, &options, true);
+    (void)collection_lab_foreign(&l, true);
+    collection_lab_good_run(&l);
+    f = collection_lab_faults(&l);
     if (die) {
         (void)fault_loop_deaths(&f, 0x80041001u, 3, 60);
     } else {
         (void)fault_loop_calls(&f, kinds, 2, 60);
     }
-    good_run(&l);
-    run_lab_close(&l);
+    collection_lab_good_run(&l);
+    collection_lab_close(&l);
 }
 
 static void
@@ -444,6 +193,126 @@ the_agent_may_die_at_any_call(void **state)
     each_call(true);
 }
 
+/* ---- the journal is lost ---- */
+
+static bool
+knows_one(void *arg, const struct guid *run)
+{
+    return guid_equal(run, arg);
+}
+
+static void
+sweep(struct collection_lab *l, size_t vm, struct guid *known, struct notes *notes)
+{
+    struct capture *c = l->job.env.capture;
+    struct varve_error err;
+
+    memset(notes, 0, sizeof(*notes));
+    assert_ok(c->ops->sweep(c, &l->vms[vm], knows_one, known, NULL, notes, &err), &err);
+}
+
+static bool
+is_told(const struct notes *notes, const char *what)
+{
+    for (size_t i = 0; i < notes->count; i++) {
+        if (strstr(notes->text[i], what) != NULL) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* A frozen group that no journal knows of; the run's id. */
+static struct guid
+leave_behind(struct collection_lab *l)
+{
+    struct capture *c = l->job.env.capture;
+    const struct guid run = {{0x51, 1}};
+    struct capture_frozen f;
+    struct notes notes = {0};
+    struct cancel none;
+    struct varve_error err;
+
+    cancel_init(&none);
+    assert_ok(c->ops->begin(c, &l->vms[0], &run, &none, &f, &notes, &err), &err);
+    capture_frozen_release(&f);
+    cancel_destroy(&none);
+    return run;
+}
+
+static void
+what_the_journal_forgot_is_swept_and_nothing_else(void **state)
+{
+    static const struct wmi_fake_options plain;
+    struct guid nobody = {{9}};
+    struct collection_lab l;
+    struct notes notes;
+    struct guid run;
+    struct guid theirs;
+
+    (void)state;
+    open_lab(&l, &plain, true);
+    theirs = collection_lab_foreign(&l, false); /* another product's, which stays */
+    run = leave_behind(&l);
+    assert_int_equal(collection_lab_count(&l, false), 2);
+    sweep(&l, 0, &run, &notes);
+    assert_int_equal(collection_lab_count(&l, false), 2); /* a run that goes on */
+    assert_true(is_told(&notes, "somebody else's checkpoint of the vm group is left alone"));
+    sweep(&l, 1, &nobody, &notes); /* by whichever of its vms */
+    assert_true(is_told(&notes, "a checkpoint that an earlier run left was removed"));
+    assert_int_equal(collection_lab_count(&l, false), 1);
+    assert_true(guid_equal(&collection_lab_host(&l)->cluster->moments[0].id, &theirs));
+    sweep(&l, 0, &nobody, &notes);
+    assert_false(is_told(&notes, "was removed"));
+    collection_lab_check_clean(&l, 0);
+    collection_lab_close(&l);
+}
+
+static void
+another_agents_checkpoint_of_the_group_is_not_swept(void **state)
+{
+    static const struct wmi_fake_options plain;
+    struct guid nobody = {{9}};
+    struct collection_lab l;
+    struct notes notes;
+    struct varve_error err;
+
+    (void)state;
+    open_lab(&l, &plain, true);
+    (void)leave_behind(&l);
+    assert_ok(fs_remove(&l.job.fs, "/state/refpoint/owner", &err), &err);
+    capture_close(l.nodes[0].capture); /* it has lost all of its state, its owner too */
+    collection_lab_reopen(&l);
+    sweep(&l, 0, &nobody, &notes);
+    assert_int_equal(collection_lab_count(&l, false), 1);
+    assert_true(is_told(&notes, "somebody else's checkpoint of the vm group"));
+    collection_lab_close(&l);
+}
+
+/* Hyper-V destroys a group's checkpoint as a whole: whoever sweeps single vms leaves its parts alone. */
+static void
+a_part_of_a_groups_checkpoint_is_not_swept_alone(void **state)
+{
+    static const struct wmi_fake_options plain;
+    struct guid nobody = {{9}};
+    struct collection_lab l;
+    struct capture *alone;
+    struct notes notes = {0};
+    struct varve_error err;
+
+    (void)state;
+    open_lab(&l, &plain, true);
+    (void)leave_behind(&l);
+    alone = l.nodes[0].hv.capture;
+    assert_ok(alone->ops->sweep(alone, NULL, knows_one, &nobody, NULL, &notes, &err), &err);
+    assert_int_equal(collection_lab_count(&l, false), 1);
+    assert_int_equal(notes.count, 0);
+    assert_int_equal(collection_lab_calls(&l, "wmi exec DestroySnapshot"), 0);
+    sweep(&l, 0, &nobody, &notes);
+    collection_lab_check_clean(&l, 0);
+    collection_lab_close(&l);
+}
+
 int
 main(void)
 {
@@ -456,6 +325,9 @@ main(void)
         cmocka_unit_test(a_set_that_cannot_be_read_fails_the_run_and_leaves_nothing),
         cmocka_unit_test(any_one_call_may_fail),
         cmocka_unit_test(the_agent_may_die_at_any_call),
+        cmocka_unit_test(what_the_journal_forgot_is_swept_and_nothing_else),
+        cmocka_unit_test(another_agents_checkpoint_of_the_group_is_not_swept),
+        cmocka_unit_test(a_part_of_a_groups_checkpoint_is_not_swept_alone),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

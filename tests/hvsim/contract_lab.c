@@ -108,7 +108,7 @@ open_collection(struct contract_lab *l)
     struct guid id;
 
     must_work(set_create(l->hv->host, &set, &id, &err));
-    must_work(group_create(l->hv->host, "sql", &l->hv->vm, 1, &id, &err));
+    must_work(group_create(l->hv->host, SIM_SPACE_HOST, "sql", &l->hv->vm, 1, &id, &err));
     assert_ok(capture_collection_open(&l->capture, &o, &why), &why);
 }
 

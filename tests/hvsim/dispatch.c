@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "hvsim/group.h"
 #include "hvsim/ops.h"
 
 #define WAIT_DEFAULT_MS 60000u
@@ -67,6 +68,32 @@ call(struct sim_host *h, const struct op *op, const json_t *request, json_t *rep
     return rc;
 }
 
+/* What WMI of the cluster asks may be about another node's vm, or a checkpoint of one: "anywhere" is asked there. */
+static struct sim_host *
+host_of(struct sim_host *h, json_t *request)
+{
+    struct guid vm = op_guid(request, "vm");
+    struct guid id = op_guid(request, "checkpoint");
+    struct sim_host *at = h;
+    struct sim_error ignored;
+
+    bool anywhere = op_bool(request, "anywhere", false);
+
+    (void)json_object_del(request, "anywhere");
+    if (!anywhere) {
+        return h;
+    }
+    for (size_t i = 0; op_has(request, "checkpoint") && i < h->cluster->host_count; i++) {
+        struct sim_checkpoint *c = NULL;
+        struct sim_vm *of = NULL;
+
+        if (find_checkpoint(h->cluster->hosts[i], &id, &of, &c, &ignored) == SIM_OK) {
+            return h->cluster->hosts[i];
+        }
+    }
+    return op_has(request, "vm") && find_vm_host(h, &vm, &at, NULL, &ignored) == SIM_OK ? at : h;
+}
+
 static void
 fill_wait(const json_t *request, struct dispatch_wait *wait)
 {
@@ -104,6 +131,7 @@ dispatch_line(struct sim_host *h, const char *line, size_t len, char **reply,
         rc = sim_fail(&err, SIM_INVALID, "there is no op '%.60s'", name != NULL ? name : "");
         goto out;
     }
+    h = host_of(h, request);
     rc = ops_check(op, request, &err);
     if (rc != SIM_OK) {
         goto out;

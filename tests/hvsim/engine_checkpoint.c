@@ -13,17 +13,6 @@
 #define CHECKPOINTS_MAX 50u /* of Hyper-V, per vm */
 #define NAME_MAX_BYTES  100u
 
-static bool
-vm_is_busy(const struct sim_host *h, const struct sim_vm *vm)
-{
-    for (size_t i = 0; i < h->job_count; i++) {
-        if (job_is_for(h, &h->jobs[i], &vm->id) && !job_finished(&h->jobs[i])) {
-            return true;
-        }
-    }
-    return false;
-}
-
 /* A merge that ought to run but cannot: its files stay open for writing by nobody knows whom. */
 static bool
 merge_is_stuck(const struct sim_vm *vm)
@@ -73,7 +62,7 @@ checkpoint_create(struct sim_host *h, const struct guid *vm_id, enum sim_checkpo
     if (rc != SIM_OK) {
         return rc;
     }
-    if (vm_is_busy(h, vm)) {
+    if (cluster_works_on(h, &vm->id)) {
         return sim_fail(err, SIM_INVALID_STATE, "a job works on vm '%s'", vm->name);
     }
     if (vm_merging(vm)) {
@@ -312,7 +301,7 @@ start_on_checkpoint(struct sim_host *h, const struct guid *id, enum sim_job_kind
     if (rc != SIM_OK) {
         return rc;
     }
-    if (c->busy || vm_is_busy(h, vm)) {
+    if (c->busy || cluster_works_on(h, &vm->id)) {
         return sim_fail(err, SIM_INVALID_STATE, "a job works on vm '%s'", vm->name);
     }
     if (only != 0 && c->type != only) {

@@ -31,11 +31,11 @@ job_is_for(const struct sim_host *h, const struct sim_job *j, const struct guid 
 }
 
 uint32_t
-group_create(struct sim_host *h, const char *name, const struct guid *vms, size_t count,
-             struct guid *id, struct sim_error *err)
+group_create(struct sim_host *h, enum sim_space space, const char *name, const struct guid *vms,
+             size_t count, struct guid *id, struct sim_error *err)
 {
-    struct sim_group g = {.node_count = count};
-    struct sim_vm *vm = NULL;
+    struct sim_group g = {.node_count = count, .space = space};
+    struct sim_host *node = NULL;
     uint32_t rc = SIM_OK;
 
     if (count == 0 || count > SIM_NODES_MAX) {
@@ -44,13 +44,29 @@ group_create(struct sim_host *h, const char *name, const struct guid *vms, size_
     sim_random_guid(&h->random, &g.id);
     (void)snprintf(g.name, sizeof(g.name), "%s", name);
     for (size_t i = 0; rc == SIM_OK && i < count; i++) {
-        rc = find_vm(h, &vms[i], &vm, err);
+        rc = find_vm_host(h, &vms[i], &node, NULL, err);
         g.nodes[i].vm = vms[i];
     }
     if (rc == SIM_OK) {
+        h->cluster->formed = h->cluster->formed || (space & SIM_SPACE_CLUSTER) != 0;
         *(struct sim_group *)sim_array_add(&h->cluster->groups, &h->cluster->group_count,
                                            sizeof(g)) = g;
         *id = g.id;
+        rc = cluster_save(h, err);
+    }
+    return rc;
+}
+
+uint32_t
+group_place(struct sim_host *h, const struct guid *group, enum sim_space space,
+            struct sim_error *err)
+{
+    struct sim_group *g = NULL;
+    uint32_t rc = find_group(h, group, &g, err);
+
+    if (rc == SIM_OK) {
+        g->space = space;
+        h->cluster->formed = h->cluster->formed || (space & SIM_SPACE_CLUSTER) != 0;
         rc = cluster_save(h, err);
     }
     return rc;
@@ -61,11 +77,9 @@ group_create(struct sim_host *h, const char *name, const struct guid *vms, size_
 static bool
 group_is_busy(const struct sim_host *h, const struct sim_group *g)
 {
-    for (size_t i = 0; i < h->job_count; i++) {
-        for (size_t k = 0; k < g->node_count && !job_finished(&h->jobs[i]); k++) {
-            if (job_is_for(h, &h->jobs[i], &g->nodes[k].vm)) {
-                return true;
-            }
+    for (size_t k = 0; k < g->node_count; k++) {
+        if (cluster_works_on(h, &g->nodes[k].vm)) {
+            return true;
         }
     }
     return false;
@@ -83,9 +97,10 @@ group_freeze(struct sim_host *h, const struct guid *group, enum sim_consistency 
         rc = sim_fail(err, SIM_INVALID_STATE, "a job works on a vm of group '%s'", g->name);
     }
     for (size_t i = 0; rc == SIM_OK && i < g->node_count; i++) {
+        struct sim_host *node = NULL;
         struct sim_vm *vm = NULL;
 
-        rc = find_vm(h, &g->nodes[i].vm, &vm, err);
+        rc = find_vm_host(h, &g->nodes[i].vm, &node, &vm, err);
         if (rc == SIM_OK && vm_merging(vm)) {
             rc = sim_fail(err, SIM_INVALID_STATE, "vm '%s' is merging disks", vm->name);
         }
@@ -160,8 +175,11 @@ undo_parts(struct sim_host *h, const struct sim_moment *m)
 
     for (size_t i = 0; i < m->part_count; i++) {
         struct sim_job part = {.subject = m->parts[i].slot_id};
+        struct sim_host *node = NULL;
 
-        (void)!checkpoint_do_destroy(h, &part, &ignored);
+        if (find_vm_host(h, &m->parts[i].vm, &node, NULL, &ignored) == SIM_OK) {
+            (void)!checkpoint_do_destroy(node, &part, &ignored);
+        }
     }
     for (size_t i = 0; i < m->set_count; i++) {
         struct sim_set *s = NULL;
@@ -214,12 +232,16 @@ do_create(struct sim_host *h, struct sim_job *j, struct sim_error *err)
         sim_random_guid(&h->random, &m.id);
     }
     for (size_t i = 0; rc == SIM_OK && i < g->node_count; i++) {
+        struct sim_host *node = NULL;
         struct guid id;
         struct sim_job part;
 
         sim_random_guid(&h->random, &id);
         part = part_of(j, &g->nodes[i].vm, &id);
-        rc = checkpoint_do_create(h, &part, err);
+        rc = find_vm_host(h, &part.vm, &node, NULL, err);
+        if (rc == SIM_OK) {
+            rc = checkpoint_do_create(node, &part, err);
+        }
         if (rc == SIM_OK) {
             m.parts[m.part_count].vm = part.vm;
             m.parts[m.part_count++].slot_id = part.result;
@@ -257,9 +279,10 @@ do_convert(struct sim_host *h, struct sim_job *j, struct sim_moment *m, struct s
     uint32_t rc = SIM_OK;
 
     for (size_t i = 0; rc == SIM_OK && i < m->part_count; i++) {
+        struct sim_host *node = NULL;
         struct sim_vm *vm = NULL;
 
-        rc = find_vm(h, &m->parts[i].vm, &vm, err);
+        rc = find_vm_host(h, &m->parts[i].vm, &node, &vm, err);
         if (rc == SIM_OK && !vm_supports_refpoints(vm)) {
             rc = sim_fail(err, SIM_UNSUPPORTED,
                           "configuration version %s keeps no reference points", vm->config_version);
@@ -267,8 +290,12 @@ do_convert(struct sim_host *h, struct sim_job *j, struct sim_moment *m, struct s
     }
     for (size_t i = 0; rc == SIM_OK && i < m->part_count; i++) {
         struct sim_job part = part_of(j, &m->parts[i].vm, &m->parts[i].slot_id);
+        struct sim_host *node = NULL;
 
-        rc = refpoint_do_convert(h, &part, err);
+        rc = find_vm_host(h, &part.vm, &node, NULL, err);
+        if (rc == SIM_OK) {
+            rc = refpoint_do_convert(node, &part, err);
+        }
         if (rc == SIM_OK) {
             m->parts[i].slot_id = part.result;
         }
@@ -298,8 +325,13 @@ do_remove(struct sim_host *h, struct sim_job *j, struct sim_moment *m, struct si
 
     for (size_t i = 0; rc == SIM_OK && i < m->part_count; i++) {
         struct sim_job part = part_of(j, &m->parts[i].vm, &m->parts[i].slot_id);
+        struct sim_host *node = NULL;
 
-        rc = m->point ? refpoint_do_destroy(h, &part, err) : checkpoint_do_destroy(h, &part, err);
+        rc = find_vm_host(h, &part.vm, &node, NULL, err);
+        if (rc == SIM_OK) {
+            rc = m->point ? refpoint_do_destroy(node, &part, err)
+                          : checkpoint_do_destroy(node, &part, err);
+        }
         rc = rc == SIM_NOT_FOUND ? SIM_OK : rc;
     }
     for (size_t i = 0; rc == SIM_OK && i < m->set_count; i++) {

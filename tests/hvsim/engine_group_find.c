@@ -1,7 +1,40 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <string.h>
 
+#include "hvsim/engine_internal.h"
 #include "hvsim/group.h"
+
+uint32_t
+find_vm_host(struct sim_host *h, const struct guid *vm, struct sim_host **host, struct sim_vm **out,
+             struct sim_error *err)
+{
+    struct sim_vm *found = NULL;
+    uint32_t rc = SIM_NOT_FOUND;
+
+    for (size_t i = 0; rc != SIM_OK && i < h->cluster->host_count; i++) {
+        *host = h->cluster->hosts[i];
+        rc = find_vm(*host, vm, &found, err);
+    }
+    if (out != NULL) {
+        *out = found;
+    }
+    return rc;
+}
+
+bool
+cluster_works_on(const struct sim_host *h, const struct guid *vm)
+{
+    for (size_t k = 0; k < h->cluster->host_count; k++) {
+        const struct sim_host *node = h->cluster->hosts[k];
+
+        for (size_t i = 0; i < node->job_count; i++) {
+            if (!job_finished(&node->jobs[i]) && job_is_for(node, &node->jobs[i], vm)) {
+                return true;
+            }
+        }
+    }
+    return false;
+}
 
 uint32_t
 find_group(struct sim_host *h, const struct guid *id, struct sim_group **out, struct sim_error *err)

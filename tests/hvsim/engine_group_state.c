@@ -117,7 +117,7 @@ uint32_t
 cluster_save(struct sim_host *h, struct sim_error *err)
 {
     const struct sim_cluster *c = h->cluster;
-    char *path = sim_printf("%s/cluster.json", h->dir);
+    char *path = sim_printf("%s/cluster.json", c->dir);
     json_t *o = json_object();
     json_t *sets = json_array();
     json_t *groups = json_array();
@@ -133,6 +133,7 @@ cluster_save(struct sim_host *h, struct sim_error *err)
 
         reply_guid(g, "id", &c->groups[i].id);
         reply_text(g, "name", c->groups[i].name);
+        reply_u64(g, "space", c->groups[i].space);
         (void)json_object_set_new(g, "nodes",
                                   pack_nodes(c->groups[i].nodes, c->groups[i].node_count));
         (void)json_array_append_new(groups, g);
@@ -140,6 +141,7 @@ cluster_save(struct sim_host *h, struct sim_error *err)
     for (size_t i = 0; i < c->moment_count; i++) {
         (void)json_array_append_new(moments, pack_moment(&c->moments[i]));
     }
+    reply_bool(o, "formed", c->formed);
     (void)json_object_set_new(o, "sets", sets);
     (void)json_object_set_new(o, "groups", groups);
     (void)json_object_set_new(o, "moments", moments);
@@ -157,16 +159,38 @@ cluster_forget(struct sim_host *h)
 {
     struct sim_cluster *c = h->cluster;
 
-    for (size_t i = 0; c != NULL && i < c->set_count; i++) {
-        free(c->sets[i].snapshots);
+    for (size_t i = 0; c != NULL && i < c->host_count; i++) {
+        if (c->hosts[i] == h) {
+            sim_array_remove(c->hosts, &c->host_count, sizeof(c->hosts[0]), i);
+        }
     }
-    if (c != NULL) {
+    if (c != NULL && c->host_count == 0) { /* nobody's any more */
+        for (size_t i = 0; i < c->set_count; i++) {
+            free(c->sets[i].snapshots);
+        }
+        free(c->dir);
+        free(c->hosts);
         free(c->sets);
         free(c->groups);
         free(c->moments);
         free(c);
     }
     h->cluster = NULL;
+}
+
+static void
+add_host(struct sim_cluster *c, struct sim_host *h)
+{
+    *(struct sim_host **)sim_array_add(&c->hosts, &c->host_count, sizeof(c->hosts[0])) = h;
+    h->cluster = c;
+}
+
+void
+cluster_join(struct sim_host *h, struct sim_host *to)
+{
+    cluster_forget(h);
+    add_host(to->cluster, h);
+    to->cluster->formed = true;
 }
 
 uint32_t
@@ -180,7 +204,8 @@ cluster_load(struct sim_host *h, struct sim_error *err)
     json_t *e;
     size_t i;
 
-    h->cluster = c;
+    c->dir = sim_strdup(h->dir);
+    add_host(c, h);
     if (access(path, F_OK) != 0) {
         goto out;
     }
@@ -189,6 +214,7 @@ cluster_load(struct sim_host *h, struct sim_error *err)
         rc = sim_fail(err, SIM_IO, "'%s', line %d: %s", path, bad.line, bad.text);
         goto out;
     }
+    c->formed = op_bool(o, "formed", false);
     json_array_foreach(json_object_get(o, "sets"), i, e)
     {
         unpack_set(e, sim_array_add(&c->sets, &c->set_count, sizeof(c->sets[0])));
@@ -199,6 +225,7 @@ cluster_load(struct sim_host *h, struct sim_error *err)
 
         g->id = op_guid(e, "id");
         (void)snprintf(g->name, sizeof(g->name), "%s", op_text(e, "name", ""));
+        g->space = (enum sim_space)op_u64(e, "space", SIM_SPACE_HOST);
         unpack_nodes(json_object_get(e, "nodes"), g->nodes, &g->node_count);
     }
     json_array_foreach(json_object_get(o, "moments"), i, e)

@@ -122,7 +122,7 @@ set_truth(const struct sim_host *h, const struct sim_set *s, const struct guid *
     if (snapshot != NULL) {
         guid_format_upper(snapshot, name);
     }
-    return sim_printf("%s/sets/%s/%s.raw", h->dir, id, name);
+    return sim_printf("%s/sets/%s/%s.raw", h->cluster->dir, id, name);
 }
 
 /* As disk_instance_id(); what stands behind a vm's own disks on the controller. */
@@ -144,7 +144,7 @@ make_live(struct sim_host *h, const struct sim_set *s, struct sim_error *err)
 {
     char *live = set_truth(h, s, NULL);
     char *folder = sim_strdup(live);
-    char *root = sim_printf("%s/sets", h->dir);
+    char *root = sim_printf("%s/sets", h->cluster->dir);
     uint32_t rc = sim_mkdir(root, err);
     int fd;
 
@@ -170,7 +170,7 @@ uint32_t
 set_create(struct sim_host *h, const struct set_spec *spec, struct guid *id, struct sim_error *err)
 {
     struct sim_set s = {.size = spec->size};
-    struct sim_vm *vm = NULL;
+    struct sim_host *node = NULL;
     json_t *request;
     uint32_t rc = SIM_OK;
 
@@ -184,7 +184,7 @@ set_create(struct sim_host *h, const struct set_spec *spec, struct guid *id, str
     (void)snprintf(s.path, sizeof(s.path), "%s", spec->path);
     (void)snprintf(s.control, sizeof(s.control), "%s", spec->control);
     for (size_t i = 0; rc == SIM_OK && i < spec->vm_count; i++) {
-        rc = find_vm(h, &spec->vms[i], &vm, err);
+        rc = find_vm_host(h, &spec->vms[i], &node, NULL, err);
         s.nodes[i].vm = spec->vms[i];
         sim_random_guid(&h->random, &s.nodes[i].slot_id);
         s.node_count++;

@@ -48,6 +48,7 @@ unsigned
 fault_loop_calls(const struct fault_lab *l, const struct fault_kind *kinds, size_t count,
                  unsigned least)
 {
+    const unsigned step = fault_all() || l->step == 0 ? 1 : l->step;
     unsigned total = 0;
     size_t k;
 
@@ -56,10 +57,10 @@ fault_loop_calls(const struct fault_lab *l, const struct fault_kind *kinds, size
 
         while (run_with_fault(l, nth, &kinds[fault_all() ? k : nth % count])) {
             assert_true(nth < CALLS_MAX);
-            nth++;
+            nth += step;
+            total++;
         }
         assert_in_range(nth - 1, least, CALLS_MAX);
-        total += nth - 1;
     }
     print_message("%u runs with a fault\n", total);
     return total;

@@ -28,6 +28,7 @@ struct fault_lab {
     void (*check_end)(void *arg, enum varve_err rc, const struct varve_error *err);
     void (*good_run)(void *arg); /* must go well; NULL: none is made */
     void (*restart)(void *arg);  /* another agent process: what the old one knew is gone; or NULL */
+    unsigned step;               /* of fault_loop_calls(); 0: each call */
 };
 
 /* True: everything is to be tried. */

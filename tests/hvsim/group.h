@@ -14,8 +14,10 @@
  * socket), which is told every write and every snapshot, keeps blocks and changes of its own, and is what is read.
  * So the truth and what is read meet nowhere but in the comparison.
  *
- * A vm with a set cannot be frozen alone.  Not modelled: a SIGKILL in the middle of a group's job, and vms of a group
- * that move or are deleted.
+ * A vm with a set cannot be frozen alone.  A group stands in the namespace of its host, in that of the host's cluster, or in
+ * both.  Hosts of one process may be joined (cluster_join()): sets, groups and moments are then those of all, and a vm
+ * of a group may be on any of them and move.  Not modelled: a SIGKILL in the middle of a group's job, vms of a group that
+ * are deleted, a joined host that restarts, and hosts of several processes.
  */
 
 #define SIM_NODES_MAX 8u
@@ -41,8 +43,11 @@ struct sim_set {
     size_t snapshot_count;
 };
 
+enum sim_space { SIM_SPACE_HOST = 1, SIM_SPACE_CLUSTER = 2, SIM_SPACE_BOTH = 3 };
+
 struct sim_group {
     struct guid id;
+    enum sim_space space;
     char name[SIM_NAME_MAX];
     struct sim_node nodes[SIM_NODES_MAX];
     size_t node_count;
@@ -64,6 +69,10 @@ struct sim_moment {
 };
 
 struct sim_cluster {
+    char *dir;               /* where it is kept */
+    struct sim_host **hosts; /* borrowed */
+    size_t host_count;
+    bool formed; /* hosts have the cluster's namespace */
     struct sim_set *sets;
     size_t set_count;
     struct sim_group *groups;
@@ -83,10 +92,19 @@ struct sim_set *set_of_path(struct sim_host *h, const char *path); /* NULL: none
 bool group_has(const struct sim_group *g, const struct guid *vm);
 bool set_has(const struct sim_set *s, const struct guid *vm);
 bool vm_has_set(const struct sim_host *h, const struct guid *vm);
+/* On whichever host of the cluster; out may be NULL. */
+VARVE_CHECK uint32_t find_vm_host(struct sim_host *h, const struct guid *vm, struct sim_host **host,
+                                  struct sim_vm **out, struct sim_error *err);
+/* A job of some host works on the vm, or on its group. */
+bool cluster_works_on(const struct sim_host *h, const struct guid *vm);
 
 /* ---- engine_group.c ---- */
-VARVE_CHECK uint32_t group_create(struct sim_host *h, const char *name, const struct guid *vms,
-                                  size_t count, struct guid *id, struct sim_error *err);
+VARVE_CHECK uint32_t group_create(struct sim_host *h, enum sim_space space, const char *name,
+                                  const struct guid *vms, size_t count, struct guid *id,
+                                  struct sim_error *err);
+/* The group is found in another namespace from now on. */
+VARVE_CHECK uint32_t group_place(struct sim_host *h, const struct guid *group, enum sim_space space,
+                                 struct sim_error *err);
 /* The kind of job that a group's is for each of its vms; the same for a vm's own. */
 enum sim_job_kind job_kind_for_vm(enum sim_job_kind kind);
 /* Also when it works on the vm's group. */
@@ -129,5 +147,7 @@ char *set_instance_id(const struct sim_set *s, const struct sim_node *n); /* the
 VARVE_CHECK uint32_t cluster_save(struct sim_host *h, struct sim_error *err);
 VARVE_CHECK uint32_t cluster_load(struct sim_host *h, struct sim_error *err);
 void cluster_forget(struct sim_host *h);
+/* h, which has neither sets nor groups, becomes a node of the cluster of `to`. */
+void cluster_join(struct sim_host *h, struct sim_host *to);
 
 #endif

@@ -170,15 +170,46 @@ op_set_truth(struct sim_host *h, const json_t *request, json_t *reply, struct si
 /* ---- groups ---- */
 
 static uint32_t
+read_space(const json_t *request, enum sim_space *out, struct sim_error *err)
+{
+    static const char *const names[] = {
+        [SIM_SPACE_HOST] = "host", [SIM_SPACE_CLUSTER] = "cluster", [SIM_SPACE_BOTH] = "both"};
+    const char *name = op_text(request, "space", "host");
+
+    for (enum sim_space s = SIM_SPACE_HOST; s <= SIM_SPACE_BOTH; s++) {
+        if (strcmp(name, names[s]) == 0) {
+            *out = s;
+            return SIM_OK;
+        }
+    }
+    return sim_fail(err, SIM_INVALID, "there is no space '%.20s'", name);
+}
+
+static uint32_t
+op_group_place(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
+{
+    struct guid group = op_guid(request, "group");
+    enum sim_space space = SIM_SPACE_HOST;
+    uint32_t rc = read_space(request, &space, err);
+
+    (void)reply;
+    return rc == SIM_OK ? group_place(h, &group, space, err) : rc;
+}
+
+static uint32_t
 op_group_create(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
 {
+    enum sim_space space = SIM_SPACE_HOST;
     struct guid vms[SIM_NODES_MAX];
     struct guid id;
     size_t count = 0;
     uint32_t rc = read_vms(request, vms, &count, err);
 
     if (rc == SIM_OK) {
-        rc = group_create(h, op_text(request, "name", ""), vms, count, &id, err);
+        rc = read_space(request, &space, err);
+    }
+    if (rc == SIM_OK) {
+        rc = group_create(h, space, op_text(request, "name", ""), vms, count, &id, err);
     }
     if (rc == SIM_OK) {
         reply_guid(reply, "group", &id);
@@ -186,10 +217,30 @@ op_group_create(struct sim_host *h, const json_t *request, json_t *reply, struct
     return rc;
 }
 
+static json_t *
+describe_nodes(const struct sim_host *h, const struct sim_group *g)
+{
+    json_t *list = json_array();
+
+    for (size_t i = 0; i < g->node_count; i++) {
+        json_t *o = json_object();
+        bool here = false;
+
+        for (size_t k = 0; k < h->vm_count; k++) {
+            here = here || guid_equal(&h->vms[k]->id, &g->nodes[i].vm);
+        }
+        reply_guid(o, "vm", &g->nodes[i].vm);
+        reply_bool(o, "here", here);
+        (void)json_array_append_new(list, o);
+    }
+    return list;
+}
+
 static uint32_t
 op_group_list(struct sim_host *h, const json_t *request, json_t *reply, struct sim_error *err)
 {
     struct guid vm = op_guid(request, "vm");
+    struct guid group = op_guid(request, "group");
     json_t *list = json_array();
 
     (void)err;
@@ -197,14 +248,19 @@ op_group_list(struct sim_host *h, const json_t *request, json_t *reply, struct s
         const struct sim_group *g = &h->cluster->groups[i];
         json_t *o;
 
-        if (op_has(request, "vm") && !group_has(g, &vm)) {
+        if ((op_has(request, "vm") && !group_has(g, &vm)) ||
+            (op_has(request, "group") && !guid_equal(&g->id, &group))) {
             continue;
         }
         o = json_object();
         reply_guid(o, "id", &g->id);
         reply_text(o, "name", g->name);
+        reply_bool(o, "of_host", (g->space & SIM_SPACE_HOST) != 0);
+        reply_bool(o, "of_cluster", (g->space & SIM_SPACE_CLUSTER) != 0);
+        (void)json_object_set_new(o, "nodes", describe_nodes(h, g));
         (void)json_array_append_new(list, o);
     }
+    reply_bool(reply, "formed", h->cluster->formed);
     (void)json_object_set_new(reply, "groups", list);
     return SIM_OK;
 }
@@ -313,8 +369,9 @@ const struct op group_ops[] = {
     {"set.list", "vm:g checkpoint:g", op_set_list},
     {"set.info", "path:s!", op_set_info},
     {"set.truth", "set:g! snapshot:g", op_set_truth},
-    {"group.create", "name:s! vms:a!", op_group_create},
-    {"group.list", "vm:g", op_group_list},
+    {"group.create", "name:s! vms:a! space:s", op_group_create},
+    {"group.place", "group:g! space:s!", op_group_place},
+    {"group.list", "vm:g group:g", op_group_list},
     {"group.moments", "group:g moment:g", op_group_moments},
     {"group.freeze", "group:g! consistency:s!", op_group_freeze},
     {"group.convert", "moment:g!", op_group_convert},

@@ -352,6 +352,7 @@ port_server_run(const char *host_socket, const char *socket_path, struct varve_e
     s->drive = 'Z';
     port_script_init(&s->script, &link);
     s->wmi = wmi_fake_new(&s->script, &wmi_options);
+    s->cluster = wmi_fake_cluster_new(&s->script, &wmi_options);
     s->vdisk = vdisk_fake_new(&s->script, &vdisk_options);
     s->vss = vss_fake_new(&s->script, &vss_options);
     rc = listen_tcp(&fds[0].fd, &s->tcp_port, err);

@@ -30,6 +30,7 @@ struct port_process {
 struct port_server {
     struct port_script script;
     struct wmi_port *wmi;
+    struct wmi_port *cluster; /* requests with "space": "cluster" */
     struct vdisk_port *vdisk;
     struct vss_port *vss;
     const char *host_socket;

@@ -110,6 +110,12 @@ text_of(const struct port_call *c, const char *key)
     return v != NULL ? v : "";
 }
 
+static struct wmi_port *
+space_of(const struct port_call *c)
+{
+    return strcmp(text_of(c, "space"), "cluster") == 0 ? c->server->cluster : c->server->wmi;
+}
+
 /* "\\SERVER\SHARE\a" is of a share, in a folder here or (a VHD set) on a file server; all else of a drive. */
 static char *
 path_given(struct port_server *s, const char *path)
@@ -150,7 +156,7 @@ static json_t *
 connect_host(struct port_call *c, struct varve_error *err)
 {
     struct port_server *s = c->server;
-    struct wmi_port *wmi = s->wmi;
+    struct wmi_port *wmi = space_of(c);
     const char *asked = text_of(c, "server");
     bool reached;
 
@@ -206,7 +212,7 @@ object_out(const struct port_server *s, struct wmi_object *o, const char *key)
 static json_t *
 query(struct port_call *c, struct varve_error *err)
 {
-    struct wmi_port *wmi = c->server->wmi;
+    struct wmi_port *wmi = space_of(c);
     struct wmi_objects found = {0};
     json_t *list;
 
@@ -225,7 +231,7 @@ query(struct port_call *c, struct varve_error *err)
 static json_t *
 exec(struct port_call *c, struct varve_error *err)
 {
-    struct wmi_port *wmi = c->server->wmi;
+    struct wmi_port *wmi = space_of(c);
     struct port_wire_params *params = sim_alloc(sizeof(*params));
     struct wmi_result result;
     json_t *out = NULL;
@@ -259,7 +265,7 @@ static json_t *
 class_has(struct port_call *c, struct varve_error *err)
 {
     const char *property = json_string_value(json_object_get(c->request, "property"));
-    struct wmi_port *wmi = c->server->wmi;
+    struct wmi_port *wmi = space_of(c);
     bool has = false;
 
     return wmi->ops->class_has(wmi, text_of(c, "class"), property, &has, err) == VARVE_OK
@@ -291,7 +297,7 @@ signature(struct port_call *c, struct varve_error *err)
 json_t *
 port_server_wmi(struct port_call *c, const char *op, struct varve_error *err)
 {
-    struct wmi_port *wmi = c->server->wmi;
+    struct wmi_port *wmi = space_of(c);
     struct wmi_object o;
 
     if (strcmp(op, "wmi.connect") == 0) {

@@ -30,16 +30,85 @@ no_role(const struct wmi_fake *f)
            (f->options.no_role_file != NULL && access(f->options.no_role_file, F_OK) == 0);
 }
 
+static bool
+is_formed(struct wmi_fake *f)
+{
+    struct varve_error ignored;
+    json_t *reply = wmi_fake_ask(f, "group.list", NULL, NULL, &ignored);
+    bool formed = json_is_true(json_object_get(reply, "formed"));
+
+    json_decref(reply);
+    return formed;
+}
+
 static enum varve_err
 fake_connect(struct wmi_port *p, struct varve_error *err)
 {
     struct wmi_fake *f = (struct wmi_fake *)p;
     bool after;
 
-    if (port_script_call(f->script, &after, "wmi connect")) {
+    if (port_script_call(f->script, &after, "%s connect", f->word)) {
         return injected(f, err);
     }
-    return no_role(f) ? wmi_fake_hresult(err, NO_NAMESPACE, "no such namespace") : VARVE_OK;
+    if (f->options.denied) {
+        return wmi_fake_hresult(err, 0x80041003u, "access denied");
+    }
+    f->connected = !no_role(f) && (!f->cluster || is_formed(f));
+    return f->connected ? VARVE_OK : wmi_fake_hresult(err, NO_NAMESPACE, "no such namespace");
+}
+
+/* ---- two namespaces ---- */
+
+bool
+wmi_fake_is_here(struct wmi_fake *f, const char *path)
+{
+    const char *own = f->cluster ? WMI_FAKE_CLUSTER_SPACE : WMI_FAKE_SPACE;
+
+    if (strncmp(path, "\\\\", 2) != 0 || strncmp(path, own, strlen(own)) == 0) {
+        return true;
+    }
+    port_script_violation(f->script, "'%.90s' in another namespace", path);
+    return false;
+}
+
+/* "\\SIMHOST\..." is what the cluster calls otherwise. */
+static void
+show_here(const struct wmi_fake *f, char **text)
+{
+    if (f->cluster && *text != NULL &&
+        strncmp(*text, WMI_FAKE_SPACE, strlen(WMI_FAKE_SPACE)) == 0) {
+        char *shown = sim_printf(WMI_FAKE_CLUSTER_SPACE "%s", *text + strlen(WMI_FAKE_SPACE));
+
+        free(*text);
+        *text = shown;
+    }
+}
+
+static void
+show_object(const struct wmi_fake *f, struct wmi_object *o)
+{
+    show_here(f, &o->path);
+    for (size_t i = 0; i < o->count; i++) {
+        if (o->properties[i].value.type == WMI_REF) {
+            show_here(f, &o->properties[i].value.text);
+        }
+    }
+}
+
+/* What is documented for the cluster's namespace, of what is asked for here. */
+static bool
+has_class(const struct wmi_fake *f, const char *class_name)
+{
+    static const char *const classes[] = {
+        "Msvm_ComputerSystem", "Msvm_VirtualSystemManagementService",
+        "Msvm_CollectionSnapshotService", "Msvm_CollectionReferencePointService"};
+
+    for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++) {
+        if (strcmp(classes[i], class_name) == 0) {
+            return true;
+        }
+    }
+    return !f->cluster;
 }
 
 /* The parts of "ASSOCIATORS OF {x} WHERE AssocClass=a ResultClass=b". */
@@ -57,11 +126,16 @@ associators(struct wmi_fake *f, const char *wql, struct wmi_objects *out, struct
         sscanf(end, "} WHERE AssocClass=%95s ResultClass=%95s", assoc, result) != 2) {
         return wmi_fake_hresult(err, 0x80041017u, "no such query");
     }
-    if (port_script_call(f->script, &after, "wmi assoc %s", assoc)) {
+    if (port_script_call(f->script, &after, "%s assoc %s", f->word, assoc)) {
         return injected(f, err);
     }
     path = sim_printf("%.*s", (int)(end - wql - 16), wql + 16);
-    rc = wmi_fake_associated(f, path, assoc, result, out, err);
+    rc = !wmi_fake_is_here(f, path)
+             ? wmi_fake_hresult(err, 0x8004103Au, "no path of this namespace")
+         : f->cluster && strcmp(assoc, "Msvm_AffectedJobElement") != 0 &&
+                 !wmi_fake_is_of_groups(assoc, result)
+             ? wmi_fake_hresult(err, 0x80041010u, "no such class")
+             : wmi_fake_associated(f, path, assoc, result, out, err);
     free(path);
     return rc;
 }
@@ -78,22 +152,30 @@ fake_query(struct wmi_port *p, const char *wql, const char *const *names, struct
     enum varve_err rc;
 
     (void)names; /* more than what was asked for is allowed */
+    if (f->cluster && !f->connected) {
+        return wmi_fake_hresult(err, 0x800706BAu, "not connected");
+    }
     if (strncmp(wql, "ASSOCIATORS OF {", 16) == 0) {
         rc = associators(f, wql, &list, err);
     } else if (sscanf(wql, "SELECT * FROM %95s WHERE Name='%63[^']'", class_name, name) < 1) {
         rc = wmi_fake_hresult(err, 0x80041017u, "no such query");
-    } else if (port_script_call(f->script, &after, "wmi %s %s",
+    } else if (port_script_call(f->script, &after, "%s %s %s", f->word,
                                 name[0] == '\0' && strcmp(class_name, "Msvm_ComputerSystem") == 0
                                     ? "list"
                                     : "query",
                                 class_name)) {
         rc = injected(f, err);
+    } else if (!has_class(f, class_name)) {
+        rc = wmi_fake_hresult(err, 0x80041010u, "no such class");
     } else if (f->options.no_rights) {
         rc = VARVE_OK;
     } else if (f->options.server_2012 && strstr(class_name, "ReferencePointService") != NULL) {
         rc = wmi_fake_hresult(err, 0x80041010u, "no such class");
     } else {
         rc = wmi_fake_select(f, class_name, name, &list, err);
+    }
+    for (size_t i = 0; rc == VARVE_OK && i < list.count; i++) {
+        show_object(f, &list.items[i]);
     }
     if (rc == VARVE_OK) {
         *out = list;
@@ -109,13 +191,19 @@ fake_get(struct wmi_port *p, const char *path, const char *const *names, struct 
 {
     struct wmi_fake *f = (struct wmi_fake *)p;
     bool after;
+    enum varve_err rc;
 
     (void)names;
-    if (port_script_call(f->script, &after,
-                         strstr(path, "Msvm_ConcreteJob") != NULL ? "wmi get job" : "wmi get")) {
+    if (port_script_call(f->script, &after, "%s get%s", f->word,
+                         strstr(path, "Msvm_ConcreteJob") != NULL ? " job" : "")) {
         return injected(f, err);
     }
-    return wmi_fake_at(f, path, out, err);
+    rc = wmi_fake_is_here(f, path) ? wmi_fake_at(f, path, out, err)
+                                   : wmi_fake_hresult(err, 0x8004103Au, "another namespace");
+    if (rc == VARVE_OK) {
+        show_object(f, out);
+    }
+    return rc;
 }
 
 static enum varve_err
@@ -125,7 +213,7 @@ fake_class_has(struct wmi_port *p, const char *class_name, const char *property,
     struct wmi_fake *f = (struct wmi_fake *)p;
     bool after;
 
-    if (port_script_call(f->script, &after, "wmi class %s", class_name)) {
+    if (port_script_call(f->script, &after, "%s class %s", f->word, class_name)) {
         return injected(f, err);
     }
     if (no_role(f)) { /* there is no connection to ask on */
@@ -136,7 +224,9 @@ fake_class_has(struct wmi_port *p, const char *class_name, const char *property,
         *out = false;
         return VARVE_OK;
     }
-    *out = property == NULL || strcmp(property, "GuestBackupType") != 0 || !f->options.server_2016;
+    *out =
+        has_class(f, class_name) &&
+        (property == NULL || strcmp(property, "GuestBackupType") != 0 || !f->options.server_2016);
     return VARVE_OK;
 }
 
@@ -150,7 +240,7 @@ fake_exec(struct wmi_port *p, const char *path, const char *method, const struct
     enum varve_err rc;
 
     memset(out, 0, sizeof(*out));
-    if (port_script_call(f->script, &after, "wmi exec %s", method)) {
+    if (port_script_call(f->script, &after, "%s exec %s", f->word, method)) {
         if (after) {
             (void)(wmi_fake_method(f, path, method, params, count, out, &ignored) == VARVE_OK);
             wmi_result_release(out);
@@ -162,8 +252,12 @@ fake_exec(struct wmi_port *p, const char *path, const char *method, const struct
         }
         return injected(f, err);
     }
-    rc = wmi_fake_method(f, path, method, params, count, out, err);
-    if (rc != VARVE_OK) {
+    rc = wmi_fake_is_here(f, path)
+             ? wmi_fake_method(f, path, method, params, count, out, err)
+             : wmi_fake_hresult(err, 0x8004103Au, "no path of this namespace");
+    if (rc == VARVE_OK) {
+        show_object(f, &out->out);
+    } else {
         wmi_result_release(out);
     }
     return rc;
@@ -187,5 +281,17 @@ wmi_fake_new(struct port_script *script, const struct wmi_fake_options *options)
     f->base.timeout_ms = WMI_CALL_MS;
     f->script = script;
     f->options = *options;
+    f->word = "wmi";
     return &f->base;
+}
+
+struct wmi_port *
+wmi_fake_cluster_new(struct port_script *script, const struct wmi_fake_options *options)
+{
+    struct wmi_port *p = wmi_fake_new(script, options);
+    struct wmi_fake *f = (struct wmi_fake *)p;
+
+    f->cluster = true;
+    f->word = "cluster";
+    return p;
 }

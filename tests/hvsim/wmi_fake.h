@@ -14,6 +14,7 @@ struct wmi_fake_options {
     bool no_rights;           /* the caller is not elevated: lists are empty */
     bool server_2012;         /* no reference points */
     bool shared;              /* every disk is said to be shared by a guest cluster */
+    bool denied;              /* connecting is: no rights at all */
     bool uneven;     /* reference points name disks without tracking too, which have no change id */
     bool odd_ids;    /* InstanceIDs in reference points: lower case, braces, L instead of D */
     bool log_points; /* each vm has a reference point of Hyper-V Replica too, which is by log */
@@ -25,5 +26,14 @@ struct wmi_fake_options {
 };
 
 struct wmi_port *wmi_fake_new(struct port_script *script, const struct wmi_fake_options *options);
+
+/*
+ * root\HyperVCluster\v2 as this host has it, which is not there unless the host is in a cluster (engine: formed): vms of all
+ * nodes, vm groups that stand in it, what is frozen of those, and no class that is not documented for it
+ * (Msvm_VirtualSystemReferencePointService, Msvm_ImageManagementService, settings of disks ...).  A path says which
+ * namespace it is of, and is good in no other.  Its calls are logged as "cluster ...".
+ */
+struct wmi_port *wmi_fake_cluster_new(struct port_script *script,
+                                      const struct wmi_fake_options *options);
 
 #endif

@@ -25,6 +25,27 @@ add(const char *class_name, const json_t *o, struct wmi_objects *list)
     wmi_fake_take(list, &made);
 }
 
+/* A host's namespace has the members that are on the host. */
+static enum varve_err
+add_members(struct wmi_fake *f, const char *group, struct wmi_objects *list,
+            struct varve_error *err)
+{
+    json_t *reply = wmi_fake_ask(f, "group.list", "group", group, err);
+    json_t *nodes = json_object_get(json_array_get(json_object_get(reply, "groups"), 0), "nodes");
+    enum varve_err rc = reply != NULL ? VARVE_OK : err->code;
+    json_t *o;
+    size_t i;
+
+    json_array_foreach(nodes, i, o)
+    {
+        if (rc == VARVE_OK && (f->cluster || json_is_true(json_object_get(o, "here")))) {
+            rc = wmi_fake_select(f, "Msvm_ComputerSystem", wmi_fake_text(o, "vm"), list, err);
+        }
+    }
+    json_decref(reply);
+    return rc;
+}
+
 static enum varve_err
 add_groups(struct wmi_fake *f, const char *vm, struct wmi_objects *list, struct varve_error *err)
 {
@@ -34,7 +55,9 @@ add_groups(struct wmi_fake *f, const char *vm, struct wmi_objects *list, struct 
 
     json_array_foreach(json_object_get(reply, "groups"), i, o)
     {
-        add("Msvm_VirtualSystemCollection", o, list);
+        if (json_is_true(json_object_get(o, f->cluster ? "of_cluster" : "of_host"))) {
+            add("Msvm_VirtualSystemCollection", o, list);
+        }
     }
     json_decref(reply);
     return reply != NULL ? VARVE_OK : err->code;
@@ -103,7 +126,8 @@ wmi_fake_group(struct wmi_fake *f, const char *id, const char *assoc, const char
         return add_result(f, id, points, list, err);
     }
     if (strcmp(assoc, "Msvm_CollectedVirtualSystems") == 0) {
-        return add_groups(f, id, list, err);
+        return strcmp(result, "Msvm_ComputerSystem") == 0 ? add_members(f, id, list, err)
+                                                          : add_groups(f, id, list, err);
     }
     if (strcmp(assoc, "Msvm_SnapshotOfVirtualSystemCollection") == 0 ||
         strcmp(assoc, "Msvm_ReferencePointOfVirtualSystemCollection") == 0) {

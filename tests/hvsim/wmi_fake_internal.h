@@ -8,7 +8,15 @@ struct wmi_fake {
     struct wmi_port base;
     struct port_script *script;
     struct wmi_fake_options options;
+    bool cluster;
+    const char *word; /* of the log */
+    bool connected;   /* since the last time somebody did */
 };
+
+#define WMI_FAKE_SPACE         "\\\\SIMHOST\\root\\virtualization\\v2:"
+#define WMI_FAKE_CLUSTER_SPACE "\\\\SIMCLUSTER\\root\\HyperVCluster\\v2:"
+/* False (and a broken rule): an absolute path of another namespace. */
+bool wmi_fake_is_here(struct wmi_fake *f, const char *path);
 
 #define WMI_FAKE_ID 64u
 

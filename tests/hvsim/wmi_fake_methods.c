@@ -112,7 +112,7 @@ on_target(const struct call *c, const char *op, const char *key, const char *nam
     const struct wmi_param *p = param(c, name);
     char id[WMI_FAKE_ID];
 
-    if (p == NULL || p->type != WMI_REF) {
+    if (p == NULL || p->type != WMI_REF || !wmi_fake_is_here(c->f, p->text)) {
         port_script_violation(c->f->script, "%s without the REF '%s'", op, name);
         c->out->return_value = INVALID_PARAMETER;
         return VARVE_OK;
@@ -233,8 +233,8 @@ modify_system(const struct call *c)
     }
     wmi_fake_guid(wmi_text_or(&settings, "InstanceID", ""), id);
     rc = forward(c, "checkpoint.rename",
-                 json_pack("{s:s,s:s}", "checkpoint", id, "name",
-                           wmi_text_or(&settings, "ElementName", "")));
+                 json_pack("{s:s,s:s,s:b}", "checkpoint", id, "name",
+                           wmi_text_or(&settings, "ElementName", ""), "anywhere", c->f->cluster));
     wmi_object_release(&settings);
     return rc;
 }
@@ -393,8 +393,8 @@ create_of_group(const struct call *c)
     char id[WMI_FAKE_ID];
     bool application;
 
-    if (group == NULL || group->type != WMI_REF || type == NULL ||
-        type->integer != (c->f->options.group_32768 ? 32768 : 2)) {
+    if (group == NULL || group->type != WMI_REF || !wmi_fake_is_here(c->f, group->text) ||
+        type == NULL || type->integer != (c->f->options.group_32768 ? 32768 : 2)) {
         c->out->return_value = INVALID_PARAMETER;
         return VARVE_OK;
     }
@@ -483,6 +483,10 @@ wmi_fake_method(struct wmi_fake *f, const char *path, const char *method,
 
     if (strstr(path, "Msvm_Collection") != NULL) {
         return group_method(&c, method);
+    }
+    if (f->cluster && strcmp(method, "ModifySystemSettings") != 0 &&
+        strcmp(method, "GetErrorEx") != 0 && strcmp(method, "RequestStateChange") != 0) {
+        return wmi_fake_hresult(err, 0x80041055u, "no such method");
     }
     if (strcmp(method, "GetVHDSnapshotInformation") == 0) {
         return snapshots_of_set(&c);

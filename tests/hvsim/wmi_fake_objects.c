@@ -8,8 +8,6 @@
 #include "hvsim/wmi_fake_internal.h"
 #include "wmi/hresult.h"
 
-#define SPACE "\\\\SIMHOST\\root\\virtualization\\v2:"
-
 /* Building cannot fail but for memory, which ends a test program. */
 static void
 must(enum varve_err rc)
@@ -24,7 +22,7 @@ wmi_fake_begin(struct wmi_object *o, const char *class_name, const char *key, co
 {
     struct varve_error err;
     char *relpath = sim_printf("%s.%s=\"%s\"", class_name, key, id);
-    char *path = sim_printf("%s%s", SPACE, relpath);
+    char *path = sim_printf("%s%s", WMI_FAKE_SPACE, relpath);
 
     must(wmi_object_init(o, path, relpath, class_name, &err));
     free(relpath);
@@ -94,9 +92,13 @@ wmi_fake_ask(struct wmi_fake *f, const char *op, const char *key, const char *id
 {
     uint32_t n = 0;
     char said[160];
-    json_t *o =
-        port_script_ask(f->script, op, key != NULL ? json_pack("{s:s}", key, id) : NULL, &n, said);
+    json_t *request = key != NULL ? json_pack("{s:s}", key, id) : json_object();
+    json_t *o;
 
+    if (f->cluster) {
+        (void)json_object_set_new(request, "anywhere", json_true());
+    }
+    o = port_script_ask(f->script, op, request, &n, said);
     if (o == NULL) {
         /* A GUID that is none is an object that is not there. */
         (void)wmi_fake_hresult(err, n == SIM_INVALID ? SIM_NOT_FOUND : n, said);
@@ -579,6 +581,14 @@ wmi_fake_select(struct wmi_fake *f, const char *class_name, const char *name,
     }
     if (!merge && strcmp(class_name, "Msvm_ComputerSystem") != 0) {
         return wmi_fake_hresult(err, 0x80041010u, "no such class");
+    }
+    if (f->cluster) { /* of whichever node; not all at once */
+        vm = name[0] != '\0' ? wmi_fake_ask(f, "vm.get", "vm", name, err) : NULL;
+        if (vm != NULL) {
+            add_vm(json_object_get(vm, "vm"), list);
+        }
+        json_decref(vm);
+        return VARVE_OK;
     }
     vms = wmi_fake_ask(f, "vm.list", NULL, NULL, err);
     if (vms == NULL) {

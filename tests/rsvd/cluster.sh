@@ -5,7 +5,8 @@
 # shipped, on the fakes of a simulated Hyper-V host (hvsim_agent); the set is on rsvd-testd, which hears from the host what is written and
 # frozen and keeps blocks and changes of its own. What it shows: both nodes are backed up, the set once, in full and then what changed, with
 # both nodes writing before, between and meanwhile; every disk of every point is what the simulator says it held; the group is left
-# with one reference point for each node, and clean after each fault of the file server, which is named.
+# with one reference point for each node, and clean after each fault of the file server, which is named; and the same with the group in
+# the namespace of the host's cluster.
 #
 # cluster.sh VARVE-AGENT.EXE STANDINS: the same under Wine, with stand-ins for WMI and virtdisk.dll (tests/wine/51-cluster.sh).
 set -euo pipefail
@@ -56,7 +57,7 @@ set_new() { # PATH VM...
 }
 set=$(set_new "$path" "$node1" "$node2")
 set_new '\\\\fs1\\share\\lonely.vhds' "$lonely" >/dev/null
-lab_ctl hv group.create "{\"name\":\"sql\",\"vms\":[\"$node1\",\"$node2\"]}" >/dev/null
+group=$(lab_ctl hv group.create "{\"name\":\"sql\",\"vms\":[\"$node1\",\"$node2\"]}" | jq -r .group)
 
 seed=0
 write() { # NODE OFFSET LENGTH: to the set
@@ -252,6 +253,15 @@ check_point $carrier
 "$BIN/varve" backup run $carrier --quiet
 "$BIN/varve" point show "$(newest $carrier)" --json | jq -e 'all(.disks[]; .incremental)' >/dev/null || die "the run after a lost baseline is not incremental"
 check_point $carrier
+
+# ---- the group stands in the cluster's namespace now, and only there ----
+
+[ ! -e "$LAB/agents/hv/group" ] || die "a group of the host is taken for the cluster's"
+lab_ctl hv group.place "{\"group\":\"$group\",\"space\":\"cluster\"}" >/dev/null
+incremental $((3 * 65536 + 4096))
+for vm in "$node1" "$node2"; do
+    grep -qi "^group $group$" "$LAB/agents/hv/group/${vm,,}" || die "the agent does not remember where the group is"
+done
 "$BIN/varve" verify --quiet
 
 agent_stop

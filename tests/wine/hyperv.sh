@@ -93,7 +93,7 @@ hyperv_calls() {
     printf '%s\n' "$@" >"$LAB/calls.want"
     awk 'NR == FNR { want[++n] = $0; next }
         k < n && $0 == want[k + 1] { k++; next }
-        /^wmi exec / && !/GetVirtualHardDiskSettingData|GetVirtualDiskChanges/ { print "not expected: " $0; bad = 1 }
+        /^(wmi|cluster) exec / && !/GetVirtualHardDiskSettingData|GetVirtualDiskChanges/ { print "not expected: " $0; bad = 1 }
         END { if (k < n) { print "not called: " want[k + 1]; bad = 1 } exit bad }' "$LAB/calls.want" "$LAB/calls" || {
         cat "$LAB/calls" >&2
         lab_die "the calls of a run are not those of the documentation"
@@ -107,7 +107,7 @@ hyperv_contract() {
     local want log
     hyperv_ports "$1" port.report '{"clear":true}' | jq -r '.calls[]' >"$LAB/calls"
     ! grep -q '^wmi list ' "$LAB/calls" || return 1
-    sed -i -E '/^wmi (query|assoc|class) |^wmi exec GetVirtualHardDiskSettingData/d' "$LAB/calls"
+    sed -i -E '/^(wmi|cluster) (query|assoc|class|connect)( |$)|^wmi exec GetVirtualHardDiskSettingData/d' "$LAB/calls"
     want=$(awk -v disks="$3" '/^(#|$|file |collector |wmi (query|assoc|class) )/ { next }
         $0 == "(" || $0 == ")" { printf "%s", $0; next }
         $0 == ") +" { printf ")+"; next }

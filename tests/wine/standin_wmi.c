@@ -210,6 +210,12 @@ result_object(struct standin_com *self, LONG timeout, IWbemClassObject **out)
 
 /* ---- IWbemServices ---- */
 
+static const char *
+space_of(const struct standin_com *services)
+{
+    return services->cluster ? "cluster" : "";
+}
+
 static HRESULT STDMETHODCALLTYPE
 services_query(struct standin_com *self, BSTR language, BSTR query, LONG flags, IWbemContext *ctx,
                IEnumWbemClassObject **out)
@@ -230,7 +236,9 @@ services_query(struct standin_com *self, BSTR language, BSTR query, LONG flags, 
         free(wql);
         return (HRESULT)WBEM_E_INVALID_PARAMETER;
     }
-    reply = standin_ask(json_pack("{s:s,s:s}", "op", "wmi.query", "wql", wql), NULL, 0, &number);
+    reply = standin_ask(
+        json_pack("{s:s,s:s,s:s}", "op", "wmi.query", "space", space_of(self), "wql", wql), NULL, 0,
+        &number);
     free(wql);
     if (reply == NULL) {
         return standin_hresult(number);
@@ -281,8 +289,8 @@ services_get(struct standin_com *self, BSTR wide, LONG flags, IWbemContext *ctx,
         free(path);
         return E_ACCESSDENIED;
     }
-    reply = standin_ask(json_pack("{s:s,s:s}", "op", is_class ? "wmi.class" : "wmi.get",
-                                  is_class ? "class" : "path", path),
+    reply = standin_ask(json_pack("{s:s,s:s,s:s}", "op", is_class ? "wmi.class" : "wmi.get",
+                                  "space", space_of(self), is_class ? "class" : "path", path),
                         NULL, 0, &number);
     if (reply == NULL) {
         hr = standin_hresult(number);
@@ -318,10 +326,11 @@ services_exec(struct standin_com *self, BSTR wide_path, BSTR wide_method, LONG f
         free(method);
         return E_ACCESSDENIED;
     }
-    reply = standin_ask(
-        json_pack("{s:s,s:s,s:s,s:o}", "op", "wmi.exec", "path", path, "method", method, "params",
-                  arguments != NULL ? json_deep_copy(arguments->json) : json_array()),
-        NULL, 0, &number);
+    reply =
+        standin_ask(json_pack("{s:s,s:s,s:s,s:s,s:o}", "op", "wmi.exec", "space", space_of(self),
+                              "path", path, "method", method, "params",
+                              arguments != NULL ? json_deep_copy(arguments->json) : json_array()),
+                    NULL, 0, &number);
     free(path);
     free(method);
     if (reply == NULL) {
@@ -345,6 +354,7 @@ locator_connect(struct standin_com *self, const BSTR where, const BSTR user, con
 {
     const wchar_t *rest = where;
     char *server = standin_server(where, &rest);
+    bool cluster = _wcsicmp(rest, L"ROOT\\HyperVCluster\\v2") == 0;
     struct standin_com *services;
     uint32_t number = 0;
     json_t *reply;
@@ -356,16 +366,18 @@ locator_connect(struct standin_com *self, const BSTR where, const BSTR user, con
     (void)ctx;
     *out = NULL;
     if (user != NULL || password != NULL ||
-        _wcsicmp(rest, L"ROOT\\virtualization\\v2") != 0) { /* as the process's own account */
+        (!cluster &&
+         _wcsicmp(rest, L"ROOT\\virtualization\\v2") != 0)) { /* as the process's own account */
         free(server);
         return (HRESULT)WBEM_E_INVALID_NAMESPACE;
     }
-    reply = standin_ask(
-        json_pack("{s:s,s:s}", "op", "wmi.connect", "server", server != NULL ? server : ""), NULL,
-        0, &number);
+    reply = standin_ask(json_pack("{s:s,s:s,s:s}", "op", "wmi.connect", "space",
+                                  cluster ? "cluster" : "", "server", server != NULL ? server : ""),
+                        NULL, 0, &number);
     services = reply != NULL ? standin_new(STANDIN_SERVICES, NULL, NULL) : NULL;
     if (services != NULL) {
         services->remote = server != NULL;
+        services->cluster = cluster;
     }
     free(server);
     if (reply == NULL) {

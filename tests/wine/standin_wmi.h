@@ -46,6 +46,7 @@ struct standin_com {
     json_t *types;            /* ARGUMENTS: the signature, or NULL for those of a class */
     size_t at;                /* LIST, OBJECT: how far an enumeration is */
     struct wmi_object object; /* OBJECT */
+    bool cluster;             /* SERVICES: of the cluster's namespace */
     bool remote;              /* SERVICES, LIST, RESULT: of another machine */
     bool sealed;              /* and may be called */
     struct standin_com *whose;

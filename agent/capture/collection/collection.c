@@ -51,17 +51,19 @@ capture_collection_fits(const struct capture_vm *vm, char why[CHOICE_WHY_SIZE])
 
 /* ---- inventory ---- */
 
-/* A set can be backed up where its vm's group is known. */
+/* A set can be backed up where its vm's group is known.  notes may be NULL. */
 static enum varve_err
-list_vm(struct collection *g, struct capture_vm *vm, struct varve_error *err)
+list_vm(struct collection *g, struct capture_vm *vm, struct notes *notes, struct varve_error *err)
 {
-    struct wmi_object group = {0};
+    struct collection_place place;
     struct varve_error why;
     char reason[240];
     size_t i;
-    enum varve_err rc = collection_group(&g->host, &vm->id, &group, &why);
+    enum varve_err rc = collection_find_place(&g->host, &vm->id, &place, &why);
 
-    if (rc != VARVE_OK && rc != VARVE_ERR_UNSUPPORTED && rc != VARVE_ERR_NOT_FOUND) {
+    /* Trouble with the cluster is this vm's own. */
+    if (rc != VARVE_OK && rc != VARVE_ERR_UNSUPPORTED && rc != VARVE_ERR_NOT_FOUND &&
+        place.blind.code == VARVE_OK) {
         *err = why;
         return rc;
     }
@@ -82,13 +84,18 @@ list_vm(struct collection *g, struct capture_vm *vm, struct varve_error *err)
     }
     if (rc == VARVE_OK) {
         (void)snprintf(reason, sizeof(reason),
-                       "recovery checkpoint of vm group '%.60s' and reference point; VHD sets are "
-                       "read from their file server",
-                       wmi_text_or(&group, "ElementName", ""));
+                       "recovery checkpoint of vm group '%.60s'%s and reference point; VHD sets "
+                       "are read from their file server",
+                       wmi_text_or(&place.group, "ElementName", ""),
+                       place.cluster ? " of the cluster" : "");
         free(vm->reason);
         vm->reason = refpoint_copy(reason);
+        if (place.blind.code != VARVE_OK && notes != NULL) {
+            notes_add(notes, "%s: the host's own group is taken for vm '%.60s'", place.blind.msg,
+                      vm->name);
+        }
     }
-    wmi_object_release(&group);
+    collection_place_release(&place);
     return vm->reason != NULL ? VARVE_OK : varve_error_nomem(err);
 }
 
@@ -105,7 +112,7 @@ collection_list(struct capture *c, struct capture_inventory *out, struct varve_e
     }
     for (i = 0; rc == VARVE_OK && i < inv.count; i++) {
         if (capture_collection_claims(&inv.vms[i])) {
-            rc = list_vm(g, &inv.vms[i], err);
+            rc = list_vm(g, &inv.vms[i], &inv.notes, err);
         }
     }
     if (rc != VARVE_OK) {
@@ -124,7 +131,7 @@ collection_describe(struct capture *c, const struct guid *vm, struct capture_vm 
     enum varve_err rc = refpoint_describe(c, vm, &found, err);
 
     if (rc == VARVE_OK && capture_collection_claims(&found)) {
-        rc = list_vm((struct collection *)c, &found, err);
+        rc = list_vm((struct collection *)c, &found, NULL, err);
         if (rc != VARVE_OK) {
             capture_vm_release(&found);
         }
@@ -242,6 +249,7 @@ static const struct capture_ops collection_ops = {
     .find_kept = refpoint_find_kept,
     .drop = refpoint_drop,
     .abort = collection_abort,
+    .sweep = refpoint_sweep,
     .wait_merged = refpoint_wait_merged,
 };
 
@@ -262,6 +270,8 @@ capture_collection_open(struct capture **out, const struct collection_options *o
     g->host.base.name = "collection";
     g->host.base.source = "virtdisk+rsvd";
     g->host.way = &collection_way;
+    g->host.cluster.port = o->cluster;
+    g->host.cluster.times = g->host.wmi.times;
     g->open_set = o->open_set;
     g->open_arg = o->open_arg;
     if (rc == VARVE_OK) {

@@ -18,6 +18,9 @@
  * that the collector leaves to it, from their file server.  Each vm that is backed up has its own reference point of
  * the group.
  *
+ * A group stands in the host's namespace or in its cluster's, which a host without a cluster does not have.  Both are asked
+ * (collection_place.c); everything about a group's moments and points is then asked and done where the group is.
+ *
  * A frozen set is named by its path and the set's own snapshot; that snapshot's id is its change id for the next
  * run, which is asked of the set itself (source_rsvd.h).
  */
@@ -30,6 +33,9 @@ typedef enum varve_err collection_open_set(void *arg, const char *path, const st
 
 struct collection_options {
     struct refpoint_options host;
+    /* Groups may stand there too (root\HyperVCluster\v2); borrowed, connected when it is first asked.  NULL: nobody
+     * is asked. */
+    struct wmi_port *cluster;
     collection_open_set *open_set;
     void *open_arg;
 };

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/log.h"
 #include "capture/collection/collection_internal.h"
 
 /* Msvm_CollectionSnapshotService.CreateSnapshot: 1 standard, 2 recovery.  A single vm's number is 32768: asked when the
@@ -16,48 +17,7 @@ static const char *const group_names[] = {"CollectionID", "ElementName", NULL};
 static const char *const point_names[] = {"CollectionID", "ElementName", "ReferencePointType",
                                           NULL};
 
-/* ---- the group ---- */
-
-static enum varve_err
-group_of_path(struct refpoint *r, const char *vm_path, struct wmi_object *out,
-              struct varve_error *err)
-{
-    struct wmi_objects found = {0};
-    enum varve_err rc = wmi_associators(&r->wmi, vm_path, "Msvm_CollectedVirtualSystems",
-                                        "Msvm_VirtualSystemCollection", group_names, &found, err);
-
-    if (rc == VARVE_OK && found.count == 0) {
-        rc =
-            varve_error_set(err, VARVE_ERR_UNSUPPORTED,
-                            "the vm shares a VHD set and is in no vm group: a checkpoint needs all "
-                            "nodes of the guest cluster in one (New-VMGroup, Add-VMGroupMember)");
-    } else if (rc == VARVE_OK && found.count > 1) {
-        rc = varve_error_set(err, VARVE_ERR_UNSUPPORTED,
-                             "the vm is in %zu vm groups; which one has the nodes of its guest "
-                             "cluster cannot be told",
-                             found.count);
-    }
-    if (rc == VARVE_OK) {
-        *out = found.items[0];
-        memset(&found.items[0], 0, sizeof(found.items[0]));
-    }
-    wmi_objects_release(&found);
-    return rc;
-}
-
-enum varve_err
-collection_group(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
-                 struct varve_error *err)
-{
-    struct wmi_object machine = {0};
-    enum varve_err rc = refpoint_vm(r, vm, &machine, err);
-
-    if (rc == VARVE_OK) {
-        rc = group_of_path(r, machine.path, out, err);
-    }
-    wmi_object_release(&machine);
-    return rc;
-}
+/* ---- moments ---- */
 
 /* The id in Msvm_ComputerSystem's path. */
 static enum varve_err
@@ -75,8 +35,6 @@ vm_of_path(struct guid *out, const char *path, struct varve_error *err)
     return varve_error_set(err, VARVE_ERR_PROTOCOL, "'%s' names no vm", path);
 }
 
-/* ---- moments ---- */
-
 static bool
 is_of(const struct wmi_object *part, const struct guid *vm)
 {
@@ -85,10 +43,11 @@ is_of(const struct wmi_object *part, const struct guid *vm)
     return guid_parse(&id, wmi_text_or(part, "VirtualSystemIdentifier", "")) && guid_equal(&id, vm);
 }
 
-/* The vm's part, told as the whole: id and path are the group's. */
+/* The vm's part, told as the whole: id and path are the group's.  The part's disks are asked for at the host, which is the
+ * vm's also when the group is the cluster's: there its path says no server and no namespace. */
 static enum varve_err
-tell(const struct wmi_object *whole, const struct wmi_object *part, struct wmi_objects *list,
-     struct varve_error *err)
+tell(const struct collection_place *place, const struct wmi_object *whole,
+     const struct wmi_object *part, struct wmi_objects *list, struct varve_error *err)
 {
     struct wmi_object o = {0};
     char id[CAPTURE_ID_MAX];
@@ -102,7 +61,11 @@ tell(const struct wmi_object *whole, const struct wmi_object *part, struct wmi_o
         rc = wmi_object_add_text(&o, "InstanceID", WMI_STRING, id, err);
     }
     if (rc == VARVE_OK) {
-        rc = wmi_object_add_text(&o, REFPOINT_MEMBER, WMI_REF, part->path, err);
+        rc = wmi_object_add_text(&o, REFPOINT_MEMBER, WMI_REF,
+                                 place->cluster ? part->relpath : part->path, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = wmi_object_add_integer(&o, REFPOINT_OF_CLUSTER, WMI_BOOL, place->cluster, err);
     }
     for (i = 0; rc == VARVE_OK && i < part->count; i++) {
         const struct wmi_property *p = &part->properties[i];
@@ -155,17 +118,17 @@ static const struct kind points = {"Msvm_ReferencePointOfVirtualSystemCollection
                                    refpoint_point_names};
 
 static enum varve_err
-tell_one(struct refpoint *r, const struct kind *k, const struct wmi_object *whole,
+tell_one(const struct collection_place *place, const struct kind *k, const struct wmi_object *whole,
          const struct guid *vm, struct wmi_objects *list, struct varve_error *err)
 {
     struct wmi_objects parts = {0};
     size_t i;
     enum varve_err rc =
-        wmi_associators(&r->wmi, whole->path, k->members, k->part, k->part_names, &parts, err);
+        wmi_associators(place->space, whole->path, k->members, k->part, k->part_names, &parts, err);
 
     for (i = 0; rc == VARVE_OK && i < parts.count; i++) {
         if (is_of(&parts.items[i], vm)) {
-            rc = tell(whole, &parts.items[i], list, err);
+            rc = tell(place, whole, &parts.items[i], list, err);
             break;
         }
     }
@@ -177,7 +140,7 @@ static enum varve_err
 tell_all(struct refpoint *r, const struct kind *k, const char *vm_path, struct wmi_objects *out,
          struct varve_error *err)
 {
-    struct wmi_object group = {0};
+    struct collection_place place = {0};
     struct wmi_objects wholes = {0};
     struct wmi_objects list = {0};
     struct guid vm;
@@ -185,22 +148,23 @@ tell_all(struct refpoint *r, const struct kind *k, const char *vm_path, struct w
     enum varve_err rc = vm_of_path(&vm, vm_path, err);
 
     if (rc == VARVE_OK) {
-        rc = collection_group(r, &vm, &group, err);
+        rc = collection_find_place(r, &vm, &place, err);
     }
     if (rc == VARVE_ERR_UNSUPPORTED) { /* in no group, so that there is nothing of one */
         *out = list;
         return VARVE_OK;
     }
     if (rc == VARVE_OK) {
-        rc = wmi_associators(&r->wmi, group.path, k->owner, k->whole, k->whole_names, &wholes, err);
+        rc = wmi_associators(place.space, place.group.path, k->owner, k->whole, k->whole_names,
+                             &wholes, err);
     }
     for (i = 0; rc == VARVE_OK && i < wholes.count; i++) {
-        rc = tell_one(r, k, &wholes.items[i], &vm, &list, err);
+        rc = tell_one(&place, k, &wholes.items[i], &vm, &list, err);
         if (rc == VARVE_ERR_NOT_FOUND) {
             rc = VARVE_OK; /* it went away while it was looked at */
         }
     }
-    wmi_object_release(&group);
+    collection_place_release(&place);
     wmi_objects_release(&wholes);
     if (rc != VARVE_OK) {
         wmi_objects_release(&list);
@@ -227,12 +191,12 @@ points_of_group(struct refpoint *r, const char *vm_path, struct wmi_objects *out
 /* ---- making ---- */
 
 static enum varve_err
-create_as(struct refpoint *r, const char *group, const char *settings, int64_t type,
-          struct cancel *cancel, struct wmi_object *made, enum wmi_end *end,
+create_as(struct refpoint *r, const struct collection_place *place, const char *settings,
+          int64_t type, struct cancel *cancel, struct wmi_object *made, enum wmi_end *end,
           struct varve_error *err)
 {
     const struct wmi_param params[] = {
-        {.name = "Collection", .type = WMI_REF, .text = group},
+        {.name = "Collection", .type = WMI_REF, .text = place->group.path},
         {.name = "SnapshotSettings", .type = WMI_STRING, .text = settings},
         {.name = "SnapshotType", .type = WMI_UINT16, .integer = type},
     };
@@ -246,7 +210,7 @@ create_as(struct refpoint *r, const char *group, const char *settings, int64_t t
                                  .timeout_ms = r->create_ms,
                                  .end = end};
 
-    return wmi_call(&r->wmi, &m, cancel, made, err);
+    return wmi_call(place->space, &m, cancel, made, err);
 }
 
 /* What is known of the numbers in the field (docs/design/capture-collection.md). */
@@ -272,47 +236,89 @@ create_of_group(struct refpoint *r, const char *vm_path, const char *settings,
                 struct cancel *cancel, struct wmi_object *made, enum wmi_end *end,
                 struct varve_error *err)
 {
-    struct wmi_object group = {0};
+    struct collection_place place = {0};
     struct guid vm;
     struct varve_error why;
     enum varve_err rc = vm_of_path(&vm, vm_path, err);
 
     if (rc == VARVE_OK) {
-        rc = collection_group(r, &vm, &group, err);
+        rc = collection_find_place(r, &vm, &place, err);
     }
     if (rc != VARVE_OK) {
         return rc;
     }
-    rc = create_as(r, group.path, settings, GROUP_RECOVERY, cancel, made, end, err);
+    if (place.blind.code != VARVE_OK) {
+        log_warn("capture", "the host's own group '%.60s' is taken: %s",
+                 wmi_text_or(&place.group, "ElementName", ""), place.blind.msg);
+    }
+    rc = create_as(r, &place, settings, GROUP_RECOVERY, cancel, made, end, err);
     if (rc != VARVE_OK && err->source == VARVE_SRC_HRESULT &&
         (err->native == INVALID_PARAMETER || err->native == INVALID_DMTF)) {
-        rc = create_as(r, group.path, settings, VM_RECOVERY, cancel, made, end, err);
+        rc = create_as(r, &place, settings, VM_RECOVERY, cancel, made, end, err);
     }
     if (rc != VARVE_OK && err->source == VARVE_SRC_HRESULT && hint(err->native)[0] != '\0') {
         why = *err;
         (void)snprintf(err->msg, sizeof(err->msg), "vm group '%.60s': %.100s%s",
-                       wmi_text_or(&group, "ElementName", ""), why.msg, hint(why.native));
+                       wmi_text_or(&place.group, "ElementName", ""), why.msg, hint(why.native));
     }
-    wmi_object_release(&group);
+    collection_place_release(&place);
     return rc;
 }
 
-/* A collection cannot be renamed as far as is known; its parts can, and each of them says whose it is. */
+/* Of a vm that is here, or of one of another host, whose part only the cluster can name. */
+static enum varve_err
+tag_other(struct refpoint *r, const struct wmi_object *part, struct wmi *space,
+          const struct guid *run, struct varve_error *err)
+{
+    const char *id = wmi_text_or(part, "InstanceID", "");
+    struct wmi_object machine = {0};
+    struct guid vm = {{0}};
+    enum varve_err rc;
+
+    if (space == &r->wmi) {
+        return refpoint_name(r, &r->wmi, id, run, err);
+    }
+    (void)!guid_parse(&vm, wmi_text_or(part, "VirtualSystemIdentifier", ""));
+    rc = refpoint_vm(r, &vm, &machine, err);
+    wmi_object_release(&machine);
+    if (rc != VARVE_ERR_NOT_FOUND) {
+        return rc == VARVE_OK ? refpoint_name(r, &r->wmi, id, run, err) : rc;
+    }
+    rc = refpoint_name(r, space, id, run, err);
+    if (rc != VARVE_OK && !wmi_unanswered(rc, err)) {
+        log_warn("capture", "the cluster does not name the other nodes' checkpoints: %s", err->msg);
+        rc = VARVE_OK; /* the vm's own part says whose the whole is */
+    }
+    return rc;
+}
+
+/* A collection cannot be renamed as far as is known; its parts can, and each of them says whose it is: the vm's own first,
+ * by its host. */
 static enum varve_err
 tag_parts(struct refpoint *r, const struct guid *vm, const char *id, const struct guid *run,
           struct varve_error *err)
 {
     struct wmi_object whole = {0};
     struct wmi_objects parts = {0};
+    struct wmi *space;
     size_t i;
     enum varve_err rc = refpoint_checkpoint(r, vm, id, &whole, err);
 
+    space = refpoint_space(r, &whole);
     if (rc == VARVE_OK) {
-        rc = wmi_associators(&r->wmi, whole.path, moments.members, moments.part, moments.part_names,
+        rc = wmi_associators(space, whole.path, moments.members, moments.part, moments.part_names,
                              &parts, err);
     }
     for (i = 0; rc == VARVE_OK && i < parts.count; i++) {
-        rc = refpoint_name(r, &r->wmi, wmi_text_or(&parts.items[i], "InstanceID", ""), run, err);
+        if (is_of(&parts.items[i], vm)) {
+            rc =
+                refpoint_name(r, &r->wmi, wmi_text_or(&parts.items[i], "InstanceID", ""), run, err);
+        }
+    }
+    for (i = 0; rc == VARVE_OK && i < parts.count; i++) {
+        if (!is_of(&parts.items[i], vm)) {
+            rc = tag_other(r, &parts.items[i], space, run, err);
+        }
     }
     wmi_object_release(&whole);
     wmi_objects_release(&parts);

@@ -17,15 +17,34 @@ struct collection {
     struct refpoint host; /* and host.base: what is not different for a group is as for a vm */
     collection_open_set *open_set;
     void *open_arg;
-    struct mutex lock; /* sets */
+    struct mutex lock; /* sets, reached */
     struct collection_set *sets;
+    bool
+        reached; /* the cluster's namespace was connected to once: from then on the connection is made again by itself */
 };
+
+/* ---- collection_place.c ---- */
+
+/* A vm's group and the namespace that it stands in. */
+struct collection_place {
+    struct wmi *space; /* r->wmi or r->cluster */
+    struct wmi_object group;
+    bool cluster; /* space is the cluster's */
+    struct varve_error
+        blind; /* code not VARVE_OK: the cluster did not say what groups it has, and why */
+};
+
+void collection_place_release(struct collection_place *p);
+/*
+ * VARVE_ERR_UNSUPPORTED: the vm is in no group, or in several.  After any error out->blind says whether the cluster is to
+ * blame (then it is the error), and there is nothing else to release.
+ */
+VARVE_CHECK enum varve_err collection_find_place(struct refpoint *r, const struct guid *vm,
+                                                 struct collection_place *out,
+                                                 struct varve_error *err);
 
 /* ---- collection_group.c: a group's moments and points, as if they were a vm's ---- */
 extern const struct refpoint_way collection_way;
-/* The vm's group; VARVE_ERR_UNSUPPORTED when it is in none, or in several. */
-VARVE_CHECK enum varve_err collection_group(struct refpoint *r, const struct guid *vm,
-                                            struct wmi_object *out, struct varve_error *err);
 
 /* ---- collection_set.c: VHD sets ---- */
 bool collection_is_set(const struct capture_frozen_disk *d);

@@ -11,9 +11,13 @@
 static bool
 run_of(const struct wmi_object *checkpoint, struct guid *run)
 {
-    struct guid owner;
+    struct refpoint_tag tag;
 
-    return refpoint_tag_read(wmi_text_or(checkpoint, "ElementName", ""), run, &owner);
+    if (!refpoint_tag_read(wmi_text_or(checkpoint, "ElementName", ""), &tag)) {
+        return false;
+    }
+    *run = tag.run;
+    return true;
 }
 
 /* ---- the base of a differential export ---- */

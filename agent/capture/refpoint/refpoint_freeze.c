@@ -26,8 +26,7 @@ find_untagged(const struct refpoint *r, const struct wmi_objects *list,
               const struct capture_note *n)
 {
     const struct wmi_object *found = NULL;
-    struct guid owner;
-    struct guid run;
+    struct refpoint_tag tag;
     size_t i;
 
     for (i = 0; i < list->count; i++) {
@@ -36,7 +35,7 @@ find_untagged(const struct refpoint *r, const struct wmi_objects *list,
 
         if (!refpoint_is_recovery(o) ||
             capture_marks_has(&n->before, wmi_text_or(o, "InstanceID", "")) ||
-            refpoint_tag_read(wmi_text_or(o, "ElementName", ""), &run, &owner)) {
+            refpoint_tag_read(wmi_text_or(o, "ElementName", ""), &tag)) {
             continue;
         }
         if (!refpoint_time(&made, wmi_text_or(o, "CreationTime", "")) ||
@@ -68,17 +67,16 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
 {
     struct capture_note n = {0};
     const struct wmi_object *o;
-    char tag[REFPOINT_TAG_SIZE];
-    struct guid named;
-    struct guid owner;
+    char text[GUID_TEXT_SIZE];
+    struct refpoint_tag tag;
     size_t i;
     enum varve_err rc;
 
     /* Whoever made it: after a failover another host's agent looks for it. */
     for (i = 0; i < list->count; i++) {
         if (refpoint_is_recovery(&list->items[i]) &&
-            refpoint_tag_read(wmi_text_or(&list->items[i], "ElementName", ""), &named, &owner) &&
-            guid_equal(&named, run)) {
+            refpoint_tag_read(wmi_text_or(&list->items[i], "ElementName", ""), &tag) &&
+            guid_equal(&tag.run, run)) {
             return take_id(&list->items[i], "InstanceID", "", checkpoint, err);
         }
     }
@@ -90,8 +88,8 @@ find_in(struct refpoint *r, const struct wmi_objects *list, const struct guid *r
             return take_id(o, "InstanceID", "", checkpoint, err);
         }
     }
-    refpoint_tag(run, NULL, tag);
-    return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has no checkpoint '%s'", tag);
+    guid_format(run, text);
+    return varve_error_set(err, VARVE_ERR_NOT_FOUND, "the vm has no checkpoint of run %s", text);
 }
 
 enum varve_err
@@ -202,10 +200,11 @@ enum varve_err
 refpoint_name(struct refpoint *r, struct wmi *w, const char *id, const struct guid *run,
               struct varve_error *err)
 {
-    char tag[REFPOINT_TAG_SIZE];
+    struct refpoint_tag tag = {.run = *run, .group = refpoint_way_of(r) != &refpoint_way_vm};
+    char name[REFPOINT_TAG_SIZE];
     const struct wmi_param settings[] = {
         {.name = "InstanceID", .type = WMI_STRING, .text = id},
-        {.name = "ElementName", .type = WMI_STRING, .text = tag},
+        {.name = "ElementName", .type = WMI_STRING, .text = name},
     };
     struct wmi_param params[] = {{.name = "SystemSettings", .type = WMI_STRING}};
     const struct wmi_method m = {.service = "Msvm_VirtualSystemManagementService",
@@ -213,14 +212,13 @@ refpoint_name(struct refpoint *r, struct wmi *w, const char *id, const struct gu
                                  .params = params,
                                  .count = 1,
                                  .timeout_ms = r->convert_ms};
-    struct guid owner;
     char *xml = NULL;
-    enum varve_err rc = r->way == NULL ? refpoint_owner(r, &owner, err) : VARVE_OK;
+    enum varve_err rc = refpoint_owner(r, &tag.owner, err);
 
     if (rc != VARVE_OK) {
         return rc;
     }
-    refpoint_tag(run, r->way == NULL ? &owner : NULL, tag);
+    refpoint_tag_write(&tag, name);
     rc = wmi_embed(w, "Msvm_VirtualSystemSettingData", settings, 2, &xml, err);
     if (rc == VARVE_OK) {
         params[0].text = xml;

@@ -12,6 +12,8 @@ struct refpoint;
  * vm's own part of it, everything else is that part's.
  */
 #define REFPOINT_MEMBER "MemberPath"
+/* Such a moment or point stands in the cluster's namespace: calls about it go there. */
+#define REFPOINT_OF_CLUSTER "OfCluster"
 
 struct refpoint_way {
     const char *snapshot_service;
@@ -42,6 +44,7 @@ struct refpoint {
     struct capture base;
     const struct refpoint_way *way; /* NULL: refpoint_way_vm */
     struct wmi wmi;
+    struct wmi cluster;       /* port NULL: there is none to ask */
     struct vdisk_port *vdisk; /* NULL: VMMS is asked about frozen disks, their changes are not */
     struct fs *fs;
     struct fs *host_fs;
@@ -70,12 +73,17 @@ void refpoint_release(struct refpoint *r); /* what it owns, not r */
 
 char *refpoint_copy(const char *text); /* NULL: no memory */
 const struct refpoint_way *refpoint_way_of(const struct refpoint *r);
+/* The namespace that a moment or point of the way was found in. */
+struct wmi *refpoint_space(struct refpoint *r, const struct wmi_object *moment);
 /* Settings to ask for the disks of: of a moment's part. */
 const char *refpoint_part(const struct wmi_object *checkpoint);
 bool refpoint_is_set(const char *path); /* a VHD set */
 extern const char *const refpoint_settings_names[];
 extern const char *const refpoint_point_names[];
-/* The vm's Msvm_ComputerSystem; VARVE_ERR_NOT_FOUND when this host has no such vm. */
+/* The vm's Msvm_ComputerSystem in a namespace; VARVE_ERR_NOT_FOUND. */
+VARVE_CHECK enum varve_err refpoint_vm_in(struct wmi *w, const struct guid *vm,
+                                          struct wmi_object *out, struct varve_error *err);
+/* VARVE_ERR_NOT_FOUND when this host has no such vm. */
 VARVE_CHECK enum varve_err refpoint_vm(struct refpoint *r, const struct guid *vm,
                                        struct wmi_object *out, struct varve_error *err);
 bool refpoint_vm_busy(const struct wmi_object *vm);    /* at work on checkpoints, or migrating */
@@ -109,9 +117,15 @@ VARVE_CHECK enum varve_err refpoint_marks(struct capture *c, const struct guid *
 
 /* ---- refpoint_owner.c: "varve run <run> of <owner>", the name of a checkpoint ---- */
 
-void refpoint_tag(const struct guid *run, const struct guid *owner, char out[REFPOINT_TAG_SIZE]);
-/* False: no name of ours.  *owner is zero when the name has none. */
-bool refpoint_tag_read(const char *name, struct guid *run, struct guid *owner);
+/* What the name of a checkpoint says. */
+struct refpoint_tag {
+    struct guid run;
+    struct guid owner; /* zero: it does not say */
+    bool group;        /* of a moment of a group: what has the name is a part of it */
+};
+
+void refpoint_tag_write(const struct refpoint_tag *tag, char out[REFPOINT_TAG_SIZE]);
+bool refpoint_tag_read(const char *name, struct refpoint_tag *out); /* false: no name of ours */
 /* This agent's; made when it is asked for first. */
 VARVE_CHECK enum varve_err refpoint_owner(struct refpoint *r, struct guid *out,
                                           struct varve_error *err);

@@ -159,7 +159,7 @@ convert(struct refpoint *r, const struct capture_frozen *frozen, const struct ca
         return rc;
     }
     params[0].text = cp.path;
-    rc = wmi_call(&r->wmi, &m, NULL, point, err);
+    rc = wmi_call(refpoint_space(r, &cp), &m, NULL, point, err);
     wmi_object_release(&cp);
     if (rc == VARVE_OK && way != &refpoint_way_vm) { /* the vm's part of it is asked for */
         (void)snprintf(id, sizeof(id), "%s%s", way->family, wmi_text_or(point, way->key, ""));
@@ -262,7 +262,7 @@ destroy(struct refpoint *r, const struct target *t, const struct guid *vm, const
         }
         if (rc == VARVE_OK) {
             params[0].text = o.path;
-            rc = wmi_call(&r->wmi, &m, cancel, NULL, err);
+            rc = wmi_call(refpoint_space(r, &o), &m, cancel, NULL, err);
             wmi_object_release(&o);
         }
         if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {

@@ -42,8 +42,8 @@ refpoint_copy(const char *text)
 }
 
 enum varve_err
-refpoint_vm(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
-            struct varve_error *err)
+refpoint_vm_in(struct wmi *w, const struct guid *vm, struct wmi_object *out,
+               struct varve_error *err)
 {
     static const char *const names[] = {"Name",
                                         "ElementName",
@@ -59,7 +59,7 @@ refpoint_vm(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
 
     guid_format_upper(vm, id);
     (void)snprintf(wql, sizeof(wql), "SELECT * FROM Msvm_ComputerSystem WHERE Name='%s'", id);
-    rc = wmi_query(&r->wmi, wql, names, &found, err);
+    rc = wmi_query(w, wql, names, &found, err);
     if (rc == VARVE_OK && found.count == 0) {
         rc = varve_error_set(err, VARVE_ERR_NOT_FOUND, "this host has no vm '%s'", id);
     }
@@ -69,6 +69,13 @@ refpoint_vm(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
     }
     wmi_objects_release(&found);
     return rc;
+}
+
+enum varve_err
+refpoint_vm(struct refpoint *r, const struct guid *vm, struct wmi_object *out,
+            struct varve_error *err)
+{
+    return refpoint_vm_in(&r->wmi, vm, out, err);
 }
 
 static bool
@@ -188,6 +195,12 @@ const struct refpoint_way *
 refpoint_way_of(const struct refpoint *r)
 {
     return r->way != NULL ? r->way : &refpoint_way_vm;
+}
+
+struct wmi *
+refpoint_space(struct refpoint *r, const struct wmi_object *moment)
+{
+    return wmi_true(moment, REFPOINT_OF_CLUSTER) ? &r->cluster : &r->wmi;
 }
 
 const char *

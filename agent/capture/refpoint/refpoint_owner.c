@@ -13,41 +13,66 @@
 /*
  * Whose a checkpoint is.  "varve run <run> of <owner>": the owner is a random id that stands in <state_dir>/refpoint/owner
  * from the first checkpoint on, so that two agents on one host, or one that has lost its state, never take each other's
- * checkpoints for their own.  A checkpoint of a group has no owner in its name, and is never swept.
+ * checkpoints for their own.  A checkpoint of a group has no name, its parts have: "varve run <run> of <owner> (group)".
+ * Each is swept by the way that makes them, since only as a whole a group's can go.
  */
 #define PREFIX     "varve run "
 #define OF         " of "
+#define GROUP      " (group)"
 #define PREFIX_LEN (sizeof(PREFIX) - 1)
 #define OF_LEN     (sizeof(OF) - 1)
 #define GUID_LEN   (GUID_TEXT_SIZE - 1)
 
 void
-refpoint_tag(const struct guid *run, const struct guid *owner, char out[REFPOINT_TAG_SIZE])
+refpoint_tag_write(const struct refpoint_tag *tag, char out[REFPOINT_TAG_SIZE])
 {
-    char text[GUID_TEXT_SIZE];
-    char of[GUID_TEXT_SIZE] = "";
+    bool owned = !guid_is_zero(&tag->owner);
+    char run[GUID_TEXT_SIZE];
+    char owner[GUID_TEXT_SIZE] = "";
 
-    guid_format(run, text);
-    if (owner != NULL) {
-        guid_format(owner, of);
+    guid_format(&tag->run, run);
+    if (owned) {
+        guid_format(&tag->owner, owner);
     }
-    (void)snprintf(out, REFPOINT_TAG_SIZE, PREFIX "%s%s%s", text, owner != NULL ? OF : "", of);
+    (void)snprintf(out, REFPOINT_TAG_SIZE, PREFIX "%s%s%s%s", run, owned ? OF : "", owner,
+                   tag->group ? GROUP : "");
+}
+
+/* A GUID at the beginning of *text, which is moved behind it. */
+static bool
+take_guid(struct guid *out, const char **text)
+{
+    char id[GUID_TEXT_SIZE];
+
+    (void)snprintf(id, sizeof(id), "%s", *text);
+    if (strlen(id) != GUID_LEN || !guid_parse(out, id)) {
+        return false;
+    }
+    *text += GUID_LEN;
+    return true;
 }
 
 bool
-refpoint_tag_read(const char *name, struct guid *run, struct guid *owner)
+refpoint_tag_read(const char *name, struct refpoint_tag *out)
 {
-    char text[GUID_TEXT_SIZE];
-    size_t len = strlen(name);
+    struct refpoint_tag tag = {0};
 
-    memset(owner, 0, sizeof(*owner));
-    if (len < PREFIX_LEN + GUID_LEN || strncmp(name, PREFIX, PREFIX_LEN) != 0) {
+    if (strncmp(name, PREFIX, PREFIX_LEN) != 0) {
         return false;
     }
-    (void)snprintf(text, sizeof(text), "%.*s", (int)GUID_LEN, name + PREFIX_LEN);
-    name += PREFIX_LEN + GUID_LEN;
-    return guid_parse(run, text) && (name[0] == '\0' || (strncmp(name, OF, OF_LEN) == 0 &&
-                                                         guid_parse(owner, name + OF_LEN)));
+    name += PREFIX_LEN;
+    if (!take_guid(&tag.run, &name)) {
+        return false;
+    }
+    if (strncmp(name, OF, OF_LEN) == 0) {
+        name += OF_LEN;
+        if (!take_guid(&tag.owner, &name)) {
+            return false;
+        }
+        tag.group = strcmp(name, GROUP) == 0;
+    }
+    *out = tag;
+    return name[0] == '\0' || tag.group;
 }
 
 static enum varve_err
@@ -74,11 +99,12 @@ refpoint_owner(struct refpoint *r, struct guid *out, struct varve_error *err)
 {
     char text[GUID_TEXT_SIZE + 1];
     uint8_t random[16];
+    static struct mutex making = MUTEX_INIT; /* several ways, one owner */
     char *dir = NULL;
     char *path = NULL;
     enum varve_err rc;
 
-    mutex_lock(&r->lock);
+    mutex_lock(&making);
     rc = path_join(&dir, r->state_dir, "refpoint", err);
     if (rc == VARVE_OK) {
         rc = path_join(&path, dir, "owner", err);
@@ -100,7 +126,7 @@ refpoint_owner(struct refpoint *r, struct guid *out, struct varve_error *err)
         }
     }
     *out = r->owner;
-    mutex_unlock(&r->lock);
+    mutex_unlock(&making);
     free(dir);
     free(path);
     return rc;
@@ -139,21 +165,24 @@ static void
 sweep_one(struct sweep *s, const struct guid *vm, const struct wmi_object *cp)
 {
     const char *id = wmi_text_or(cp, "InstanceID", "");
+    bool of_group = refpoint_way_of(s->r) != &refpoint_way_vm;
+    struct refpoint_tag tag;
     struct varve_error why;
-    struct guid owner;
-    struct guid run;
 
     if (!refpoint_is_recovery(cp)) {
         return;
     }
-    if (!refpoint_tag_read(wmi_text_or(cp, "ElementName", ""), &run, &owner) ||
-        guid_is_zero(&s->owner) || !guid_equal(&owner, &s->owner)) {
+    if (!refpoint_tag_read(wmi_text_or(cp, "ElementName", ""), &tag) || guid_is_zero(&s->owner) ||
+        !guid_equal(&tag.owner, &s->owner)) {
         if (s->notes != NULL) {
-            say(s, "somebody else's recovery checkpoint stands on the vm and is left alone", cp);
+            say(s,
+                of_group ? "somebody else's checkpoint of the vm group is left alone"
+                         : "somebody else's recovery checkpoint stands on the vm and is left alone",
+                cp);
         }
         return;
     }
-    if (s->known(s->arg, &run)) {
+    if (tag.group != of_group || s->known(s->arg, &tag.run)) {
         return;
     }
     if (refpoint_abort(&s->r->base, vm, id, s->cancel, &why) == VARVE_OK) {
