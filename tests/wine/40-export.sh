@@ -52,17 +52,6 @@ export_clean_web() { export_clean 'web 東京'; }
 
 # ---- points, bytes, cleanliness, in a folder and in a share ----
 
-# export_write VM N: N writes of 4 KiB to each disk, each to a chunk of its own
-export_write() {
-    local vm disk size extents i
-    vm=$(lab_vm_id winhost "$1")
-    while read -r disk size; do
-        extents=
-        while read -r i; do extents+="${extents:+,}[$((i * 65536 + 512 * (RANDOM % 120))),4096]"; done < <(shuf -i "0-$((size / 65536 - 1))" -n "$2")
-        lab_ctl winhost guest.write "{\"vm\":\"$vm\",\"disk\":\"$disk\",\"seed\":$RANDOM,\"extents\":[$extents]}" >/dev/null
-    done < <(lab_ctl winhost vm.list | jq -r --arg id "$vm" '.vms[] | select(.id == $id) | .disks[] | "\(.id) \(.size)"')
-}
-
 export_round() { # NAME: a run of all, and writes to 20 chunks a disk for the next one
     local vm
     "$BIN/varve" backup run "${vms[@]}" --quiet
@@ -74,7 +63,7 @@ export_round() { # NAME: a run of all, and writes to 20 chunks a disk for the ne
         [ "$1" = full ] || jq -e 'all(.disks[]; .incremental and .read_bytes == 20 * 65536)' "$LAB/point" >/dev/null ||
             lab_die "$vm: $1: $(jq -c '[.disks[] | [.incremental, .tracked_bytes, .read_bytes]]' "$LAB/point")"
         points_config winhost "$vm" vmcx
-        export_write "$vm" 20
+        hyperv_write_chunks winhost "$vm" 20
     done
     export_clean "${vms[@]}"
     echo "$1: read $(jq -c '[.disks[].read_bytes]' "$LAB/point")"

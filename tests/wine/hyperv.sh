@@ -4,19 +4,24 @@
 # A simulated Hyper-V host for varve-agent.exe under Wine. Sourced after lib.sh, native.sh and tests/lib/lab.sh.
 #
 #   hyperv_agent_install EXE STANDINS   a copy of the agent with stand-ins for WMI and virtdisk.dll in its reach
+#   hyperv_agent_install_wmi EXE STANDINS   the same for WMI alone, which other tests may use at the same time
 #   hyperv_host_new NAME                a simulated host, and its ports (hvsim ports)
 #   hyperv_agent_start NAME [LINE...]   enrols and starts the agent; lines are added to its configuration
 #   hyperv_share SHARE DIR              DIR is \\$share_server\SHARE under Wine and for host winhost; until hyperv_unshare
+#   hyperv_remote NAME                  host winhost is another machine, NAME, whose drive D is \\NAME\D$ here, and this one has no Hyper-V; likewise
 #   hyperv_ports NAME OP [JSON]         one call to the ports: port.report, port.fault
 #   hyperv_dies VM CALL MODE NTH        the agent of winhost ends at a call of a run, and starts again (agent_lines: its configuration)
 
-hyperv_agent_install() {
+hyperv_agent_install_wmi() {
     mkdir -p "$LAB/win"
     cp "$1" "$LAB/win/varve-agent.exe"
     cp "$2/standin_wmi/standin_wmi.dll" "$LAB/win/"
     cp "$(dirname "${BASH_SOURCE[0]}")/varve-agent.exe.manifest" "$LAB/win/"
-    wine_system_dll "$2/standin_vdisk/virtdisk.dll"
     AGENT=("$WINE" "$LAB/win/varve-agent.exe")
+}
+hyperv_agent_install() {
+    hyperv_agent_install_wmi "$@"
+    wine_system_dll "$2/standin_vdisk/virtdisk.dll"
 }
 
 hyperv_host_new() {
@@ -41,7 +46,14 @@ hyperv_share() {
     ln -sfn "$2" "$WINEPREFIX/dosdevices/unc/$share_server/$1"
     hyperv_ports winhost port.host "{\"shares\":\"$WINEPREFIX/dosdevices/unc\"}" >/dev/null
 }
-hyperv_unshare() { rm -rf "$WINEPREFIX/dosdevices/unc/$share_server"; }
+hyperv_remote() {
+    remote_host=$1
+    mkdir -p "$WINEPREFIX/dosdevices/unc/$1"
+    ln -sfn / "$WINEPREFIX/dosdevices/unc/$1/D\$"
+    hyperv_ports winhost port.host "{\"name\":\"$1\",\"elsewhere\":true,\"drive\":\"D\",\"shares\":\"$WINEPREFIX/dosdevices/unc\"}" >/dev/null
+}
+remote_host=
+hyperv_unshare() { rm -rf "$WINEPREFIX/dosdevices/unc/$share_server" ${remote_host:+"$WINEPREFIX/dosdevices/unc/$remote_host"}; }
 
 hyperv_agent_start() {
     local name=$1
@@ -68,6 +80,17 @@ hyperv_write() {
         for ((i = 0; i < $3; i++)); do
             extents+="${extents:+,}[$(((RANDOM * 32768 + RANDOM) % (size - 65536) / 512 * 512)),$((512 * (1 + RANDOM % 64)))]"
         done
+        lab_ctl "$1" guest.write "{\"vm\":\"$vm\",\"disk\":\"$disk\",\"seed\":$RANDOM,\"extents\":[$extents]}" >/dev/null
+    done < <(lab_ctl "$1" vm.list | jq -r --arg id "$vm" '.vms[] | select(.id == $id) | .disks[] | "\(.id) \(.size)"')
+}
+
+# hyperv_write_chunks HOST VM N: N writes of 4 KiB to each disk, each to a chunk of its own
+hyperv_write_chunks() {
+    local vm disk size extents i
+    vm=$(lab_vm_id "$1" "$2")
+    while read -r disk size; do
+        extents=
+        while read -r i; do extents+="${extents:+,}[$((i * 65536 + 512 * (RANDOM % 120))),4096]"; done < <(shuf -i "0-$((size / 65536 - 1))" -n "$3")
         lab_ctl "$1" guest.write "{\"vm\":\"$vm\",\"disk\":\"$disk\",\"seed\":$RANDOM,\"extents\":[$extents]}" >/dev/null
     done < <(lab_ctl "$1" vm.list | jq -r --arg id "$vm" '.vms[] | select(.id == $id) | .disks[] | "\(.id) \(.size)"')
 }
