@@ -30,7 +30,8 @@ win_wmi_enter(struct win_wmi *w, IWbemServices **out, struct varve_error *err)
     mutex_unlock(&w->lock);
     if (*out == NULL) {
         CoUninitialize();
-        return varve_error_set(err, VARVE_ERR_CLOSED, "WMI is not connected");
+        return varve_error_set(err, VARVE_ERR_CLOSED, "'%ls' is not connected: no answer",
+                               w->wmi_namespace);
     }
     return VARVE_OK;
 }
