@@ -170,11 +170,13 @@ db_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *f, int flags, int *out
     rc = file_open(files, &d->f, name, FILE_READ_WRITE, &err);
     if (rc == VARVE_ERR_NOT_FOUND && (flags & SQLITE_OPEN_CREATE) != 0) {
         rc = file_open(files, &d->f, name, FILE_CREATE_NEW, &err);
-        d->fresh = rc == VARVE_OK && (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) != 0;
     }
     if (rc != VARVE_OK) {
         return SQLITE_CANTOPEN;
     }
+    /* Also one that was there: an open that failed may have made it. */
+    d->fresh = (flags & SQLITE_OPEN_CREATE) != 0 &&
+               (flags & (SQLITE_OPEN_WAL | SQLITE_OPEN_MAIN_JOURNAL)) != 0;
     d->base.pMethods = &methods;
     if (out_flags != NULL) {
         *out_flags = flags;
