@@ -100,7 +100,7 @@ VARVE_CHECK enum varve_err agent_host_open(struct agent_host *h, const struct ag
 /* After a host without Hyper-V could not be opened: it is one without virtual machines, and says why. */
 VARVE_CHECK enum varve_err agent_host_absent(struct agent_host *h, const struct varve_error *why,
                                              struct varve_error *err);
-/* Whether such a host has Hyper-V now; agent_host_close(), then, and open it anew. */
+/* Whether such a host has Hyper-V now. */
 bool agent_host_appeared(struct agent_host *h);
 void agent_host_close(struct agent_host *h); /* one that is all zero is fine */
 /* struct job_env's open_source; arg is the host */

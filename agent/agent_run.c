@@ -169,9 +169,8 @@ open_host(struct agent *a, const struct agent_conf *conf, struct varve_error *er
     return agent_host_absent(&a->host, &why, err);
 }
 
-/* owned: the state folder is ours already. */
 static enum varve_err
-agent_open(struct agent *a, const struct agent_conf *conf, bool owned, struct varve_error *err)
+agent_open(struct agent *a, const struct agent_conf *conf, struct varve_error *err)
 {
     struct pump_options pump_options = {.hash_threads = (unsigned)conf->hash_threads,
                                         .memory = (size_t)conf->memory};
@@ -190,7 +189,7 @@ agent_open(struct agent *a, const struct agent_conf *conf, bool owned, struct va
     if (rc == VARVE_OK) {
         rc = path_join(&key_path, conf->state_dir, "agent.key", err);
     }
-    if (rc == VARVE_OK && !owned) {
+    if (rc == VARVE_OK) {
         rc = service_own(key_path, err);
     }
     free(key_path);
@@ -234,41 +233,39 @@ agent_close(struct agent *a)
     identity_free(a->key);
 }
 
-/* Until the system wants the program to end; false: the host has Hyper-V now. */
-static bool
-wait_end(struct agent *a)
+/* Until the system wants the program to end.  A host that has Hyper-V now, mostly after a restart of its own, is begun with anew
+ * by whatever starts the program again after an error. */
+static enum varve_err
+wait_end(struct agent *a, struct varve_error *err)
 {
     bool end = service_wait_end(a->host.no_hyperv ? LOOK_MS : 0);
 
     while (!end && !agent_host_appeared(&a->host)) {
         end = service_wait_end(LOOK_MS);
     }
-    return end;
+    return end ? VARVE_OK
+               : varve_error_set(err, VARVE_ERR_BUSY,
+                                 "the host has Hyper-V now, the agent has to be started anew");
 }
 
 enum varve_err
 agent_run(const struct agent_conf *conf, struct varve_error *err)
 {
-    bool again = false;
+    struct agent *a = calloc(1, sizeof(*a));
     enum varve_err rc;
 
-    do {
-        struct agent *a = calloc(1, sizeof(*a));
-
-        if (a == NULL) {
-            return varve_error_nomem(err);
-        }
-        rc = agent_open(a, conf, again, err);
-        again = false;
-        if (rc == VARVE_OK) {
-            log_info("main", "%s host='%s' capture=%s", AGENT_SOFTWARE, a->enrolment.name,
-                     a->host.capture->name);
-            again = !wait_end(a);
-            log_info("main", "%s", again ? "the host has Hyper-V now" : "stopping");
-        }
-        agent_close(a);
-        free(a);
-    } while (again);
+    if (a == NULL) {
+        return varve_error_nomem(err);
+    }
+    rc = agent_open(a, conf, err);
+    if (rc == VARVE_OK) {
+        log_info("main", "%s host='%s' capture=%s", AGENT_SOFTWARE, a->enrolment.name,
+                 a->host.capture->name);
+        rc = wait_end(a, err);
+        log_info("main", "stopping");
+    }
+    agent_close(a);
+    free(a);
     if (rc == VARVE_OK) {
         log_info("main", "stopped");
     }

@@ -225,10 +225,13 @@ describe(SC_HANDLE handle)
         {SC_ACTION_RESTART, 5000}, {SC_ACTION_RESTART, 60000}, {SC_ACTION_RESTART, 60000}};
     SERVICE_FAILURE_ACTIONSW failure = {
         .dwResetPeriod = 86400, .cActions = 3, .lpsaActions = restart};
+    /* Also after an end with an error that was reported, not only after a crash. */
+    SERVICE_FAILURE_ACTIONS_FLAG reported = {.fFailureActionsOnNonCrashFailures = TRUE};
     SERVICE_DELAYED_AUTO_START_INFO late = {.fDelayedAutostart = TRUE};
 
     (void)ChangeServiceConfig2W(handle, SERVICE_CONFIG_DESCRIPTION, &description);
     (void)ChangeServiceConfig2W(handle, SERVICE_CONFIG_FAILURE_ACTIONS, &failure);
+    (void)ChangeServiceConfig2W(handle, SERVICE_CONFIG_FAILURE_ACTIONS_FLAG, &reported);
     (void)ChangeServiceConfig2W(handle, SERVICE_CONFIG_DELAYED_AUTO_START_INFO, &late);
 }
 

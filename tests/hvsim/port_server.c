@@ -59,6 +59,8 @@ exchange(void *arg, const char *line)
 static void
 count_connection(struct port_server *s, int64_t pid, bool more)
 {
+    bool ended = false;
+
     mutex_lock(&s->lock);
     for (size_t i = 0; i < s->process_count; i++) {
         struct port_process *p = &s->processes[i];
@@ -69,10 +71,13 @@ count_connection(struct port_server *s, int64_t pid, bool more)
         p->connections += more ? 1 : (size_t)-1;
         if (p->connections == 0) {
             port_server_forget(s, pid);
-            port_server_forget_sessions(s, pid);
             sim_array_remove(s->processes, &s->process_count, sizeof(*p), i);
+            ended = true;
         }
         mutex_unlock(&s->lock);
+        if (ended) {
+            port_server_forget_sessions(s, pid);
+        }
         return;
     }
     if (more) {
@@ -161,8 +166,8 @@ carry_out(struct port_call *c, struct varve_error *err)
     if (strcmp(op, "port.killed") == 0) {
         mutex_lock(&c->server->lock);
         port_server_forget(c->server, 0);
-        port_server_forget_sessions(c->server, 0);
         mutex_unlock(&c->server->lock);
+        port_server_forget_sessions(c->server, 0);
         mutex_lock(&c->server->script.lock);
         *c->server->script.dead = false;
         mutex_unlock(&c->server->script.lock);

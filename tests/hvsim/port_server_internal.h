@@ -71,7 +71,8 @@ json_t *port_server_wmi(struct port_call *c, const char *op, struct varve_error 
 json_t *port_server_vdisk(struct port_call *c, const char *op, struct varve_error *err);
 json_t *port_server_vss(struct port_call *c, const char *op, struct varve_error *err);
 
-/* The program is gone (0: all are): what it had open is closed, as a system does.  With the lock held. */
+/* The program is gone (0: all are): what it had open is closed, as a system does.  The first with
+ * the lock held, the second without: it asks the host. */
 void port_server_forget(struct port_server *s, int64_t pid);
 void port_server_forget_sessions(struct port_server *s, int64_t pid);
 

@@ -252,10 +252,20 @@ port_server_vss(struct port_call *c, const char *op, struct varve_error *err)
 void
 port_server_forget_sessions(struct port_server *s, int64_t pid)
 {
-    for (size_t i = s->session_count; i-- > 0;) {
-        if (pid == 0 || s->sessions[i].pid == pid) {
-            vss_fake_abandon(s->sessions[i].session);
-            sim_array_remove(s->sessions, &s->session_count, sizeof(s->sessions[0]), i);
+    struct vss_session *one;
+
+    do {
+        one = NULL;
+        mutex_lock(&s->lock);
+        for (size_t i = s->session_count; one == NULL && i-- > 0;) {
+            if (pid == 0 || s->sessions[i].pid == pid) {
+                one = s->sessions[i].session;
+                sim_array_remove(s->sessions, &s->session_count, sizeof(s->sessions[0]), i);
+            }
         }
-    }
+        mutex_unlock(&s->lock);
+        if (one != NULL) {
+            vss_fake_abandon(one); /* asks the host, which takes the lock */
+        }
+    } while (one != NULL);
 }

@@ -105,9 +105,8 @@ simple(struct vss_session *session, const char *name, const char *op, struct var
 /* ---- a session ---- */
 
 static void
-fake_release(struct vss_session *session)
+end(struct fake_session *s, bool abandoned)
 {
-    struct fake_session *s = (struct fake_session *)session;
     struct port_script *script = s->port->script;
     bool dead;
 
@@ -115,7 +114,7 @@ fake_release(struct vss_session *session)
     dead = *script->dead;
     s->port->open--;
     mutex_unlock(&script->lock);
-    if (!dead) { /* a release cannot fail; a dead process releases nothing */
+    if (!dead || abandoned) { /* a release cannot fail; a dead process releases nothing itself */
         uint32_t number = 0;
         char text[160];
 
@@ -128,11 +127,17 @@ fake_release(struct vss_session *session)
     free(s);
 }
 
+static void
+fake_release(struct vss_session *session)
+{
+    end((struct fake_session *)session, false);
+}
+
 void
 vss_fake_abandon(struct vss_session *session)
 {
     ((struct fake_session *)session)->complete = true;
-    fake_release(session);
+    end((struct fake_session *)session, true);
 }
 
 static enum varve_err

@@ -9,12 +9,14 @@
 # and the collector knows the vm, which it has a point of. The agent does not run.
 #
 #   role_case HOST VM N    the agent starts without the role, says so to doctor and to the collector, runs are refused by name; when the role is
-#                     there, the same process lists N vms and backs the vm up
+#                     there it ends with an error, and the one that is started after it lists N vms and backs the vm up
 
 role_said() { "$BIN/varve" host list --json | jq -e --arg h "$1" --arg p "$2" 'select(.name == $h) | .connected and .provider == $p'; }
 
+role_is_gone() { ! kill -0 "$1" 2>/dev/null; }
+
 role_case() {
-    local host=$1 vm=$2 pid
+    local host=$1 vm=$2 pid code=0
     role_off
     if "${AGENT[@]}" doctor --config "$LAB/agents/$host.conf" >"$LAB/doctor" 2>&1; then lab_die "doctor is content without the role"; fi
     grep -q 'the Hyper-V role is not installed' "$LAB/doctor" || { cat "$LAB/doctor"; lab_die "doctor does not name the role"; }
@@ -26,10 +28,15 @@ role_case() {
     grep -q "the Hyper-V role is not installed" "$LAB/logs/agent-$host.log" || lab_die "the agent's log does not name the role"
     grep -q "no virtual machines: .*the Hyper-V role is not installed" "$LAB/logs/collector.log" || lab_die "the collector's log does not name the role"
     role_on
+    lab_wait 30 "the agent's end" role_is_gone "$pid"
+    rm -f "$LAB/pids/agent-$host"
+    wait "$pid" || code=$?
+    [ "$code" -eq 1 ] || lab_die "the agent ended with $code"
+    grep -q "the host has Hyper-V now" "$LAB/logs/agent-$host.log" || lab_die "the agent does not say why it ended"
+    role_agent_start "$host"
     lab_wait 30 "the host with the role" role_said "$host" Hyper-V
     lab_wait_vms "$3"
     "$BIN/varve" backup run "$vm" --quiet
-    [ "$(lab_pid "agent-$host")" = "$pid" ] && lab_alive "agent-$host" || lab_die "it is not the same process any more"
     role_agent_stop "$host"
     echo "without the Hyper-V role: said, refused by name; with it: backed up"
 }

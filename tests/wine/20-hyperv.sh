@@ -87,4 +87,15 @@ for vm in "${vms[@]}" fresh; do
 done
 hyperv_no_breach winhost
 hyperv_agent_end winhost
+
+# ---- a host without the Hyper-V role, which then gets it ----
+
+. "$(dirname "$0")/../lib/role.sh"
+role_off() { hyperv_ports winhost port.host '{"elsewhere":true}' >/dev/null; }
+role_on() { hyperv_ports winhost port.host '{"elsewhere":false}' >/dev/null; }
+role_agent_start() { hyperv_agent_start "$1"; }
+role_agent_stop() { hyperv_agent_end "$1"; }
+role_case winhost db 5
+points_clean winhost db
+hyperv_no_breach winhost
 echo "$(points_json db | wc -l) points of each vm, all right; the calls are in order"

@@ -4,7 +4,7 @@
 # Goal: varve-agent.exe with capture = vss, under Wine at the real boundary (vssapi.dll and COM), on a simulated Hyper-V host, with a native
 # collector: a VM of Server 2012 R2 and one of today with two disks; a full and two more runs, changes found by hashing; every point is
 # what the simulator says the disks held in the shadow copy, the guest's own recovery included; a run of what has not changed sends
-# next to nothing, counted on its connection; a call that fails and a writer that fails leave the host clean with a named error. Then
+# next to nothing, counted on its connection; a call that fails, a writer that fails and an agent that ends while a snapshot stands leave the host clean with a named error. Then
 # with capture = auto: each VM by what fits it, as doctor said before, one by vss because the operator orders it while the other goes by reference points, and
 # nothing of the method of before is left.
 #
@@ -97,6 +97,19 @@ lab_ctl winhost vss.fail "{\"step\":\"freeze\",\"hresult\":$((0x800423F4))}" >/d
 fails VSS_E_WRITERERROR_NONRETRYABLE
 "$BIN/varve" backup run 'old R2' --quiet
 hyperv_newest 'old R2'
+
+# ---- the agent ends between the snapshot and BackupComplete: what it had frozen goes with it ----
+
+agent_lines=('capture = vss')
+for call in device set_succeeded; do
+    hyperv_dies 'old R2' "vss $call" before 1
+    vss_clean "${vms[@]}"
+    [ "$code" -ne 0 ] && [ "$points" -eq 0 ] || lab_die "the run that lost its snapshot (vss $call) ended with $code and $points points"
+    "$BIN/varve" backup run 'old R2' --quiet
+    hyperv_newest 'old R2'
+    "$BIN/varve" point show 'old R2@latest' --json | jq -e 'all(.disks[]; .incremental)' >/dev/null || lab_die "the run after it is not on the last point"
+    vss_clean "${vms[@]}"
+done
 
 # ---- a guest that cannot be asked ----
 
