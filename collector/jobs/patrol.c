@@ -18,6 +18,7 @@
 #define FILE_MAGIC  "varve-patrol-2"
 #define RATE_MIN    (1024u * 1024) /* a small store is done in an hour, not in a month */
 #define HITS_LOGGED 20u
+#define STRETCH     65536u /* objects that are listed at a time */
 
 struct patrol {
     struct chunk_store *cs;
@@ -34,6 +35,7 @@ struct patrol {
 
     char position[STORE_NAME_MAX + 1]; /* last object that was looked at in this pass */
     bool has_position;
+    uint64_t saved_ns;   /* when it was written down, or the pass began */
     uint64_t bad_before; /* objects other than packs, found damaged in the last whole pass ... */
     uint64_t bad_now;    /* ... and in this one, under the lock */
     char first_bad[200];
@@ -253,7 +255,6 @@ struct sitting {
     struct patrol *p;
     const struct patrol_objects *objects;
     size_t counted; /* objects whose bytes are in bytes_done */
-    uint64_t saved_ns;
 };
 
 /* Bytes a second that a pass is to take. */
@@ -286,9 +287,9 @@ on_news(void *arg, size_t finished, uint64_t problems)
     p->state.problems += problems;
     mutex_unlock(&p->lock);
     follow_up(p);
-    if (mono_ns(p) - s->saved_ns > SAVE_NS) {
+    if (mono_ns(p) - p->saved_ns > SAVE_NS) {
         save(p);
-        s->saved_ns = mono_ns(p);
+        p->saved_ns = mono_ns(p);
     }
 }
 
@@ -307,24 +308,30 @@ on_damaged(void *arg, const char *name, const struct varve_error *why)
     mutex_unlock(&p->lock);
 }
 
-/* Reads the objects behind the position; as fast as it goes when hurry. */
 static enum varve_err
-read_objects(struct patrol *p, struct patrol_objects *l, bool hurry, struct varve_error *err)
+list_stretch(struct patrol *p, struct patrol_objects *l, struct varve_error *err)
 {
-    struct sitting s = {.p = p, .objects = l, .saved_ns = mono_ns(p)};
-    const struct patrol_objects_watch watch = {.arg = &s, .news = on_news, .damaged = on_damaged};
-    size_t first = p->has_position ? patrol_objects_until(l, p->position) : 0;
-    uint64_t before = 0;
+    enum varve_err rc =
+        patrol_objects_list(l, p->cs, p->has_position ? p->position : "",
+                            p->options.stretch > 0 ? p->options.stretch : STRETCH, err);
 
-    for (size_t i = 0; i < first; i++) {
-        before += l->list[i].size;
+    if (rc == VARVE_OK) {
+        mutex_lock(&p->lock);
+        p->state.bytes_done = l->bytes_before;
+        p->state.bytes_total = l->bytes;
+        mutex_unlock(&p->lock);
     }
-    s.counted = first;
-    mutex_lock(&p->lock);
-    p->state.bytes_done = before;
-    mutex_unlock(&p->lock);
-    return patrol_objects_check(l, first, p->cs, hurry ? 0 : rate_of(p, l->bytes), &watch,
-                                p->options.clock, &p->stop, err);
+    return rc;
+}
+
+/* Reads a stretch of the objects, behind the position. */
+static enum varve_err
+read_stretch(struct patrol *p, struct patrol_objects *l, struct pace *pace, struct varve_error *err)
+{
+    struct sitting s = {.p = p, .objects = l};
+    const struct patrol_objects_watch watch = {.arg = &s, .news = on_news, .damaged = on_damaged};
+
+    return patrol_objects_check(l, p->cs, pace, &watch, p->options.clock, &p->stop, err);
 }
 
 /* Whatever it finds has told the store, which has the index built anew. */
@@ -344,11 +351,13 @@ check_index(struct patrol *p)
     }
 }
 
+/* As fast as it goes when hurry. */
 static enum varve_err
 pass(struct patrol *p, bool hurry, struct varve_error *err)
 {
     struct patrol_objects l;
-    enum varve_err rc = patrol_objects_list(&l, p->cs, err);
+    struct pace pace = {.rate = 0};
+    enum varve_err rc = list_stretch(p, &l, err);
 
     if (rc == VARVE_OK) {
         mutex_lock(&p->lock);
@@ -358,14 +367,21 @@ pass(struct patrol *p, bool hurry, struct varve_error *err)
             p->first_bad[0] = '\0';
         }
         p->state.running = true;
-        p->state.bytes_done = 0;
         p->state.problems = 0;
-        p->state.bytes_total = l.bytes;
         mutex_unlock(&p->lock);
         if (!p->has_position) {
             check_index(p);
         }
-        rc = read_objects(p, &l, hurry, err);
+        p->saved_ns = mono_ns(p);
+        pace_start(&pace, rate_of(p, l.bytes), p->saved_ns);
+        rc = read_stretch(p, &l, hurry ? NULL : &pace, err);
+    }
+    while (rc == VARVE_OK && l.more) {
+        patrol_objects_release(&l);
+        rc = list_stretch(p, &l, err);
+        if (rc == VARVE_OK) {
+            rc = read_stretch(p, &l, hurry ? NULL : &pace, err);
+        }
     }
     if (rc == VARVE_OK) {
         p->bad_before = p->bad_now;

@@ -36,6 +36,7 @@ struct patrol_options {
     const char *path; /* of the file; NULL: none */
     uint64_t age_ms;  /* target; 0: no patrol runs, only damage that others meet is followed up */
     uint64_t bytes_per_second;        /* at most; 0: as the target wants */
+    size_t stretch;                   /* objects listed at a time, which bounds memory; 0: 65536 */
     const struct patrol_clock *clock; /* for tests; NULL: the machine's */
 };
 

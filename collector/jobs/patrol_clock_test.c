@@ -165,7 +165,8 @@ static void
 every_object_is_read_before_it_is_as_old_as_the_target(void **state)
 {
     struct fixture *f = *state;
-    const struct patrol_options options = {.fs = fs_system(), .age_ms = 20000, .clock = &fake};
+    const struct patrol_options options = {
+        .fs = fs_system(), .age_ms = 20000, .stretch = 3, .clock = &fake};
     struct seen objects[OBJECTS] = {{.at = 0}};
     struct patrol *p = NULL;
     uint64_t largest = 0;
@@ -238,6 +239,7 @@ a_pass_goes_on_in_its_middle_after_a_kill_and_anew_without_a_whole_file(void **s
                                            .path = path,
                                            .age_ms = 20000,
                                            .bytes_per_second = 400000,
+                                           .stretch = 4,
                                            .clock = &fake};
     struct seen objects[OBJECTS] = {{.at = 0}};
     struct patrol_state before;

@@ -6,39 +6,11 @@
 #include <string.h>
 
 #include "base/time.h"
-#include "jobs/pace.h"
 #include "store/object_scrub.h"
 
 #define WAIT_MS 200u
 
 /* ---- the list ---- */
-
-static bool
-note_object(void *arg, const char *name, uint64_t size)
-{
-    struct patrol_objects *l = arg;
-    struct patrol_object o = {.size = size};
-
-    if (l->count == l->cap) {
-        size_t cap = l->cap == 0 ? 1024 : l->cap * 2;
-        struct patrol_object *q = realloc(l->list, cap * sizeof(*q));
-
-        if (q == NULL) {
-            l->nomem = true;
-            return false;
-        }
-        l->list = q;
-        l->cap = cap;
-    }
-    if (!pack_object_name_parse(&o.id, name)) {
-        o.name = strdup(name);
-        l->nomem = o.name == NULL;
-    }
-    l->list[l->count] = o;
-    l->count += l->nomem ? 0 : 1;
-    l->bytes += size;
-    return !l->nomem;
-}
 
 static int
 compare_objects(const void *a, const void *b)
@@ -54,17 +26,109 @@ compare_objects(const void *a, const void *b)
     return strcmp(p->name, q->name);
 }
 
-enum varve_err
-patrol_objects_list(struct patrol_objects *l, struct chunk_store *cs, struct varve_error *err)
+struct listing {
+    struct patrol_objects *l;
+    size_t max;
+    bool bounded; /* max were found that stand before or at: */
+    struct patrol_object bound;
+    bool has_after;
+    struct patrol_object after;
+    bool nomem;
+};
+
+/* name is borrowed. */
+static struct patrol_object
+object_of(const char *name)
 {
+    struct patrol_object o = {.name = NULL};
+
+    if (!pack_object_name_parse(&o.id, name)) {
+        o.name = (char *)(uintptr_t)name;
+    }
+    return o;
+}
+
+/* In order, and the first max only. */
+static void
+settle(struct listing *g)
+{
+    struct patrol_objects *l = g->l;
+
+    if (l->count > 1) {
+        qsort(l->list, l->count, sizeof(l->list[0]), compare_objects);
+    }
+    while (l->count > g->max) {
+        free(l->list[--l->count].name);
+        l->more = true;
+    }
+    g->bounded = l->more;
+    if (g->bounded) {
+        g->bound = l->list[l->count - 1];
+    }
+}
+
+static bool
+have_room(struct patrol_objects *l)
+{
+    size_t cap = l->cap == 0 ? 1024 : l->cap * 2;
+    struct patrol_object *q;
+
+    if (l->count < l->cap) {
+        return true;
+    }
+    q = realloc(l->list, cap * sizeof(*q));
+    if (q == NULL) {
+        return false;
+    }
+    l->list = q;
+    l->cap = cap;
+    return true;
+}
+
+static bool
+note_object(void *arg, const char *name, uint64_t size)
+{
+    struct listing *g = arg;
+    struct patrol_objects *l = g->l;
+    struct patrol_object o = object_of(name);
+
+    o.size = size;
+    l->bytes += size;
+    if (g->has_after && compare_objects(&o, &g->after) <= 0) {
+        l->bytes_before += size;
+        return true;
+    }
+    if (g->bounded && compare_objects(&o, &g->bound) > 0) {
+        return true;
+    }
+    if (o.name != NULL) {
+        o.name = strdup(name);
+        g->nomem = o.name == NULL;
+    }
+    if (g->nomem || !have_room(l)) {
+        free(o.name);
+        g->nomem = true;
+        return false;
+    }
+    l->list[l->count++] = o;
+    if (l->count == 2 * g->max) {
+        settle(g);
+    }
+    return true;
+}
+
+enum varve_err
+patrol_objects_list(struct patrol_objects *l, struct chunk_store *cs, const char *after, size_t max,
+                    struct varve_error *err)
+{
+    struct listing g = {
+        .l = l, .max = max, .has_after = after[0] != '\0', .after = object_of(after)};
     enum varve_err rc;
 
     memset(l, 0, sizeof(*l));
-    rc = store_list(chunk_store_objects(cs), "", note_object, l, err);
-    if (rc == VARVE_OK && l->count > 1) {
-        qsort(l->list, l->count, sizeof(l->list[0]), compare_objects);
-    }
-    return rc == VARVE_OK && l->nomem ? varve_error_nomem(err) : rc;
+    rc = store_list(chunk_store_objects(cs), "", note_object, &g, err);
+    settle(&g);
+    return rc == VARVE_OK && g.nomem ? varve_error_nomem(err) : rc;
 }
 
 void
@@ -85,21 +149,6 @@ patrol_object_name(const struct patrol_object *o, char out[STORE_NAME_MAX + 1])
     } else {
         (void)snprintf(out, STORE_NAME_MAX + 1, "%s", o->name);
     }
-}
-
-size_t
-patrol_objects_until(const struct patrol_objects *l, const char *name)
-{
-    struct patrol_object at = {.name = (char *)(uintptr_t)name};
-    size_t n = 0;
-
-    if (pack_object_name_parse(&at.id, name)) {
-        at.name = NULL;
-    }
-    while (n < l->count && compare_objects(&l->list[n], &at) <= 0) {
-        n++;
-    }
-    return n;
 }
 
 /* ---- reading them ---- */
@@ -237,21 +286,21 @@ wait_locked(struct reading *r, bool for_time, uint32_t ms)
 }
 
 static enum varve_err
-lead_locked(struct reading *r, uint64_t rate, struct cancel *cancel, struct varve_error *err)
+lead_locked(struct reading *r, struct pace *pace, struct cancel *cancel, struct varve_error *err)
 {
     size_t told = r->finished;
-    struct pace pace;
 
-    pace_start(&pace, rate == 0 ? 1 : rate, mono_ns(r->clock));
     while (!r->failed && r->finished < r->l->count) {
         uint64_t now = mono_ns(r->clock);
-        uint64_t wait_ns = rate == 0 ? 0 : pace_wait_ns(&pace, now);
+        uint64_t wait_ns = pace == NULL ? 0 : pace_wait_ns(pace, now);
 
         if (cancel_is_set(cancel)) {
             return varve_error_set(err, VARVE_ERR_CANCELLED, "stopped");
         }
         if (r->allowed < r->l->count && r->next == r->allowed && wait_ns == 0) {
-            pace_add(&pace, r->l->list[r->allowed].size, now);
+            if (pace != NULL) {
+                pace_add(pace, r->l->list[r->allowed].size, now);
+            }
             r->allowed++;
             cond_signal(&r->work);
         } else {
@@ -269,17 +318,11 @@ lead_locked(struct reading *r, uint64_t rate, struct cancel *cancel, struct varv
 }
 
 enum varve_err
-patrol_objects_check(struct patrol_objects *l, size_t first, struct chunk_store *cs, uint64_t rate,
+patrol_objects_check(struct patrol_objects *l, struct chunk_store *cs, struct pace *pace,
                      const struct patrol_objects_watch *watch, const struct patrol_clock *clock,
                      struct cancel *cancel, struct varve_error *err)
 {
-    struct reading r = {.l = l,
-                        .cs = cs,
-                        .watch = watch,
-                        .clock = clock,
-                        .next = first,
-                        .allowed = first,
-                        .finished = first};
+    struct reading r = {.l = l, .cs = cs, .watch = watch, .clock = clock};
     struct thread threads[PATROL_READERS_MAX];
     unsigned wanted = thread_cpu_count();
     unsigned started = 0;
@@ -296,7 +339,7 @@ patrol_objects_check(struct patrol_objects *l, size_t first, struct chunk_store 
         started += rc == VARVE_OK ? 1 : 0;
     }
     if (started > 0) { /* fewer will do */
-        rc = lead_locked(&r, rate, cancel, err);
+        rc = lead_locked(&r, pace, cancel, err);
     }
     r.stop = true;
     cond_broadcast(&r.work);

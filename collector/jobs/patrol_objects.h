@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "jobs/pace.h"
 #include "os/thread.h"
 #include "store/chunk_store.h"
 #include "store/pack.h"
@@ -34,21 +35,25 @@ struct patrol_object {
     bool done;
 };
 
+/* A stretch of the objects of a store. */
 struct patrol_objects {
     struct patrol_object *list;
     size_t count;
     size_t cap;
-    uint64_t bytes;
-    bool nomem;
+    bool more;             /* the store has some behind the last of these */
+    uint64_t bytes;        /* of all objects of the store ... */
+    uint64_t bytes_before; /* ... and of those before this stretch */
 };
 
-/* What is no pack, by name; then the packs, in the order of their ids. */
+/*
+ * The first max objects behind the one of this name, which need not be there any more ("": from the beginning).  Their order: what
+ * is no pack, by name; then the packs, by their ids.  All objects are listed for it; memory: for twice max of them.
+ */
 VARVE_CHECK enum varve_err patrol_objects_list(struct patrol_objects *l, struct chunk_store *cs,
+                                               const char *after, size_t max,
                                                struct varve_error *err);
 void patrol_objects_release(struct patrol_objects *l);
 void patrol_object_name(const struct patrol_object *o, char out[STORE_NAME_MAX + 1]);
-/* How many stand before or at the one of this name, which need not be there any more. */
-size_t patrol_objects_until(const struct patrol_objects *l, const char *name);
 
 struct patrol_objects_watch {
     void *arg;
@@ -59,10 +64,10 @@ struct patrol_objects_watch {
     void (*damaged)(void *arg, const char *name, const struct varve_error *why);
 };
 
-/* Those from first on; rate 0: as fast as it goes.  clock NULL: the machine's.  cancel set: VARVE_ERR_CANCELLED, news was
- * told. */
-VARVE_CHECK enum varve_err patrol_objects_check(struct patrol_objects *l, size_t first,
-                                                struct chunk_store *cs, uint64_t rate,
+/* All of them.  pace: what was read so far, and at what rate the pass goes; NULL: as fast as it goes.  clock NULL: the
+ * machine's.  cancel set: VARVE_ERR_CANCELLED, news was told. */
+VARVE_CHECK enum varve_err patrol_objects_check(struct patrol_objects *l, struct chunk_store *cs,
+                                                struct pace *pace,
                                                 const struct patrol_objects_watch *watch,
                                                 const struct patrol_clock *clock,
                                                 struct cancel *cancel, struct varve_error *err);
