@@ -92,13 +92,11 @@ smb --302 full rsvd.vhds $first "$DIR/copy" >/dev/null
 cmp "$DIR/copy" "$DIR/truth" || die "the copy by 3.0.2 differs"
 testd_stop
 testd_decode signed.pcap 20
-if command -v tshark >/dev/null; then
-    tshark -r "$DIR/signed.pcap" -Y 'rsvd || smb2.cmd == 5' -V >"$DIR/decoded" 2>/dev/null
-    for words in 'SVHDX_OPEN_DEVICE_CONTEXT' 'RSVD_TARGET_SPECIFIER_EA' 'FSCTL_SVHDX_SYNC_TUNNEL_REQUEST' \
-        'RSVD_TUNNEL_GET_DISK_INFO_OPERATION\|GET_DISK_INFO'; do
-        grep -q "$words" "$DIR/decoded" || die "tshark finds no $words"
-    done
-fi
+tshark -r "$DIR/signed.pcap" -Y 'rsvd || smb2.cmd == 5' -V >"$DIR/decoded" 2>/dev/null
+for words in 'SVHDX_OPEN_DEVICE_CONTEXT' 'RSVD_TARGET_SPECIFIER_EA' 'FSCTL_SVHDX_SYNC_TUNNEL_REQUEST' \
+    'RSVD_TUNNEL_GET_DISK_INFO_OPERATION\|GET_DISK_INFO'; do
+    grep -q "$words" "$DIR/decoded" || die "tshark finds no $words"
+done
 
 # Encrypted: 3.0.2 by AES-CCM, 3.1.1 by either.
 testd_start --image "$DIR/image" --size "$size" --dialect 302 --encrypt-share --pcap "$DIR/302-ccm.pcap"

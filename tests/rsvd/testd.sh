@@ -35,6 +35,10 @@ testd_need() {
         echo "skipped: gss-ntlmssp is not installed"
         exit 77
     fi
+    if ! command -v tshark >/dev/null; then
+        echo "skipped: tshark, which looks at the traffic, is not installed"
+        exit 77
+    fi
 }
 
 testd_cleanup() {
@@ -80,10 +84,6 @@ testd_stop() {
 
 testd_decode() {
     local keys=() line rsvd bad
-    if ! command -v tshark >/dev/null; then
-        echo "tshark is not installed: nobody looked at the traffic"
-        return
-    fi
     while read -r line; do
         keys+=(-o "uat:smb2_seskey_list:$line")
     done <"$DIR/keys"
