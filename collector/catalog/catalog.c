@@ -467,7 +467,7 @@ catalog_list_by_vm(struct catalog *c, const struct guid *vm, struct point ***out
     if (vm != NULL) {
         catalog_range_locked(c, vm, &first, &n);
     }
-    list = calloc(n + 1, sizeof(*list));
+    list = calloc(n > 0 ? n : 1, sizeof(*list));
     for (size_t i = 0; list != NULL && i < n; i++) {
         list[i] = c->points[first + n - 1 - i];
         point_ref(list[i]);
