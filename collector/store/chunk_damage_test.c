@@ -293,6 +293,47 @@ damage_counts_where_the_names_of_a_pack_are_kept_in_memory(void **state)
     assert_int_equal(count_damaged(f), 0);
 }
 
+/* The packs of both places of a name are damaged, which is known, and one of them is put back from a copy. */
+static void
+of_two_places_that_are_flagged_the_one_that_is_whole_again_is_read(void **state)
+{
+    const uint64_t bit = 8 * (PACK_HEADER_SIZE + PACK_RECORD_HEADER + 99);
+    struct chunk_lab *f = *state;
+    struct packs packs = {.count = 0};
+    struct varve_error err;
+
+    put(f, 0, 1);
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
+    flip(f, &packs.id[0], bit);
+    assert_err(get(f, 0, &err), VARVE_ERR_CORRUPT, &err);
+    put(f, 0, 1);
+    flip(f, &packs.id[0], bit);
+    chunk_lab_close(f);
+    remove_index(f, true);
+    chunk_lab_open(f);
+    packs.count = 0;
+    assert_ok(chunk_store_list_packs(f->cs, note_pack, &packs, &err), &err);
+    assert_int_equal(packs.count, 2);
+    flip(f, &packs.id[0], bit);
+    flip(f, &packs.id[1], bit);
+    for (unsigned again = 0; again < 2; again++) {
+        for (unsigned i = 0; i < 2; i++) {
+            assert_err(get(f, 0, &err), VARVE_ERR_CORRUPT, &err);
+            assert_int_equal(count_damaged(f), 1);
+            flip(f, &packs.id[i], bit);
+            assert_ok(get(f, 0, &err), &err);
+            assert_int_equal(count_damaged(f), 1); /* of one copy, until the next backup */
+            assert_false(has(f, 0));
+            flip(f, &packs.id[i], bit);
+        }
+        chunk_lab_close(f);
+        chunk_lab_open(f);
+    }
+    put(f, 0, 1);
+    assert_ok(get(f, 0, &err), &err);
+    assert_int_equal(count_damaged(f), 0);
+}
+
 /* Every seventh bit of a pack of three records: found, nothing wrong handed out, the others read. */
 static void
 any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most(void **state)
@@ -436,6 +477,7 @@ main(void)
         TEST(without_its_list_of_damage_the_next_check_finds_it_again),
         TEST(a_lost_index_of_many_packs_is_built_anew_with_its_damage),
         TEST(damage_counts_where_the_names_of_a_pack_are_kept_in_memory),
+        TEST(of_two_places_that_are_flagged_the_one_that_is_whole_again_is_read),
         TEST(any_flipped_bit_of_a_pack_is_found_and_takes_one_record_at_most),
         TEST(a_torn_list_of_damage_keeps_its_whole_lines),
         TEST(a_name_or_a_place_in_the_index_that_rots_costs_time_and_nothing_else),

@@ -156,27 +156,40 @@ find_in_contents(const struct pack_contents *l, const struct pack_id *pack,
     return false;
 }
 
+/* *whole (may be NULL): the answer is that of a footer, not of a walk over what is left. */
+static bool
+find_in_pack(struct chunk_store *cs, const struct pack_id *pack, const struct record_name *name,
+             struct index_place *out, bool *whole)
+{
+    struct pack_contents l = {0};
+    struct varve_error ignored;
+    char object[PACK_OBJECT_NAME_SIZE];
+    uint64_t size = 0;
+    bool loaded;
+    bool found;
+
+    pack_object_name(pack, object);
+    loaded = store_size(cs->store, object, &size, &ignored) == VARVE_OK &&
+             pack_contents_load(cs, pack, size, &l, &ignored) == VARVE_OK;
+    found = loaded && find_in_contents(&l, pack, name, out);
+    if (whole != NULL) {
+        *whole = loaded && !l.walked;
+    }
+    pack_contents_release(&l);
+    return found;
+}
+
 bool
 footer_differs(struct chunk_store *cs, const struct record_name *name,
                const struct index_place *place)
 {
-    struct pack_contents l = {0};
     struct index_place said;
-    struct varve_error ignored;
-    char object[PACK_OBJECT_NAME_SIZE];
-    uint64_t size = 0;
-    bool differs = false;
+    bool whole = false;
+    bool found = find_in_pack(cs, &place->pack, name, &said, &whole);
 
-    pack_object_name(&place->pack, object);
-    if (store_size(cs->store, object, &size, &ignored) == VARVE_OK &&
-        pack_contents_load(cs, &place->pack, size, &l, &ignored) == VARVE_OK && !l.walked) {
-        differs = !find_in_contents(&l, &place->pack, name, &said) ||
-                  said.offset != place->offset || said.stored_len != place->stored_len ||
-                  said.raw_len != place->raw_len || said.kind != place->kind ||
-                  said.codec != place->codec;
-    }
-    pack_contents_release(&l);
-    return differs;
+    return whole && (!found || said.offset != place->offset ||
+                     said.stored_len != place->stored_len || said.raw_len != place->raw_len ||
+                     said.kind != place->kind || said.codec != place->codec);
 }
 
 static bool
@@ -240,6 +253,28 @@ get_lost(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
     return get_by_footers(d, w, id, name, buf, cap, len, err);
 }
 
+/*
+ * The place that the index has is damaged, as were all others before it: are they still?  A pack may have been put back
+ * from a copy.  Then the index goes on calling the name damaged, until a backup brings it again or it is built anew.
+ */
+static bool
+get_other(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
+          const struct record_name *name, const struct index_place *but, void *buf, size_t cap,
+          size_t *len)
+{
+    struct pack_id packs[GET_TRIES];
+    struct index_place place;
+    struct varve_error ignored;
+    size_t count = quarantine_others(d->cs, name, but, packs, GET_TRIES);
+    bool got = false;
+
+    for (size_t i = 0; i < count && !got; i++) {
+        got = find_in_pack(d->cs, &packs[i], name, &place, NULL) &&
+              get_place(d, w, id, name, &place, buf, cap, len, &ignored) == VARVE_OK;
+    }
+    return got;
+}
+
 /* ---- get ---- */
 
 /*
@@ -283,6 +318,10 @@ get_stored(struct chunk_domain *d, struct worker *w, const struct chunk_id *id,
         if ((rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_LIMIT) && !place.damaged &&
             footer_differs(cs, name, &place)) {
             return get_by_footers(d, w, id, name, buf, cap, len, err);
+        }
+        if ((rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO) && place.damaged &&
+            get_other(d, w, id, name, &place, buf, cap, len)) {
+            return VARVE_OK;
         }
         if ((rc != VARVE_ERR_CORRUPT && rc != VARVE_ERR_IO) || place.damaged || i == GET_TRIES) {
             return rc;

@@ -19,6 +19,9 @@
  *
  * Lines are appended and synced.  A line that is torn or not a line is skipped; a line that a flipped bit
  * made say another place flags nothing, because the index has no such place of that name.
+ *
+ * Of a name whose places are all damaged the index has but the last one.  The others stay in the list until the name
+ * is healed: one of them may be whole again by then (its pack was put back from a copy), and a get tries it.
  */
 #define QUARANTINE_MAX 65536u
 #define LINE_SIZE      QUARANTINE_LINE
@@ -70,18 +73,24 @@ append_locked(struct quarantine *q, const struct quarantined *one)
     return true;
 }
 
-/* Is it what the index has for the name, flagged? */
+static bool
+is_place(const struct quarantined *one, const struct index_place *p)
+{
+    return p->offset == one->offset && memcmp(p->pack.bytes, one->pack.bytes, PACK_ID_SIZE) == 0;
+}
+
+/* Is it what the index has for the name, flagged?  *keep: it is, or another place of the name is flagged. */
 static enum varve_err
-still_damaged(struct chunk_store *cs, const struct quarantined *one, bool *damaged, bool *place,
+still_damaged(struct chunk_store *cs, const struct quarantined *one, bool *damaged, bool *keep,
               struct varve_error *err)
 {
     struct index_place p;
     uint8_t found = 0;
     enum varve_err rc = index_get(cs->index, &one->name, 1, &p, &found, err);
 
-    *place = rc == VARVE_OK && found && p.offset == one->offset &&
-             memcmp(p.pack.bytes, one->pack.bytes, PACK_ID_SIZE) == 0;
-    *damaged = *place && p.damaged;
+    found = rc == VARVE_OK ? found : 0;
+    *damaged = found && p.damaged && is_place(one, &p);
+    *keep = found && (p.damaged || is_place(one, &p));
     return rc;
 }
 
@@ -182,8 +191,7 @@ quarantine_load(struct chunk_store *cs)
 
         if (!quarantine_line_parse((const char *)text + at, &one) ||
             index_get(cs->index, &one.name, 1, &place, &found, &err) != VARVE_OK || !found ||
-            place.offset != one.offset ||
-            memcmp(place.pack.bytes, one.pack.bytes, PACK_ID_SIZE) != 0) {
+            (!place.damaged && !is_place(&one, &place))) {
             continue; /* healed, or its pack is gone */
         }
         if (!place.damaged && index_mark_damaged(cs->index, &one.name, &place, &err) != VARVE_OK) {
@@ -233,6 +241,24 @@ quarantine_add(struct chunk_store *cs, const struct record_name *name,
     return VARVE_OK;
 }
 
+size_t
+quarantine_others(struct chunk_store *cs, const struct record_name *name,
+                  const struct index_place *but, struct pack_id *out, size_t max)
+{
+    struct quarantine *q = &cs->quarantine;
+    size_t n = 0;
+
+    mutex_lock(&q->lock);
+    for (size_t i = 0; i < q->count && n < max; i++) {
+        if (memcmp(q->list[i].name.bytes, name->bytes, RECORD_NAME_SIZE) == 0 &&
+            !is_place(&q->list[i], but)) {
+            out[n++] = q->list[i].pack;
+        }
+    }
+    mutex_unlock(&q->lock);
+    return n;
+}
+
 enum varve_err
 chunk_store_count_damaged(struct chunk_store *cs, uint64_t *out, struct varve_error *err)
 {
@@ -244,11 +270,11 @@ chunk_store_count_damaged(struct chunk_store *cs, uint64_t *out, struct varve_er
     mutex_lock(&q->lock);
     for (size_t i = 0; rc == VARVE_OK && i < q->count; i++) {
         bool damaged = false;
-        bool place = false;
+        bool keep = false;
 
-        rc = still_damaged(cs, &q->list[i], &damaged, &place, err);
+        rc = still_damaged(cs, &q->list[i], &damaged, &keep, err);
         *out += damaged ? 1 : 0;
-        if (place || rc != VARVE_OK) {
+        if (keep || rc != VARVE_OK) {
             q->list[kept++] = q->list[i];
         }
     }

@@ -164,6 +164,9 @@ void quarantine_release(struct chunk_store *cs);
 /* The bytes at *place are wrong: flagged in the index and written down. */
 VARVE_CHECK enum varve_err quarantine_add(struct chunk_store *cs, const struct record_name *name,
                                           const struct index_place *place, struct varve_error *err);
+/* Packs with a place of the name that was found damaged before, without *but: at most max, their number. */
+size_t quarantine_others(struct chunk_store *cs, const struct record_name *name,
+                         const struct index_place *but, struct pack_id *out, size_t max);
 
 VARVE_CHECK enum varve_err worker_take(struct chunk_store *cs, struct worker **out,
                                        struct varve_error *err);
