@@ -328,6 +328,36 @@ the_agent_may_die_at_any_write_to_its_state(void **state)
     export_lab_close(&l);
 }
 
+/* Nothing but what was synced is left, of the first run of all: its folder is known by its note. */
+static void
+the_first_folder_is_removed_after_a_power_cut(void **state)
+{
+    struct file_stat st;
+    struct varve_error err;
+    struct fault_lab f;
+    struct export_lab l;
+
+    (void)state;
+    export_lab_open(&l);
+    export_lab_write(&l);
+    f = export_lab_faults(&l);
+    (void)snprintf(l.hv.script.only, sizeof(l.hv.script.only), "wmi exec ExportSystemDefinition");
+    l.hv.script.mode = PORT_FAULT_BEFORE;
+    l.hv.script.number = 0x80041001u;
+    l.hv.script.die = true;
+    l.hv.script.times = 1;
+    l.hv.script.nth = 1;
+    assert_true(lab_run(&l.job, &err) != VARVE_OK);
+    assert_true(l.job.dead);
+    l.hv.script.only[0] = '\0';
+    assert_int_equal(export_lab_folders(&l), 1);
+    mem_fs_power_cut(l.job.disk, 16);
+    assert_ok(fs_stat(mem_fs(l.job.disk), "/state/export", &st, &err), &err);
+    fault_after_death(&f);
+    export_lab_good_run(&l);
+    export_lab_close(&l);
+}
+
 /* ---- exports that take too long ---- */
 
 struct slow_link {
@@ -439,6 +469,7 @@ main(void)
         cmocka_unit_test(any_one_call_may_fail),
         cmocka_unit_test(the_agent_may_die_at_any_call),
         cmocka_unit_test(the_agent_may_die_at_any_write_to_its_state),
+        cmocka_unit_test(the_first_folder_is_removed_after_a_power_cut),
         cmocka_unit_test(an_export_that_is_given_up_is_stopped_and_leaves_nothing),
         cmocka_unit_test(a_folder_that_could_not_be_removed_goes_before_the_next_run),
     };

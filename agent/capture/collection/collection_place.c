@@ -47,19 +47,11 @@ static enum varve_err
 write_note(struct refpoint *r, const char *dir, const char *path, const struct wmi_object *group,
            struct varve_error *err)
 {
-    struct file_stat st;
-    struct varve_error why;
     char text[512];
     int len = snprintf(text, sizeof(text), NOTE_HEAD "namespace cluster\ngroup %.200s\nend\n",
                        wmi_text_or(group, "CollectionID", ""));
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc = refpoint_make_folder(r, dir, err);
 
-    if (fs_stat(r->fs, dir, &st, &why) != VARVE_OK) {
-        rc = fs_mkdir(r->fs, dir, err);
-        if (rc == VARVE_OK) {
-            rc = fs_sync_dir(r->fs, r->state_dir, err);
-        }
-    }
     return rc == VARVE_OK ? fs_write_durable(r->fs, path, text, (size_t)len, false, err) : rc;
 }
 
