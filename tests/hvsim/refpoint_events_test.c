@@ -303,6 +303,39 @@ the_vm_may_vanish_at_any_call(void **state)
     assert_true(gone >= 6);
 }
 
+/* Between the list of all and the look at one of them. */
+static void
+a_vm_that_vanishes_while_all_are_looked_at_is_left_out(void **state)
+{
+    static const char *const looks[] = {"wmi assoc Msvm_SettingsDefineState",
+                                        "wmi query Msvm_ComputerSystem"};
+    struct capture_inventory inventory;
+    struct varve_error err;
+    struct run_lab l;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 2; i++) {
+        struct capture *c;
+
+        run_lab_open(&l, &plain, REFPOINT_APPLICATION);
+        c = l.hv.capture;
+        (void)snprintf(l.hv.script.only, sizeof(l.hv.script.only), "%s", looks[i]);
+        run_lab_event(&l, 1, take_the_vm_away, &l);
+        if (i == 0) {
+            assert_ok(c->ops->list(c, &inventory, &err), &err);
+            assert_int_equal(inventory.count, 0);
+            capture_inventory_release(&inventory);
+        } else {
+            assert_ok(c->ops->sweep(c, NULL, NULL, NULL, NULL, NULL, &err), &err);
+        }
+        assert_int_equal(l.hv.script.nth, 0);
+        l.hv.script.only[0] = '\0';
+        go_on_with_another_vm(&l);
+        run_lab_close(&l);
+    }
+}
+
 /* ---- a full volume ---- */
 
 static void
@@ -369,6 +402,7 @@ main(void)
         cmocka_unit_test(the_first_note_and_the_owner_outlive_a_power_cut),
         cmocka_unit_test(vmms_may_start_again_at_any_call),
         cmocka_unit_test(the_vm_may_vanish_at_any_call),
+        cmocka_unit_test(a_vm_that_vanishes_while_all_are_looked_at_is_left_out),
         cmocka_unit_test(a_full_volume_costs_a_run_a_reference_point_or_a_while),
     };
 

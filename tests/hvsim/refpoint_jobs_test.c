@@ -215,6 +215,87 @@ what_was_done_in_spite_of_its_verdict_is_looked_after(void **state)
     refpoint_lab_close(&l);
 }
 
+/* ---- calls without an answer ---- */
+
+#define NO_ANSWER 0x800706BAu
+
+/* It was done, and has no name yet: it is looked for, and is the run's; the guest is not asked a second time. */
+static void
+a_checkpoint_whose_call_was_not_answered_is_found_and_used(void **state)
+{
+    static const uint64_t job_ms[] = {1, 60}; /* made by now, and still being made */
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+    size_t i;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    for (i = 0; i < sizeof(job_ms) / sizeof(job_ms[0]); i++) {
+        (void)refpoint_lab_foreign(&l, true);
+        refpoint_lab_write_both(&l);
+        refpoint_lab_job_ms(&l, job_ms[i]);
+        port_script_clear_log(&l.script);
+        refpoint_lab_fail(&l, "wmi exec CreateSnapshot", PORT_FAULT_AFTER, NO_ANSWER, 1);
+        assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+        assert_int_equal(refpoint_lab_calls(&l, "wmi exec CreateSnapshot"), 1);
+        assert_int_equal(refpoint_lab_calls(&l, "wmi exec DestroySnapshot"), 0);
+        assert_int_equal(m.frozen.consistency, CAPTURE_APPLICATION);
+        assert_int_equal(m.notes.count, 0);
+        assert_int_equal(refpoint_lab_checkpoints(&l), 1);
+        refpoint_lab_end(&l, &m);
+        refpoint_lab_check_clean(&l);
+        assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
+        refpoint_lab_end(&l, &m);
+        refpoint_lab_check_clean(&l);
+    }
+    refpoint_lab_close(&l);
+}
+
+/* It was not done: it is asked for once more. */
+static void
+a_conversion_that_was_neither_done_nor_answered_is_asked_for_again(void **state)
+{
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    refpoint_lab_fail(&l, "wmi exec ConvertToReferencePoint", PORT_FAULT_BEFORE, NO_ANSWER, 1);
+    assert_ok(refpoint_lab_keep(&l, &m, NULL, &err), &err);
+    assert_int_equal(refpoint_lab_calls(&l, "wmi exec ConvertToReferencePoint"), 2);
+    assert_int_equal(refpoint_lab_points(&l), 1);
+    refpoint_lab_check_clean(&l);
+    refpoint_lab_close(&l);
+}
+
+/* begin() leaves nothing after an error, whatever of it fails. */
+static void
+a_begun_run_that_fails_is_undone(void **state)
+{
+    static const char *const calls[] = {"wmi exec ModifySystemSettings", "vdisk open",
+                                        "vdisk info 14"};
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+    size_t i;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION_OR_FAIL);
+    for (i = 0; i < sizeof(calls) / sizeof(calls[0]); i++) {
+        refpoint_lab_fail(&l, calls[i], PORT_FAULT_BEFORE, 0x80041001u, 1);
+        assert_true(refpoint_lab_begin(&l, &m, 1, NULL, &err) != VARVE_OK);
+        assert_int_equal(l.script.nth, 0);
+        refpoint_lab_check_clean(&l);
+        assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
+        refpoint_lab_end(&l, &m);
+    }
+    refpoint_lab_check_clean(&l);
+    refpoint_lab_close(&l);
+}
+
 /* ---- consistency ---- */
 
 static void
@@ -325,6 +406,9 @@ main(void)
         cmocka_unit_test(a_job_that_somebody_ended_is_named_by_its_number),
         cmocka_unit_test(what_passes_is_tried_again_and_what_does_not_is_named),
         cmocka_unit_test(what_was_done_in_spite_of_its_verdict_is_looked_after),
+        cmocka_unit_test(a_checkpoint_whose_call_was_not_answered_is_found_and_used),
+        cmocka_unit_test(a_conversion_that_was_neither_done_nor_answered_is_asked_for_again),
+        cmocka_unit_test(a_begun_run_that_fails_is_undone),
         cmocka_unit_test(crash_consistency_that_was_asked_for_never_asks_the_guest),
         cmocka_unit_test(what_the_guest_could_not_is_frozen_without_it),
         cmocka_unit_test(a_conversion_without_its_logon_right_says_what_to_do),

@@ -296,6 +296,34 @@ of_two_new_reference_points_none_is_taken_when_nothing_tells_them_apart(void **s
     refpoint_lab_close(&l);
 }
 
+/* Ours was not made: its checkpoint is there. */
+static void
+a_new_reference_point_is_not_ours_while_our_checkpoint_stands(void **state)
+{
+    struct capture_marks none = {0};
+    struct capture_kept kept;
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+    char refpoint[CAPTURE_ID_MAX];
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    (void)refpoint_lab_foreign(&l, true);
+    assert_err(
+        l.capture->ops->find_kept(l.capture, &l.vm, m.frozen.checkpoint, &none, refpoint, &err),
+        VARVE_ERR_NOT_FOUND, &err);
+    assert_non_null(strstr(err.msg, "was not converted"));
+    refpoint_lab_fail(&l, "wmi exec ConvertToReferencePoint", PORT_FAULT_BEFORE, 0x80041001u, 1);
+    assert_err(l.capture->ops->keep(l.capture, &m.frozen, &none, NULL, &kept, &err), VARVE_ERR_IO,
+               &err);
+    assert_int_equal(refpoint_lab_points(&l), 1); /* theirs */
+    refpoint_lab_end(&l, &m);
+    refpoint_lab_check_clean(&l);
+    refpoint_lab_close(&l);
+}
+
 static void
 reference_points_of_replica_are_none_of_ours(void **state)
 {
@@ -401,6 +429,37 @@ checkpoints_of_people_may_stand_below_and_above_ours(void **state)
     refpoint_lab_close(&l);
 }
 
+/* Below a person's checkpoint no file of the vm's own says it: only its status does. */
+static void
+a_merge_below_a_checkpoint_of_a_person_is_waited_for(void **state)
+{
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct sim_options o;
+    struct notes notes = {0};
+    struct varve_error why;
+    struct sim_error err;
+    unsigned i;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    o = l.host->options;
+    o.merge_mib_per_s = 1;
+    must_work(host_set_options(l.host, &o, &err));
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &why), &why);
+    for (i = 0; i < 32; i++) {
+        refpoint_lab_write_both(&l);
+    }
+    (void)user_checkpoint(&l, "above");
+    assert_ok(l.capture->ops->abort(l.capture, &l.vm, m.frozen.checkpoint, NULL, &why), &why);
+    capture_frozen_release(&m.frozen);
+    assert_true(vm_merging(refpoint_lab_vm(&l)));
+    assert_ok(l.capture->ops->wait_merged(l.capture, &l.vm, 20000, NULL, &notes, &why), &why);
+    assert_false(vm_merging(refpoint_lab_vm(&l)));
+    assert_int_equal(refpoint_lab_checkpoints(&l), 1);
+    refpoint_lab_close(&l);
+}
+
 int
 main(void)
 {
@@ -412,9 +471,11 @@ main(void)
         cmocka_unit_test(an_agent_that_starts_sweeps_what_its_journal_has_not),
         cmocka_unit_test(of_two_new_reference_points_ours_has_our_moment),
         cmocka_unit_test(of_two_new_reference_points_none_is_taken_when_nothing_tells_them_apart),
+        cmocka_unit_test(a_new_reference_point_is_not_ours_while_our_checkpoint_stands),
         cmocka_unit_test(reference_points_of_replica_are_none_of_ours),
         cmocka_unit_test(a_full_list_of_reference_points_or_checkpoints_is_named),
         cmocka_unit_test(checkpoints_of_people_may_stand_below_and_above_ours),
+        cmocka_unit_test(a_merge_below_a_checkpoint_of_a_person_is_waited_for),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
