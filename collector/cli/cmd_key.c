@@ -123,11 +123,35 @@ cmd_key_add(struct cli *cli, struct varve_error *err)
     return rc == VARVE_OK ? say(cli, "was added", id, err) : rc;
 }
 
+/* All of it has left the process, or an error. */
+static enum varve_err
+show_recovery(struct cli *cli, const char *text, uint32_t id, struct varve_error *err)
+{
+    FILE *out = cli->env->out;
+    enum varve_err rc = VARVE_OK;
+
+    if (cli->json) {
+        rc = print_json_line(out, json_pack("{s:i,s:s}", "id", (int)id, "recovery_key", text), err);
+    } else {
+        (void)fprintf(
+            out,
+            "%s\n\nThis is recipient %" PRIu32
+            ".  It opens the store and is shown this once: print it or write it down, and "
+            "keep it\naway from the store.  'varve key check --recovery-file -' tries it.\n",
+            text, id);
+    }
+    if (rc == VARVE_OK && (fflush(out) != 0 || ferror(out) != 0)) {
+        rc = varve_error_set(err, VARVE_ERR_IO, "the output could not be written");
+    }
+    return rc;
+}
+
 enum varve_err
 cmd_key_recovery(struct cli *cli, struct varve_error *err)
 {
     const char *label = cli_value(cli, "--label");
     char text[OFFLINE_RECOVERY_TEXT];
+    struct varve_error why;
     struct secret_input own;
     uint32_t id = 0;
     enum varve_err rc = secret_input_get(cli, "--", &own, err);
@@ -136,22 +160,19 @@ cmd_key_recovery(struct cli *cli, struct varve_error *err)
         rc = offline_key_recovery(cli->env->fs, folder_of(cli), &own.secret,
                                   label == NULL ? "recovery" : label, text, &id, err);
     }
+    if (rc == VARVE_OK) {
+        rc = show_recovery(cli, text, id, err);
+        if (rc != VARVE_OK) { /* nobody knows the key */
+            rc = offline_key_remove(cli->env->fs, folder_of(cli), &own.secret, id, &why) == VARVE_OK
+                     ? varve_error_prefix(err, "the recovery key was not added")
+                     : varve_error_set(err, rc,
+                                       "the recovery key could not be shown, and recipient %" PRIu32
+                                       " stays, to be removed ('varve key remove'): %s",
+                                       id, why.msg);
+        }
+        sodium_memzero(text, sizeof(text));
+    }
     secret_input_wipe(&own);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    if (cli->json) {
-        rc = print_json_line(cli->env->out,
-                             json_pack("{s:i,s:s}", "id", (int)id, "recovery_key", text), err);
-    } else {
-        (void)fprintf(
-            cli->env->out,
-            "%s\n\nThis is recipient %" PRIu32
-            ".  It opens the store and is shown this once: print it or write it down, and "
-            "keep it\naway from the store.  'varve key check --recovery-file -' tries it.\n",
-            text, id);
-    }
-    sodium_memzero(text, sizeof(text));
     return rc;
 }
 

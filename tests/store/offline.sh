@@ -113,6 +113,18 @@ for kind in policy hold cfg/domain lost/point; do
     flip "$object" 40
 done
 
+# ---- a recovery key that cannot be shown is none ----
+expect 0 "$varve" key list --store "$work/e/store" --json
+cp "$work/stdout" "$work/recipients"
+for json in "" --json; do
+    got=0
+    "$varve" key recovery --store "$work/e/store" --key "$work/e/store.key" $json >/dev/full 2>"$work/stderr" || got=$?
+    [ "$got" -eq 1 ] || fail "a recovery key that was not shown ends with $got: $(cat "$work/stderr")"
+    grep -q 'the recovery key was not added' "$work/stderr" || fail "it is not said: $(cat "$work/stderr")"
+    expect 0 "$varve" key list --store "$work/e/store" --json
+    cmp "$work/stdout" "$work/recipients" || fail "a recovery key that nobody knows opens the store"
+done
+
 # ---- a store that is open belongs to whoever has it open ----
 mkdir "$work/empty"
 expect 3 "$varve" store scrub --store "$work/empty"
