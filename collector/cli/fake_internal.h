@@ -33,7 +33,7 @@ struct turn {
     bool alive;
 };
 
-void fake_die(const char *what, const char *why);
+VARVE_NORETURN void fake_die(const char *what, const char *why);
 
 void fake_send_bulk(struct turn *t, Varve__V1__Envelope *a, Varve__V1__Envelope__BodyCase body,
                     bool more, const void *bulk, size_t len);
