@@ -662,6 +662,7 @@ peer_fake_next_run(struct peer_fake *f)
 {
     mutex_lock(&f->lock);
     fake_clear_run(f);
+    drop_files(f);
     memset(&f->seen, 0, sizeof(f->seen));
     mutex_unlock(&f->lock);
 }
