@@ -25,7 +25,7 @@ session_refuse(struct session *s, uint64_t id, const struct varve_error *why,
 }
 
 void
-session_pace(struct pace *p, unsigned burst, unsigned step_ms)
+session_pace(struct session_pace *p, unsigned burst, unsigned step_ms)
 {
     uint64_t step = (uint64_t)step_ms * 1000000u;
     uint64_t now = time_mono_ns();

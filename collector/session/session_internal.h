@@ -63,7 +63,7 @@ struct session_call {
 };
 
 /* How often something comes. */
-struct pace {
+struct session_pace {
     uint64_t last_ns; /* of the last one that counted */
     unsigned count;   /* of the burst */
 };
@@ -119,8 +119,8 @@ struct session {
     unsigned log_dropped;
     uint64_t progress_second;
     unsigned progress_taken;
-    struct pace inventories;
-    struct pace traces;
+    struct session_pace inventories;
+    struct session_pace traces;
     void *slots[OP_MODULES_MAX];
     size_t slot_count;
 };
@@ -165,7 +165,7 @@ VARVE_CHECK enum varve_err session_take_trace(struct session *s, const Varve__V1
                                               struct varve_error *err);
 void session_end_trace(struct session *s, const struct guid *run, Varve__V1__Leaves leaves);
 /* agent.c: makes a host that says one thing after the other wait, so that the others get at the state file. */
-void session_pace(struct pace *p, unsigned burst, unsigned step_ms);
+void session_pace(struct session_pace *p, unsigned burst, unsigned step_ms);
 /* The request failed: says so to the peer.  An error when it was one too many. */
 VARVE_CHECK enum varve_err session_refuse(struct session *s, uint64_t id,
                                           const struct varve_error *why, struct varve_error *err);
