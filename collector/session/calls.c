@@ -28,6 +28,13 @@ send_call(struct session *s, Varve__V1__Envelope *head, struct ingest_run *run,
         call->from = clean->from;
     }
     mutex_lock(&s->lock);
+    if (s->gone) { /* what was not answered has been dropped, or is about to be */
+        mutex_unlock(&s->lock);
+        ingest_run_unref(call->run);
+        free(call);
+        return varve_error_set(err, VARVE_ERR_CLOSED, "the connection of host '%s' has ended",
+                               s->host.name);
+    }
     call->id = ++s->last_call;
     call->next = s->calls;
     s->calls = call;
