@@ -29,7 +29,9 @@ pack(const struct capture_file *f, uint8_t **packed, size_t *len, struct varve_e
         return VARVE_OK;
     }
     shorter = realloc(*packed, *len);
-    *packed = shorter != NULL ? shorter : *packed;
+    if (shorter != NULL) {
+        *packed = shorter;
+    }
     return VARVE_OK;
 }
 
