@@ -210,6 +210,8 @@ main(int argc, char **argv)
     f.raw = malloc(f.chunk_bytes);
     f.packed = malloc(2 * (size_t)f.chunk_bytes);
     if (f.raw == NULL || f.packed == NULL) {
+        free(f.raw);
+        free(f.packed);
         return 1;
     }
     memset(f.raw, 0x20, f.chunk_bytes);
