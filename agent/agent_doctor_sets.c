@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "agent.h"
+#include "base/utf8.h"
 
 /*
  * Shares are few: those of set-shares, and those that sets are on.  Each is asked once, with a set of its own where
@@ -19,22 +20,6 @@ struct shares {
     size_t more; /* that are not asked */
 };
 
-static char
-lower(char c)
-{
-    return c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
-}
-
-static bool
-same_name(const char *a, const char *b)
-{
-    while (*a != '\0' && lower(*a) == lower(*b)) {
-        a++;
-        b++;
-    }
-    return *a == '\0' && *b == '\0';
-}
-
 /* Takes the place. */
 static void
 add_share(struct shares *s, struct set_place *place, bool is_set)
@@ -42,8 +27,8 @@ add_share(struct shares *s, struct set_place *place, bool is_set)
     size_t i;
 
     for (i = 0; i < s->count; i++) {
-        if (same_name(s->items[i].server, place->server) &&
-            same_name(s->items[i].share, place->share)) {
+        if (utf8_same_name(s->items[i].server, place->server) &&
+            utf8_same_name(s->items[i].share, place->share)) {
             break;
         }
     }
@@ -67,7 +52,8 @@ is_set(const struct capture_disk *d)
     static const char end[] = ".vhds";
     size_t len = strlen(d->path);
 
-    return d->shared && len >= sizeof(end) && same_name(d->path + len - (sizeof(end) - 1), end);
+    return d->shared && len >= sizeof(end) &&
+           utf8_same_name(d->path + len - (sizeof(end) - 1), end);
 }
 
 /* A set that is on no share is the problem of its vm, which the list of vms tells. */

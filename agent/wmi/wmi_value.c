@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
+
 void
 wmi_port_close(struct wmi_port *p)
 {
@@ -250,29 +252,13 @@ wmi_objects_take(struct wmi_objects *list, struct wmi_object *o, struct varve_er
 
 /* ---- reading ---- */
 
-static bool
-same_name(const char *a, const char *b)
-{
-    for (;; a++, b++) {
-        char x = *a >= 'A' && *a <= 'Z' ? (char)(*a - 'A' + 'a') : *a;
-        char y = *b >= 'A' && *b <= 'Z' ? (char)(*b - 'A' + 'a') : *b;
-
-        if (x != y) {
-            return false;
-        }
-        if (x == '\0') {
-            return true;
-        }
-    }
-}
-
 bool
 wmi_wanted(const char *const *names, const char *name)
 {
     size_t i;
 
     for (i = 0; names != NULL && names[i] != NULL; i++) {
-        if (same_name(names[i], name)) {
+        if (utf8_same_name(names[i], name)) {
             return true;
         }
     }
@@ -285,7 +271,7 @@ wmi_find(const struct wmi_object *o, const char *name)
     size_t i;
 
     for (i = 0; i < o->count; i++) {
-        if (same_name(o->properties[i].name, name)) {
+        if (utf8_same_name(o->properties[i].name, name)) {
             return &o->properties[i].value;
         }
     }

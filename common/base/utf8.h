@@ -14,4 +14,7 @@ size_t utf8_len(const char *text, size_t left);
 /* The sequence of len bytes, as utf8_len() said, is a control character (C0, DEL, C1). */
 bool utf8_is_control(const char *text, size_t len);
 
+/* The same text but for the case of ASCII letters, as names of hosts, shares, classes and vms are compared. */
+bool utf8_same_name(const char *a, const char *b);
+
 #endif

@@ -58,6 +58,18 @@ control_characters_of_both_ranges_are_known(void **state)
     assert_false(utf8_is_control("\xc2\xa0", 2));
 }
 
+static void
+names_are_the_same_in_any_case(void **state)
+{
+    (void)state;
+    assert_true(utf8_same_name("", ""));
+    assert_true(utf8_same_name("\\\\FS1\\Sets", "\\\\fs1\\sETS"));
+    assert_false(utf8_same_name("fs1", "fs10"));
+    assert_false(utf8_same_name("fs10", "fs1"));
+    assert_false(utf8_same_name("[", "{"));               /* a bit apart, no letters */
+    assert_false(utf8_same_name("\xc3\x84", "\xc3\xa4")); /* not ASCII */
+}
+
 int
 main(void)
 {
@@ -65,6 +77,7 @@ main(void)
         cmocka_unit_test(well_formed_sequences_have_their_length),
         cmocka_unit_test(malformed_sequences_are_none),
         cmocka_unit_test(control_characters_of_both_ranges_are_known),
+        cmocka_unit_test(names_are_the_same_in_any_case),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/utf8.h"
 #include "capture/choice/choice_internal.h"
 
 /* ---- what was ordered ---- */
@@ -30,22 +31,6 @@ choice_method(const struct choice *c, const char *name, size_t *out, struct varv
                            names);
 }
 
-static char
-lower(char ch)
-{
-    return ch >= 'A' && ch <= 'Z' ? (char)(ch - 'A' + 'a') : ch;
-}
-
-static bool
-same_name(const char *a, const char *b)
-{
-    while (*a != '\0' && lower(*a) == lower(*b)) {
-        a++;
-        b++;
-    }
-    return *a == '\0' && *b == '\0';
-}
-
 static const struct choice_own_rule *
 find_rule(const struct choice *c, const struct capture_vm *vm)
 {
@@ -54,7 +39,7 @@ find_rule(const struct choice *c, const struct capture_vm *vm)
     for (i = 0; i < c->rule_count; i++) {
         const struct choice_own_rule *r = &c->rules[i];
 
-        if (r->is_id ? guid_equal(&r->id, &vm->id) : same_name(r->vm, vm->name)) {
+        if (r->is_id ? guid_equal(&r->id, &vm->id) : utf8_same_name(r->vm, vm->name)) {
             return r;
         }
     }
