@@ -66,9 +66,11 @@ quota_add_sent_locked(struct quotas *q, const struct guid *vm, uint64_t bytes)
             return;
         }
         q->sent = grown;
-        q->sent[q->sent_count++] = (struct vm_usage){.vm = *vm};
-        qsort(q->sent, q->sent_count, sizeof(*q->sent), quota_compare_sent);
-        u = sent_locked(q, vm);
+        for (u = grown + q->sent_count; u > grown && guid_compare(&u[-1].vm, vm) > 0; u--) {
+            *u = u[-1];
+        }
+        *u = (struct vm_usage){.vm = *vm};
+        q->sent_count++;
     }
     u->sent += bytes;
     if (state_vm_usage_put(q->st, u, &err) != VARVE_OK) {

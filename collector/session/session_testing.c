@@ -233,7 +233,7 @@ enum varve_err
 peer_call(struct peer *p, Varve__V1__Envelope *head, const void *bulk, size_t len,
           Varve__V1__Envelope__BodyCase want, struct envelope_in *in)
 {
-    struct envelope_in got;
+    struct envelope_in got = {0};
     uint64_t id = 0;
     enum varve_err rc = peer_send(p, head, bulk, len, &id);
 

@@ -28,6 +28,7 @@ sql_row(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
     uint32_t crc = 0;
     uint64_t sum;
+    uint32_t spread;
 
     for (int i = 0; i < argc; i++) {
         int type = sqlite3_value_type(argv[i]);
@@ -50,7 +51,8 @@ sql_row(sqlite3_context *ctx, int argc, sqlite3_value **argv)
         crc = crc32c_update(crc, head, sizeof(head));
         crc = len > 0 ? crc32c_update(crc, bytes, (size_t)len) : crc;
     }
-    sum = (uint64_t)crc << 32 | (uint32_t)(crc * 0x9e3779b1u);
+    spread = crc * 0x9e3779b1u;
+    sum = (uint64_t)crc << 32 | spread;
     sqlite3_result_int64(ctx, (sqlite3_int64)sum);
 }
 

@@ -128,7 +128,7 @@ class Node:
         self.options = options
         self.fault = fault
         self.size = disk.size
-        self.last_request = None
+        self.requests = set()  # ids; several at a time may come in any order
         self.key = 0
         self.sense = {}
         self.durable = None
@@ -231,7 +231,8 @@ class Rsvd(testd_smb.Server):
         node.initiator = b"\1" * 16
 
     def close(self, node):
-        pass
+        if node.requests and max(node.requests) - min(node.requests) + 1 != len(node.requests):
+            self.violation(f"request ids not counted up: {sorted(node.requests)}")
 
     # ---- data ----
 
@@ -300,9 +301,9 @@ class Rsvd(testd_smb.Server):
         operation, status, request = struct.unpack_from("<IIQ", data)
         if status != 0:
             self.violation("a request with a status")
-        if node.last_request is not None and request != node.last_request + 1:
-            self.violation(f"request id {request} after {node.last_request}")
-        node.last_request = request
+        if request in node.requests:
+            self.violation(f"request id {request} twice")
+        node.requests.add(request)
         if operation >> 24 != 2:
             raise Refused(INVALID_DEVICE_REQUEST)
         pending = code == 0x90364
