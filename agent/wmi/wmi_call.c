@@ -347,6 +347,9 @@ wmi_call(struct wmi *w, const struct wmi_method *m, struct cancel *cancel,
         rc = end_of_job(w, m, job, cancel, err);
         if (rc == VARVE_OK && m->result_class != NULL) {
             rc = take_result(w, m, job, result, err);
+            if (rc != VARVE_OK) {
+                set_end(m, WMI_END_UNKNOWN); /* the job did not say that */
+            }
         }
     } else if (answer.return_value != RETURN_DONE) {
         set_end(m, WMI_END_RETURNED);

@@ -50,7 +50,7 @@ VARVE_CHECK enum varve_err wmi_embed(struct wmi *w, const char *class_name,
 
 /* Who said how a call ended. */
 enum wmi_end {
-    WMI_END_UNKNOWN = 0, /* nobody: the way to the host, our own time limit, a cancel */
+    WMI_END_UNKNOWN = 0, /* nobody: the way to it or to its result, our own time limit, a cancel */
     WMI_END_RETURNED,    /* the method, by its ReturnValue */
     WMI_END_JOB          /* its job */
 };

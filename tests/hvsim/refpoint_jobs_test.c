@@ -370,6 +370,47 @@ what_the_guest_could_not_is_frozen_without_it(void **state)
     refpoint_lab_close(&l);
 }
 
+/* The guest has done its part when its checkpoint is there: a name that cannot be given, or a result that cannot be had, is
+ * the run's failure, and nothing is frozen a second time for less. */
+static void
+what_fails_after_the_checkpoint_is_not_the_guests(void **state)
+{
+    static const struct {
+        const char *call;
+        uint32_t number;
+        enum varve_err code;
+    } ends[] = {{"wmi exec ModifySystemSettings", 32768, VARVE_ERR_IO},
+                {"wmi exec ModifySystemSettings", 32770, VARVE_ERR_UNSUPPORTED},
+                {"wmi exec ModifySystemSettings", 0x80041001u, VARVE_ERR_IO},
+                {"wmi exec ModifySystemSettings", 32772, VARVE_ERR_TIMEOUT},
+                {"wmi assoc Msvm_AffectedJobElement", 0x80041001u, VARVE_ERR_IO}};
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+    size_t i;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    for (i = 0; i < sizeof(ends) / sizeof(ends[0]); i++) {
+        port_script_clear_log(&l.script);
+        refpoint_lab_fail(&l, ends[i].call, PORT_FAULT_BEFORE, ends[i].number, 2);
+        assert_err(refpoint_lab_begin(&l, &m, 1, NULL, &err), ends[i].code, &err);
+        assert_int_equal(err.native, ends[i].number);
+        assert_int_equal(refpoint_lab_calls(&l, "wmi exec CreateSnapshot"), 1);
+        refpoint_lab_fail(&l, "", PORT_FAULT_BEFORE, 0, 0);
+        l.script.nth = 0;
+        refpoint_lab_check_clean(&l);
+    }
+    /* What passes is waited for, and the guest asked again. */
+    refpoint_lab_fail(&l, "wmi exec ModifySystemSettings", PORT_FAULT_BEFORE, 32775, 1);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    assert_int_equal(m.frozen.consistency, CAPTURE_APPLICATION);
+    assert_int_equal(m.notes.count, 0);
+    refpoint_lab_end(&l, &m);
+    refpoint_lab_check_clean(&l);
+    refpoint_lab_close(&l);
+}
+
 /* ---- ConvertToReferencePoint ---- */
 
 static void
@@ -411,6 +452,7 @@ main(void)
         cmocka_unit_test(a_begun_run_that_fails_is_undone),
         cmocka_unit_test(crash_consistency_that_was_asked_for_never_asks_the_guest),
         cmocka_unit_test(what_the_guest_could_not_is_frozen_without_it),
+        cmocka_unit_test(what_fails_after_the_checkpoint_is_not_the_guests),
         cmocka_unit_test(a_conversion_without_its_logon_right_says_what_to_do),
     };
 

@@ -350,6 +350,7 @@ freeze_once(struct refpoint *r, const struct guid *vm, const struct guid *run, s
         }
     }
     if (rc == VARVE_OK) {
+        a->end = WMI_END_UNKNOWN; /* it is there: the guest has done its part */
         rc = tag_once(r, vm, a->id, run, err);
         if (wmi_unanswered(rc, err)) {
             rc = tag_once(r, vm, a->id, run, err); /* the same name twice does no harm */
