@@ -195,6 +195,37 @@ on_repair(void *arg, const struct offline_repair_result *r)
                   r->points, r->names, r->missing, r->copied);
 }
 
+static enum varve_err
+tell_repair(struct cli *cli, const struct offline_repair_result *r, bool with_index,
+            struct varve_error *err)
+{
+    if (cli->json) {
+        return print_json_line(
+            cli->env->out,
+            json_pack("{s:o,s:o,s:o,s:o,s:o,s:o,s:o,s:o}", "points", json_bytes(r->points), "names",
+                      json_bytes(r->names), "missing", json_bytes(r->missing), "copied",
+                      json_bytes(r->copied), "points_copied", json_bytes(r->points_copied),
+                      "points_lost", json_bytes(r->points_lost), "nodes_copied",
+                      json_bytes(r->nodes_copied), "nodes_unread", json_bytes(r->nodes_unread)),
+            err);
+    }
+    if (cli->quiet) {
+        return VARVE_OK;
+    }
+    (void)fprintf(cli->env->out,
+                  "%" PRIu64 " points, %" PRIu64 " chunks and nodes read; %" PRIu64
+                  " missing or damaged, %" PRIu64 " of them copied; %" PRIu64
+                  " point objects copied\n",
+                  r->points, r->names, r->missing, r->copied, r->points_copied);
+    if (with_index) {
+        (void)fprintf(cli->env->out,
+                      "of deleted points: %" PRIu64 " nodes copied that counts wait for, %" PRIu64
+                      " are in neither store\n",
+                      r->nodes_copied, r->nodes_unread);
+    }
+    return VARVE_OK;
+}
+
 enum varve_err
 cmd_store_repair(struct cli *cli, struct varve_error *err)
 {
@@ -216,6 +247,7 @@ cmd_store_repair(struct cli *cli, struct varve_error *err)
     }
     rc = secret_input_get(cli, "--", &own, err);
     if (rc == VARVE_OK) {
+        o.index = cli_value(cli, "--index");
         o.store.secret = own.secret;
         o.from.secret = own.secret;
         if (from_key != NULL) {
@@ -228,21 +260,7 @@ cmd_store_repair(struct cli *cli, struct varve_error *err)
     if (rc != VARVE_OK) {
         return rc;
     }
-    if (cli->json) {
-        rc = print_json_line(cli->env->out,
-                             json_pack("{s:o,s:o,s:o,s:o,s:o,s:o}", "points", json_bytes(r.points),
-                                       "names", json_bytes(r.names), "missing",
-                                       json_bytes(r.missing), "copied", json_bytes(r.copied),
-                                       "points_copied", json_bytes(r.points_copied), "points_lost",
-                                       json_bytes(r.points_lost)),
-                             err);
-    } else if (!cli->quiet) {
-        (void)fprintf(cli->env->out,
-                      "%" PRIu64 " points, %" PRIu64 " chunks and nodes read; %" PRIu64
-                      " missing or damaged, %" PRIu64 " of them copied; %" PRIu64
-                      " point objects copied\n",
-                      r.points, r.names, r.missing, r.copied, r.points_copied);
-    }
+    rc = tell_repair(cli, &r, o.index != NULL, err);
     if (rc == VARVE_OK && (r.copied < r.missing || r.points_lost > 0)) {
         rc = varve_error_set(err, VARVE_ERR_CORRUPT,
                              "%" PRIu64 " chunks or nodes and %" PRIu64

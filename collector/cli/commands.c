@@ -411,7 +411,8 @@ const struct cli_command cli_commands[] = {
      {{"--store", "FOLDER", "directory of the store; must be given"},
       KEY_OPTIONS,
       {"--from", "FOLDER", "directory of another store; must be given"},
-      {"--from-key", "FILE", "key file of that one (default: what opens the first)"}},
+      {"--from-key", "FILE", "key file of that one (default: what opens the first)"},
+      {"--index", "FOLDER", "folder of the collector's index: what deletions wait for as well"}},
      "take what is damaged or missing from another store",
      "Reads everything that points need, so it takes as long as verify.  The collector must not "
      "run.",

@@ -70,6 +70,14 @@ size_t account_opaque(const struct account *a);
 /* How many lowerings are deferred, each of a node that no point needs and that cannot be read. */
 size_t account_deferred(const struct account *a);
 
+/* The nodes that deferred lowerings name, where their domain's key is in the store; false from cb ends it.  No reference may be
+ * counted meanwhile, and cb does not call the index. */
+VARVE_CHECK enum varve_err account_list_deferred(struct chunk_store *cs,
+                                                 bool (*cb)(void *arg, struct chunk_domain *domain,
+                                                            unsigned level,
+                                                            const struct chunk_id *id),
+                                                 void *arg, struct varve_error *err);
+
 /* ---- the full mark ---- */
 
 struct account_check {

@@ -21,7 +21,8 @@ account_node_encode(uint8_t out[NODE_VALUE], const struct node_ref *ref)
 }
 
 static enum varve_err
-node_decode(struct account *a, struct node_ref *out, const uint8_t *in, struct varve_error *err)
+node_decode(struct chunk_store *cs, struct node_ref *out, const uint8_t *in,
+            struct varve_error *err)
 {
     struct guid domain;
 
@@ -31,7 +32,7 @@ node_decode(struct account *a, struct node_ref *out, const uint8_t *in, struct v
     out->level = in[0];
     memcpy(domain.bytes, in + 1, GUID_BYTES);
     memcpy(out->id.bytes, in + 1 + GUID_BYTES, CHUNK_ID_SIZE);
-    return chunk_store_domain(a->cs, &domain, &out->domain, err);
+    return chunk_store_domain(cs, &domain, &out->domain, err);
 }
 
 void
@@ -134,7 +135,7 @@ take_task(void *arg, const void *key, size_t key_len, const void *value, size_t 
     memcpy(t->key, key, TODO_KEY);
     memcpy(t->value, value, TODO_VALUE);
     t->add = t->value[0] != 0;
-    rc = node_decode(a, &t->ref, t->value + 1, &a->trouble);
+    rc = node_decode(a->cs, &t->ref, t->value + 1, &a->trouble);
     if (rc == VARVE_ERR_NOT_FOUND && !t->add) {
         a->trouble.code = VARVE_OK;
         a->task_count++;
@@ -376,7 +377,7 @@ take_opaque(void *arg, const void *key, size_t key_len, const void *value, size_
     }
     memset(t, 0, offsetof(struct task, node));
     t->add = true;
-    if (node_decode(l->a, &t->ref, value, &ignored) != VARVE_OK) {
+    if (node_decode(l->a->cs, &t->ref, value, &ignored) != VARVE_OK) {
         return true; /* its domain's key is gone: it stays opaque */
     }
     chunk_store_name(t->ref.domain, &t->ref.id, &t->name);
@@ -470,6 +471,40 @@ account_retry(struct account *a, bool all, struct cancel *cancel, struct collect
         }
     } while (rc == VARVE_OK && all && a->tried != 0);
     return rc;
+}
+
+/* ---- who brings what waits ---- */
+
+struct deferred_list {
+    struct chunk_store *cs;
+    bool (*cb)(void *arg, struct chunk_domain *domain, unsigned level, const struct chunk_id *id);
+    void *arg;
+};
+
+static bool
+tell_deferred(void *arg, const void *key, size_t key_len, const void *value, size_t value_len)
+{
+    const struct deferred_list *l = arg;
+    struct varve_error ignored;
+    struct node_ref ref;
+
+    (void)key;
+    if (key_len != TODO_KEY || value_len != TODO_VALUE ||
+        node_decode(l->cs, &ref, (const uint8_t *)value + 1, &ignored) != VARVE_OK) {
+        return true;
+    }
+    return l->cb(l->arg, ref.domain, ref.level, &ref.id);
+}
+
+enum varve_err
+account_list_deferred(struct chunk_store *cs,
+                      bool (*cb)(void *arg, struct chunk_domain *domain, unsigned level,
+                                 const struct chunk_id *id),
+                      void *arg, struct varve_error *err)
+{
+    struct deferred_list l = {.cs = cs, .cb = cb, .arg = arg};
+
+    return index_row_scan(chunk_store_index(cs), "d", 1, false, tell_deferred, &l, err);
 }
 
 /* ---- what an earlier process left ---- */

@@ -158,11 +158,17 @@ struct offline_repair_result {
     uint64_t copied;        /* of these, found in the other store, checked and stored */
     uint64_t points_copied; /* point objects taken from the other store */
     uint64_t points_lost;   /* damaged, and not in the other store */
+    /* Nodes that only counts which wait for them need (gc/account.h): taken from the other store, and still missing. */
+    uint64_t nodes_copied;
+    uint64_t nodes_unread;
 };
 
 struct offline_repair_options {
     struct offline_options store;
     struct offline_options from; /* read only; the same store's copy or another one */
+    /* Folder of the collector's index, which alone knows what counts wait for; it is used in the place of a temporary one.  NULL:
+     * what only they need is not looked for. */
+    const char *index;
     void *arg;
     void (*progress)(void *arg, const struct offline_repair_result *so_far);
 };

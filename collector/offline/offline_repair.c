@@ -5,8 +5,9 @@
 
 #include "base/guid.h"
 #include "base/log.h"
+#include "catalog/catalog_marks.h"
 #include "jobs/name_walk.h"
-#include "offline/offline_internal.h"
+#include "offline/offline_repair_internal.h"
 
 /*
  * Everything that the points need is read, each name once, by many threads (name_walk.h).  What is missing or
@@ -18,15 +19,6 @@
  * copy, that is.  The damaged object is kept aside under "lost/" until the whole one is durable.
  */
 #define SEEN_MAX (128u * 1024 * 1024) /* per kind of name */
-
-struct repair {
-    const struct offline_repair_options *o;
-    struct store *objects;
-    struct chunk_store *cs;
-    struct offline_store *from;
-    struct mutex lock; /* out, while names are read */
-    struct offline_repair_result *out;
-};
 
 /* ---- names ---- */
 
@@ -48,36 +40,49 @@ ask_domain(void *arg, struct chunk_domain *d)
     return !a->found;
 }
 
-/* Reads a name here; where that fails, there, and stores it.  *len 0: nobody has it. */
+enum varve_err
+repair_bring(struct repair *r, struct chunk_domain *domain, enum chunk_kind kind,
+             const struct chunk_id *id, struct repair_bytes *b, struct varve_error *err)
+{
+    struct ask ask = {.id = id, .buf = b->buf, .cap = b->cap};
+    enum varve_err rc = chunk_store_get(domain, id, b->buf, b->cap, &b->len, err);
+
+    b->copied = false;
+    b->missing = rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_NOT_FOUND;
+    if (!b->missing) {
+        return rc;
+    }
+    b->len = 0;
+    if (ask_domain(&ask, chunk_store_default(r->from->chunks))) {
+        chunk_store_each_domain(r->from->chunks, ask_domain, &ask);
+    }
+    if (!ask.found) {
+        return VARVE_OK;
+    }
+    rc = chunk_store_put(domain, kind, id, b->buf, ask.len, ask.len, err);
+    b->copied = rc == VARVE_OK;
+    b->len = b->copied ? ask.len : 0;
+    return rc;
+}
+
 static enum varve_err
 have_name(void *arg, const struct name_tree *t, const struct walk_name *name, void *buf, size_t cap,
           size_t *len, struct varve_error *err)
 {
+    struct repair_bytes b = {.buf = buf, .cap = cap};
     struct repair *r = arg;
-    struct ask ask = {.id = name->id, .buf = buf, .cap = cap};
-    enum varve_err rc = chunk_store_get(t->domain, name->id, buf, cap, len, err);
-    bool missing = rc == VARVE_ERR_CORRUPT || rc == VARVE_ERR_IO || rc == VARVE_ERR_NOT_FOUND;
+    enum varve_err rc = repair_bring(r, t->domain, name->kind, name->id, &b, err);
 
-    if (rc != VARVE_OK && !missing) {
+    *len = b.len;
+    if (rc != VARVE_OK) {
         return rc;
-    }
-    if (missing) {
-        *len = 0;
-        if (ask_domain(&ask, chunk_store_default(r->from->chunks))) {
-            chunk_store_each_domain(r->from->chunks, ask_domain, &ask);
-        }
-        rc = VARVE_OK;
-    }
-    if (ask.found) {
-        rc = chunk_store_put(t->domain, name->kind, name->id, buf, ask.len, ask.len, err);
-        *len = rc == VARVE_OK ? ask.len : 0;
     }
     mutex_lock(&r->lock);
     r->out->names += name->again ? 0 : 1;
-    r->out->missing += missing && !name->again ? 1 : 0;
-    r->out->copied += ask.found && rc == VARVE_OK ? 1 : 0;
+    r->out->missing += b.missing && !name->again ? 1 : 0;
+    r->out->copied += b.copied ? 1 : 0;
     mutex_unlock(&r->lock);
-    return rc;
+    return VARVE_OK;
 }
 
 static enum varve_err
@@ -113,7 +118,9 @@ repair_points(struct repair *r, struct catalog *catalog, struct varve_error *err
     struct name_walk walk = {
         .arg = r, .seen_max = SEEN_MAX, .bring = have_name, .bad_node = on_bad_node, .tick = tell};
     struct point **points = NULL;
-    enum varve_err rc = catalog_list(catalog, NULL, &points, &walk.point_count, err);
+    size_t unreadable = 0;
+    enum varve_err rc = catalog_list_all(catalog, &points, &walk.point_count, &unreadable,
+                                         err); /* deleted ones may be undeleted */
 
     if (rc != VARVE_OK) {
         return rc;
@@ -121,7 +128,7 @@ repair_points(struct repair *r, struct catalog *catalog, struct varve_error *err
     walk.points = points;
     rc = name_walk_run(r->cs, &walk, err);
     catalog_list_free(points, walk.point_count);
-    return rc == VARVE_OK ? chunk_store_barrier(r->cs, err) : rc;
+    return rc;
 }
 
 /* ---- point objects ---- */
@@ -229,8 +236,11 @@ run(struct repair *r, struct varve_error *err)
     if (rc == VARVE_OK) {
         rc = repair_points(r, catalog, err);
     }
+    if (rc == VARVE_OK) {
+        rc = repair_waited_for(r, err);
+    }
     catalog_close(catalog);
-    return rc;
+    return rc == VARVE_OK ? chunk_store_barrier(r->cs, err) : rc;
 }
 
 enum varve_err
@@ -259,12 +269,12 @@ offline_repair(const struct offline_repair_options *options, struct offline_repa
     if (rc == VARVE_OK) {
         rc = offline_store_open(&r.from, &options->from, err);
     }
-    if (rc == VARVE_OK) {
+    if (rc == VARVE_OK && options->index == NULL) {
         rc = offline_index_make(&index, r.objects, options->store.temp, err);
     }
     if (rc == VARVE_OK) {
         chunks.secret = secret;
-        chunks.index_path = index;
+        chunks.index_path = options->index != NULL ? options->index : index;
         rc = chunk_store_open(&r.cs, r.objects, options->store.fs, &chunks, err);
     }
     if (rc == VARVE_OK) {

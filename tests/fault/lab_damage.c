@@ -71,3 +71,39 @@ lab_damage_records(struct fs *fs, enum chunk_kind kind, unsigned every)
     assert_true(d.flipped > 0);
     return d.flipped;
 }
+
+/* ---- a copy ---- */
+
+struct copying {
+    struct store *from;
+    struct store *to;
+};
+
+static bool
+copy_object(void *arg, const char *name, uint64_t size)
+{
+    struct copying *c = arg;
+    struct store_part part = {.len = (size_t)size};
+    uint8_t *bytes = malloc((size_t)size + 1);
+    struct varve_error err;
+
+    assert_non_null(bytes);
+    assert_ok(store_get(c->from, name, 0, bytes, part.len, &err), &err);
+    part.data = bytes;
+    assert_ok(store_put(c->to, name, &part, 1, &err), &err);
+    free(bytes);
+    return true;
+}
+
+void
+lab_copy_store(struct fs *fs, const char *folder)
+{
+    struct copying c = {.from = NULL};
+    struct varve_error err;
+
+    assert_ok(store_dir_open(&c.from, fs, "/data/store", &err), &err);
+    assert_ok(store_dir_open(&c.to, fs, folder, &err), &err);
+    assert_ok(store_list(c.from, "", copy_object, &c, &err), &err);
+    store_close(c.from);
+    store_close(c.to);
+}

@@ -11,5 +11,7 @@
 void lab_flip(struct fs *fs, const char *object, uint64_t offset);
 /* One bit of every so-manieth record of the packs of one kind; answers how many. */
 unsigned lab_damage_records(struct fs *fs, enum chunk_kind kind, unsigned every);
+/* A copy of all its objects as they are now, in a folder that is made. */
+void lab_copy_store(struct fs *fs, const char *folder);
 
 #endif

@@ -252,39 +252,12 @@ packs_without_footers_are_emptied_and_nothing_is_lost_on_the_way(void **state)
 
 /* ---- repair from a copy ---- */
 
-struct copying {
-    struct store *from;
-    struct store *to;
-};
-
-static bool
-copy_object(void *arg, const char *name, uint64_t size)
-{
-    struct copying *c = arg;
-    struct store_part part = {.len = (size_t)size};
-    uint8_t *bytes = malloc((size_t)size + 1);
-    struct varve_error err;
-
-    assert_non_null(bytes);
-    assert_ok(store_get(c->from, name, 0, bytes, part.len, &err), &err);
-    part.data = bytes;
-    assert_ok(store_put(c->to, name, &part, 1, &err), &err);
-    free(bytes);
-    return true;
-}
-
 static void *
 repair_prepare(struct fs *fs)
 {
     struct table *t = make_store(fs);
-    struct copying c = {.from = NULL};
-    struct varve_error err;
 
-    assert_ok(store_dir_open(&c.from, fs, "/data/store", &err), &err);
-    assert_ok(store_dir_open(&c.to, fs, "/data/copy", &err), &err);
-    assert_ok(store_list(c.from, "", copy_object, &c, &err), &err);
-    store_close(c.from);
-    store_close(c.to);
+    lab_copy_store(fs, "/data/copy");
     (void)lab_damage_records(fs, CHUNK_DATA, 5);
     (void)lab_damage_records(fs, CHUNK_NODE, 4);
     damage_points(fs);

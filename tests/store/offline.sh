@@ -91,8 +91,8 @@ expect 8 "$varve" disk restore --store "$store" --key "$key" --list
 # ---- healed from the copy ----
 rm "$(find "$store/pack" -type f -size +100k | tail -n 1)"
 expect 0 "$varve" store repair --store "$store" --key "$key" --from "$work/copy"
-expect 0 "$varve" store repair --store "$store" --key "$key" --from "$work/copy" --json
-grep -q '"missing":0' "$work/stdout" || fail "a second repair finds something to do"
+expect 0 "$varve" store repair --store "$store" --key "$key" --from "$work/copy" --index "$work/s/index" --json
+grep -q '"missing":0.*"nodes_unread":0' "$work/stdout" || fail "a second repair finds something to do"
 restore made@latest 003
 restore made@latest~1 002
 restore made@latest~2 001
