@@ -205,7 +205,7 @@ entry_path(char **out, const char *state_dir, const char *folder, const struct g
     return path_join(out, state_dir, name, err);
 }
 
-/* Makes the folder if it is missing, and writes the file so that it is there whole or not at all. */
+/* Makes the folder if it is missing, and writes the file so that both are there after a power cut, the file whole. */
 static enum varve_err
 write_whole(struct fs *fs, const char *state_dir, const char *folder, const struct guid *id,
             const char *suffix, const struct buf *text, struct varve_error *err)
@@ -217,14 +217,12 @@ write_whole(struct fs *fs, const char *state_dir, const char *folder, const stru
     enum varve_err rc;
 
     rc = path_join(&dir, state_dir, folder, err);
-    if (rc == VARVE_OK && fs_stat(fs, dir, &st, &why) != VARVE_OK) {
-        rc = fs_mkdir(fs, dir, err);
-        if (rc == VARVE_OK) {
-            rc = fs_sync_dir(fs, state_dir, err);
-        }
-    }
     if (rc == VARVE_OK) {
         rc = entry_path(&path, state_dir, folder, id, suffix, err);
+    }
+    /* Where the file is, its folder has been synced; where only the folder is, that may have failed. */
+    if (rc == VARVE_OK && fs_stat(fs, path, &st, &why) != VARVE_OK) {
+        rc = fs_mkdir_durable(fs, dir, err);
     }
     if (rc == VARVE_OK) {
         rc = fs_write_durable(fs, path, text->data, text->len, false, err);

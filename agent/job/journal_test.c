@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "job/journal.h"
+#include "os/file_fault.h"
 #include "os/file_mem.h"
 
 static void
@@ -133,6 +134,49 @@ kept_points_are_a_list_that_may_be_missing(void **state)
     mem_fs_free(mem);
 }
 
+/* Any change to the disk fails once, and is asked for again: also the sync that makes the folder itself durable. */
+static void
+what_was_written_outlives_a_power_cut_whatever_failed_before(void **state)
+{
+    struct journal_entry e;
+    uint64_t nth;
+    bool failed = true;
+
+    (void)state;
+    full_entry(&e);
+    for (nth = 1; failed; nth++) {
+        struct fault_rule rule = {
+            .ops = FAULT_CHANGES, .nth = nth, .times = 1, .action = FAULT_FAIL};
+        struct fault_fs *ff = NULL;
+        struct mem_fs *mem = NULL;
+        struct journal_entry got;
+        struct capture_marks list;
+        struct varve_error err;
+
+        assert_ok(mem_fs_new(&mem, &err), &err);
+        assert_ok(fs_mkdir_parents(mem_fs(mem), "/s", &err), &err);
+        assert_ok(fault_fs_new(&ff, mem_fs(mem), &err), &err);
+        assert_ok(fault_fs_set(ff, &rule, &err), &err);
+        failed = journal_write(fault_fs(ff), "/s", &e, &err) != VARVE_OK;
+        failed = kept_write(fault_fs(ff), "/s", &e.vm, &e.marks, &err) != VARVE_OK || failed;
+        assert_int_equal(failed, fault_fs_hits(ff) > 0);
+        assert_ok(fault_fs_set(ff, NULL, &err), &err);
+        assert_ok(journal_write(fault_fs(ff), "/s", &e, &err), &err);
+        assert_ok(kept_write(fault_fs(ff), "/s", &e.vm, &e.marks, &err), &err);
+        mem_fs_power_cut(mem, 0);
+        assert_ok(journal_read(mem_fs(mem), "/s", &e.run, &got, &err), &err);
+        assert_int_equal(got.state, e.state);
+        journal_entry_release(&got);
+        assert_ok(kept_read(mem_fs(mem), "/s", &e.vm, &list, &err), &err);
+        assert_int_equal(list.count, e.marks.count);
+        capture_marks_release(&list);
+        fault_fs_free(ff);
+        mem_fs_free(mem);
+    }
+    assert_true(nth > 8);
+    journal_entry_release(&e);
+}
+
 /* Every byte of the file: changed, or the file cut there. */
 static void
 a_damaged_journal_is_noticed(void **state)
@@ -229,6 +273,7 @@ main(void)
         cmocka_unit_test(what_is_written_is_read_again),
         cmocka_unit_test(a_run_of_another_host_is_over_and_says_what_was_ours),
         cmocka_unit_test(kept_points_are_a_list_that_may_be_missing),
+        cmocka_unit_test(what_was_written_outlives_a_power_cut_whatever_failed_before),
         cmocka_unit_test(a_damaged_journal_is_noticed),
         cmocka_unit_test(other_files_in_the_folder_are_no_entries),
     };

@@ -72,12 +72,11 @@ dirs_add_locked(struct store_dir *d, size_t at, const char *name, struct varve_e
     return VARVE_OK;
 }
 
-/* Makes one folder and syncs the one above it, once per process. */
+/* Makes one folder, once per process. */
 static enum varve_err
-make_dir_locked(struct store_dir *d, const char *parent, const char *name, struct varve_error *err)
+make_dir_locked(struct store_dir *d, const char *name, struct varve_error *err)
 {
     size_t at = dirs_lower_bound(d, name);
-    char *parent_path = NULL;
     char *path = NULL;
     enum varve_err rc;
 
@@ -85,22 +84,13 @@ make_dir_locked(struct store_dir *d, const char *parent, const char *name, struc
         return VARVE_OK;
     }
     path = store_dir_path(d, name);
-    parent_path = store_dir_path(d, parent);
-    if (path == NULL || parent_path == NULL) {
-        rc = varve_error_nomem(err);
-        goto out;
+    if (path == NULL) {
+        return varve_error_nomem(err);
     }
-    rc = fs_mkdir(d->fs, path, err);
-    if (rc != VARVE_OK) {
-        goto out;
+    rc = fs_mkdir_durable(d->fs, path, err);
+    if (rc == VARVE_OK) {
+        rc = dirs_add_locked(d, at, name, err);
     }
-    rc = fs_sync_dir(d->fs, parent_path, err);
-    if (rc != VARVE_OK) {
-        goto out;
-    }
-    rc = dirs_add_locked(d, at, name, err);
-out:
-    free(parent_path);
     free(path);
     return rc;
 }
@@ -109,21 +99,16 @@ out:
 static enum varve_err
 make_parents(struct store_dir *d, const char *object, struct varve_error *err)
 {
-    char parent[STORE_NAME_MAX + 1] = "";
     char name[STORE_NAME_MAX + 1];
     enum varve_err rc = VARVE_OK;
 
     mutex_lock(&d->dirs_lock);
-    for (const char *p = strchr(object, '/'); p != NULL; p = strchr(p + 1, '/')) {
+    for (const char *p = strchr(object, '/'); rc == VARVE_OK && p != NULL; p = strchr(p + 1, '/')) {
         size_t len = (size_t)(p - object);
 
         memcpy(name, object, len);
         name[len] = '\0';
-        rc = make_dir_locked(d, parent, name, err);
-        if (rc != VARVE_OK) {
-            break;
-        }
-        memcpy(parent, name, len + 1);
+        rc = make_dir_locked(d, name, err);
     }
     mutex_unlock(&d->dirs_lock);
     return rc;
@@ -330,32 +315,6 @@ static const struct store_ops dir_ops = {
     .close = dir_close,
 };
 
-/* The root itself must be durable in the folder above it. */
-static enum varve_err
-make_root(struct store_dir *d, struct varve_error *err)
-{
-    char *parent = NULL;
-    char *slash = NULL;
-    enum varve_err rc;
-
-    rc = fs_mkdir_parents(d->fs, d->root, err);
-    if (rc != VARVE_OK) {
-        return rc;
-    }
-    slash = strrchr(d->root, '/');
-    if (slash == NULL) {
-        return fs_sync_dir(d->fs, ".", err);
-    }
-    parent = strdup(d->root);
-    if (parent == NULL) {
-        return varve_error_nomem(err);
-    }
-    parent[slash == d->root ? 1 : slash - d->root] = '\0';
-    rc = fs_sync_dir(d->fs, parent, err);
-    free(parent);
-    return rc;
-}
-
 enum open_how {
     OPEN_OWN,    /* made, locked, cleaned */
     OPEN_SHARED, /* must be there; written to beside others */
@@ -375,7 +334,7 @@ take_root(struct store_dir *d, enum open_how how, struct varve_error *err)
         }
         return rc;
     }
-    rc = make_root(d, err);
+    rc = fs_mkdir_parents(d->fs, d->root, err);
     if (rc == VARVE_OK && d->fs == fs_system()) {
         rc = dir_lock_take(&d->lock_fd, d->root, err);
     }

@@ -138,39 +138,54 @@ fs_mkdir(struct fs *fs, const char *path, struct varve_error *err)
     return rc;
 }
 
-/* Makes path's folders one by one from the top; each new name is synced with its parent, so that a
- * file made durable below is not lost with its folder. */
+enum varve_err
+fs_mkdir_durable(struct fs *fs, const char *path, struct varve_error *err)
+{
+    char *parent = NULL;
+    enum varve_err rc = path_dirname(&parent, path, err);
+
+    if (rc == VARVE_OK) {
+        rc = fs_mkdir(fs, path, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = fs->ops->sync_dir(fs, parent, err);
+    }
+    free(parent);
+    return rc;
+}
+
+/* A folder that is there, perhaps since a call whose sync failed.  One that may not be synced, or is of a kind that
+ * cannot, was not made by such a call. */
+static enum varve_err
+sync_name(struct fs *fs, const char *parent, struct varve_error *err)
+{
+    enum varve_err rc = fs->ops->sync_dir(fs, parent, err);
+
+    return rc == VARVE_ERR_IO || rc == VARVE_ERR_NOSPACE ? rc : VARVE_OK;
+}
+
+/* One by one from the top: whatever is there, all above it has been synced. */
 enum varve_err
 fs_mkdir_parents(struct fs *fs, const char *path, struct varve_error *err)
 {
     struct file_stat st;
-    enum varve_err rc;
     char *parent = NULL;
+    enum varve_err rc = path_dirname(&parent, path, err);
 
+    if (rc != VARVE_OK) {
+        return rc;
+    }
     rc = fs->ops->stat(fs, path, &st, err);
     if (rc == VARVE_OK && !st.is_dir) {
         rc = varve_error_set(err, VARVE_ERR_EXISTS, "'%s' is there and is not a folder", path);
-        goto out;
-    }
-    if (rc != VARVE_ERR_NOT_FOUND) {
-        goto out;
-    }
-    rc = path_dirname(&parent, path, err);
-    if (rc != VARVE_OK) {
-        goto out;
-    }
-    if (strcmp(parent, path) != 0) {
-        rc = fs_mkdir_parents(fs, parent, err);
-        if (rc != VARVE_OK) {
-            goto out;
+    } else if (rc == VARVE_OK) {
+        rc = sync_name(fs, parent, err);
+    } else if (rc == VARVE_ERR_NOT_FOUND) {
+        rc = strcmp(parent, path) != 0 ? fs_mkdir_parents(fs, parent, err) : VARVE_OK;
+        if (rc == VARVE_OK) {
+            rc = fs_mkdir_durable(fs, path, err);
         }
     }
-    rc = fs_mkdir(fs, path, err);
-    if (rc != VARVE_OK) {
-        goto out;
-    }
-    rc = fs->ops->sync_dir(fs, parent, err);
-out:
     free(parent);
     return rc;
 }

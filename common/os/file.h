@@ -131,6 +131,11 @@ VARVE_CHECK enum varve_err fs_rename_over(struct fs *fs, const char *from, const
 VARVE_CHECK enum varve_err fs_remove(struct fs *fs, const char *path, struct varve_error *err);
 /* An existing folder is fine. */
 VARVE_CHECK enum varve_err fs_mkdir(struct fs *fs, const char *path, struct varve_error *err);
+/* As fs_mkdir(), and once it has returned VARVE_OK the folder survives a power cut if the one above it does: what is
+ * made durable in it relies on that.  Synced also when it is there: the call that made it may have been cut off. */
+VARVE_CHECK enum varve_err fs_mkdir_durable(struct fs *fs, const char *path,
+                                            struct varve_error *err);
+/* That for all folders of path that are missing, and for the last one that is not. */
 VARVE_CHECK enum varve_err fs_mkdir_parents(struct fs *fs, const char *path,
                                             struct varve_error *err);
 VARVE_CHECK enum varve_err fs_sync_dir(struct fs *fs, const char *path, struct varve_error *err);

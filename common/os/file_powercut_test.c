@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/testing.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -575,6 +576,63 @@ mkdir_parents_makes_every_level_durable(void **state)
     }
 }
 
+/* The folder of a call whose sync failed is there for the next one, and not durable. */
+static void
+a_folder_that_is_there_already_is_made_durable(void **state)
+{
+    (void)state;
+    for (uint64_t nth = 1; nth <= 4; nth++) {
+        struct fault_rule rule = {
+            .ops = FAULT_SYNC_DIR, .nth = nth, .times = 1, .action = FAULT_FAIL};
+        struct fault_fs *ff = NULL;
+        struct mem_fs *m = new_mem();
+        struct varve_error err;
+        enum varve_err rc;
+
+        assert_ok(fault_fs_new(&ff, mem_fs(m), &err), &err);
+        assert_ok(fault_fs_set(ff, &rule, &err), &err);
+        rc = fs_mkdir_parents(fault_fs(ff), "/a/b/c", &err);
+        if (rc == VARVE_OK) {
+            rc = fs_mkdir_durable(fault_fs(ff), "/a/b/c/d", &err);
+        }
+        assert_int_equal(rc, VARVE_ERR_IO);
+        assert_ok(fs_mkdir_parents(fault_fs(ff), "/a/b/c", &err), &err);
+        assert_ok(fs_mkdir_durable(fault_fs(ff), "/a/b/c/d", &err), &err);
+        mem_fs_power_cut(m, 0);
+        assert_true(there(mem_fs(m), "/a/b/c/d"));
+        fault_fs_free(ff);
+        mem_fs_free(m);
+    }
+}
+
+/* A disk that fails is one thing, a folder above that is somebody else's another. */
+static void
+a_folder_that_is_there_needs_no_rights_above_it(void **state)
+{
+    static const struct {
+        int errnum;
+        enum varve_err code;
+    } cases[] = {
+        {EACCES, VARVE_OK}, {EINVAL, VARVE_OK}, {EIO, VARVE_ERR_IO}, {ENOSPC, VARVE_ERR_NOSPACE}};
+    struct fault_fs *ff = NULL;
+    struct mem_fs *m = new_mem();
+    struct varve_error err;
+
+    (void)state;
+    assert_ok(fault_fs_new(&ff, mem_fs(m), &err), &err);
+    assert_ok(fs_mkdir_parents(mem_fs(m), "/a/b", &err), &err);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct fault_rule rule = {
+            .ops = FAULT_SYNC_DIR, .nth = 1, .action = FAULT_FAIL, .errnum = cases[i].errnum};
+
+        assert_ok(fault_fs_set(ff, &rule, &err), &err);
+        assert_int_equal(fs_mkdir_parents(fault_fs(ff), "/a/b", &err), cases[i].code);
+        assert_int_equal(fault_fs_hits(ff), 1);
+    }
+    fault_fs_free(ff);
+    mem_fs_free(m);
+}
+
 static void
 sparse_files_cost_only_what_was_written(void **state)
 {
@@ -625,6 +683,8 @@ main(void)
         cmocka_unit_test(a_missing_sync_is_noticed),
         cmocka_unit_test(write_durable_create_only_never_replaces_at_any_cut),
         cmocka_unit_test(mkdir_parents_makes_every_level_durable),
+        cmocka_unit_test(a_folder_that_is_there_already_is_made_durable),
+        cmocka_unit_test(a_folder_that_is_there_needs_no_rights_above_it),
         cmocka_unit_test(sparse_files_cost_only_what_was_written),
     };
 

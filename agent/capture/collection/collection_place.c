@@ -50,7 +50,7 @@ write_note(struct refpoint *r, const char *dir, const char *path, const struct w
     char text[512];
     int len = snprintf(text, sizeof(text), NOTE_HEAD "namespace cluster\ngroup %.200s\nend\n",
                        wmi_text_or(group, "CollectionID", ""));
-    enum varve_err rc = refpoint_make_folder(r, dir, err);
+    enum varve_err rc = fs_mkdir_durable(r->fs, dir, err);
 
     return rc == VARVE_OK ? fs_write_durable(r->fs, path, text, (size_t)len, false, err) : rc;
 }

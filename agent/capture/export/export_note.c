@@ -38,7 +38,7 @@ export_note_write(struct export *x, const struct guid *run, const char *folder,
         rc = note_path(x, name, &dir, &path, err);
     }
     if (rc == VARVE_OK) {
-        rc = refpoint_make_folder(&x->host, dir, err);
+        rc = fs_mkdir_durable(x->host.fs, dir, err);
     }
     if (rc == VARVE_OK) {
         rc = fs_write_durable(x->host.fs, path, text, head + len + 1, false, err);

@@ -160,9 +160,6 @@ VARVE_CHECK enum varve_err refpoint_describe(struct capture *c, const struct gui
 
 /* ---- refpoint_note.c: <state_dir>/refpoint/<run> ---- */
 
-/* A folder in state_dir is there, and outlives a power cut: what is written into it relies on that. */
-VARVE_CHECK enum varve_err refpoint_make_folder(struct refpoint *r, const char *dir,
-                                                struct varve_error *err);
 VARVE_CHECK enum varve_err refpoint_note_write(struct refpoint *r, const struct guid *run,
                                                const struct capture_note *n,
                                                struct varve_error *err);

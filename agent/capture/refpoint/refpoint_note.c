@@ -26,15 +26,6 @@ note_path(struct refpoint *r, const struct guid *run, char **dir, char **path,
     return rc == VARVE_OK ? path_join(path, *dir, name, err) : rc;
 }
 
-/* Synced each time: the call that made it may have been cut off before it did that. */
-enum varve_err
-refpoint_make_folder(struct refpoint *r, const char *dir, struct varve_error *err)
-{
-    enum varve_err rc = fs_mkdir(r->fs, dir, err);
-
-    return rc == VARVE_OK ? fs_sync_dir(r->fs, r->state_dir, err) : rc;
-}
-
 enum varve_err
 refpoint_note_write(struct refpoint *r, const struct guid *run, const struct capture_note *n,
                     struct varve_error *err)
@@ -56,7 +47,7 @@ refpoint_note_write(struct refpoint *r, const struct guid *run, const struct cap
         rc = buf_append(&b, "end\n", 4, err);
     }
     if (rc == VARVE_OK) {
-        rc = refpoint_make_folder(r, dir, err);
+        rc = fs_mkdir_durable(r->fs, dir, err);
     }
     if (rc == VARVE_OK) {
         rc = fs_write_durable(r->fs, path, b.data, b.len, false, err);

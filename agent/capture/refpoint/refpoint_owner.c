@@ -116,7 +116,7 @@ refpoint_owner(struct refpoint *r, struct guid *out, struct varve_error *err)
             guid_from_random(&r->owner, random);
             guid_format(&r->owner, text);
             (void)snprintf(text + GUID_LEN, 2, "\n");
-            rc = refpoint_make_folder(r, dir, err);
+            rc = fs_mkdir_durable(r->fs, dir, err);
             if (rc == VARVE_OK) {
                 rc = fs_write_durable(r->fs, path, text, GUID_LEN + 1, false, err);
             }
