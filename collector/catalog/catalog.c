@@ -428,6 +428,7 @@ catalog_close(struct catalog *c)
         mark_release(&c->marks[i]);
     }
     free(c->hits);
+    free(c->missing);
     free(c->unsettled);
     free(c->marks);
     free(c->gone);
@@ -534,14 +535,16 @@ catalog_damaged(struct catalog *c, struct catalog_damage **out, size_t *count,
                 struct varve_error *err)
 {
     struct catalog_damage *list = NULL;
+    int64_t now_us = catalog_now(c);
 
     mutex_lock(&c->lock);
-    list = calloc(c->damaged_count + 1, sizeof(*list));
+    list = calloc(c->damaged_count + c->missing_count + 1, sizeof(*list));
     if (list != NULL) {
         if (c->damaged_count > 0) {
             memcpy(list, c->damaged, c->damaged_count * sizeof(*list));
         }
         *count = c->damaged_count;
+        *count += catalog_missed_locked(c, now_us, list + c->damaged_count, c->missing_count);
         *out = list;
     }
     mutex_unlock(&c->lock);
@@ -590,7 +593,7 @@ catalog_list_all(struct catalog *c, struct point ***out, size_t *count, size_t *
         list[n] = i < c->count ? c->points[i] : c->gone[i - c->count];
         point_ref(list[n++]);
     }
-    *unreadable = c->damaged_count;
+    *unreadable = c->damaged_count + catalog_count_missing_locked(c);
     mutex_unlock(&c->lock);
     if (list == NULL) {
         return varve_error_nomem(err);
@@ -600,17 +603,37 @@ catalog_list_all(struct catalog *c, struct point ***out, size_t *count, size_t *
     return VARVE_OK;
 }
 
-bool
-catalog_is_unreadable(struct catalog *c, const struct guid *vm, uint64_t seq)
+static bool
+is_damaged_locked(const struct catalog *c, const struct guid *vm, uint64_t seq)
 {
     char name[STORE_NAME_MAX + 1];
     bool found = false;
 
     catalog_object_name(vm, seq, name);
-    mutex_lock(&c->lock);
     for (size_t i = 0; !found && i < c->damaged_count; i++) {
         found = strcmp(c->damaged[i].name, name) == 0;
     }
+    return found;
+}
+
+bool
+catalog_is_damaged(struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    bool found;
+
+    mutex_lock(&c->lock);
+    found = is_damaged_locked(c, vm, seq);
+    mutex_unlock(&c->lock);
+    return found;
+}
+
+bool
+catalog_is_unreadable(struct catalog *c, const struct guid *vm, uint64_t seq)
+{
+    bool found;
+
+    mutex_lock(&c->lock);
+    found = is_damaged_locked(c, vm, seq) || catalog_is_missing_locked(c, vm, seq);
     mutex_unlock(&c->lock);
     return found;
 }

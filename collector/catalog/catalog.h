@@ -116,7 +116,8 @@ VARVE_CHECK enum varve_err catalog_settle(struct catalog *c, struct varve_error 
 VARVE_CHECK enum varve_err catalog_load(struct catalog *c, const struct point *p,
                                         struct point **out, struct varve_error *err);
 
-/* Point objects that could not be read at open: damaged, of another key, of a newer format. */
+/* Point objects that could not be read at open: damaged, of another key, of a newer format; or not there, though the point is held,
+ * locked or can be undeleted. */
 struct catalog_damage {
     char name[STORE_NAME_MAX + 1]; /* of the object */
     char reason[240];

@@ -20,6 +20,17 @@ struct catalog_hit {
     uint64_t seq;
 };
 
+/* A point that marks speak of and that has no object (catalog_missing.c). */
+struct catalog_missing {
+    struct guid vm;
+    uint64_t seq;
+    struct guid domain; /* of its marks; zero where none can be read */
+    bool held;
+    bool left_over; /* of a purge that was cut off, by the clock at open: nothing is waited for */
+    int64_t locked_until_us; /* 0: no mark says so */
+    int64_t gone_until_us;
+};
+
 /* A point whose put failed; its object may be there all the same (promise 3 of store.h). */
 struct catalog_unsettled {
     struct guid vm;
@@ -42,6 +53,9 @@ struct catalog {
     struct catalog_damage *damaged;
     size_t damaged_count;
     size_t damaged_cap;
+    struct catalog_missing *missing; /* sorted by vm, then seq */
+    size_t missing_count;
+    size_t missing_cap;
     struct point **gone; /* deleted, not purged; in no order */
     size_t gone_count;
     size_t gone_cap;
@@ -83,8 +97,25 @@ void catalog_compact(struct catalog *c, struct point **p);
 VARVE_CHECK enum varve_err catalog_finish_lost(struct catalog *c, struct varve_error *err);
 VARVE_CHECK enum varve_err catalog_adopt_lost(struct catalog *c, struct varve_error *err);
 void catalog_lost_name(const char *name, char out[STORE_NAME_MAX + 1]);
+/* Of one mark, object included; one that is not there is forgotten too. */
+VARVE_CHECK enum varve_err catalog_remove_mark(struct catalog *c, const struct catalog_mark *m,
+                                               struct varve_error *err);
 /* After the points: reads every mark, moves deleted points aside. */
 VARVE_CHECK enum varve_err catalog_load_marks(struct catalog *c, struct varve_error *err);
+/* An object of this name is there and cannot be read. */
+bool catalog_is_damaged(struct catalog *c, const struct guid *vm, uint64_t seq);
+/* catalog_missing.c: m is a mark of a point that has no object. */
+VARVE_CHECK enum varve_err catalog_note_missing(struct catalog *c, const struct catalog_mark *m,
+                                                const struct guid *domain, struct varve_error *err);
+/* At the end of an open. */
+void catalog_judge_missing(struct catalog *c);
+/* Missing, and not only left over. */
+bool catalog_is_missing_locked(const struct catalog *c, const struct guid *vm, uint64_t seq);
+size_t catalog_count_missing_locked(const struct catalog *c);
+/* Those that are missed at now_us, at most max; what is left of a purge that was cut off is not. */
+size_t catalog_missed_locked(const struct catalog *c, int64_t now_us, struct catalog_damage *out,
+                             size_t max);
+int64_t catalog_now(const struct catalog *c);
 /* Takes m's strings on success. */
 VARVE_CHECK enum varve_err catalog_insert_mark(struct catalog *c, const struct catalog_mark *m,
                                                struct varve_error *err);

@@ -198,8 +198,8 @@ put_mark(struct catalog *c, const struct point *p, struct catalog_mark *m, const
     return rc;
 }
 
-static enum varve_err
-remove_mark(struct catalog *c, const struct catalog_mark *m, struct varve_error *err)
+enum varve_err
+catalog_remove_mark(struct catalog *c, const struct catalog_mark *m, struct varve_error *err)
 {
     char name[STORE_NAME_MAX + 1];
     enum varve_err rc;
@@ -224,7 +224,7 @@ remove_marks(struct catalog *c, const struct point *p, enum mark_kind kind, size
     *count = 0;
     for (size_t i = 0; rc == VARVE_OK && i < marks.count; i++) {
         if (marks.list[i].kind == kind) {
-            rc = remove_mark(c, &marks.list[i], err);
+            rc = catalog_remove_mark(c, &marks.list[i], err);
             (*count)++;
         }
     }
@@ -482,7 +482,7 @@ catalog_purge(struct catalog *c, const struct point *p, int64_t now_us, struct v
     if (rc == VARVE_OK) {
         point_unref(take_point(c, p, true));
         for (size_t i = 0; i < marks.count; i++) {
-            if (remove_mark(c, &marks.list[i], &ignored) != VARVE_OK) {
+            if (catalog_remove_mark(c, &marks.list[i], &ignored) != VARVE_OK) {
                 log_warn("catalog", "a mark of a deleted point stays until the next start: %s",
                          ignored.msg);
             }

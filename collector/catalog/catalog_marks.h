@@ -24,8 +24,11 @@
  *     ^------catalog_undelete()----'
  *
  * What a power cut leaves: a mark is there or it is not (promise of store.h).  Purge removes the point
- * and then its marks; marks without a point are removed at the next open, before its number can be
- * given again.  A mark that cannot be read counts as a hold.
+ * and then its marks.  A mark that cannot be read counts as a hold.
+ *
+ * A point that has marks and no object is missing: the purge was cut off, or the object was lost (rot, somebody's rm).  Its marks
+ * stay until the moment of each has come, a hold until somebody removes its object; so long its number is not given again, its
+ * references stay counted, and it is among what cannot be read, or where that is not counted nothing is collected.  When the object is back they are in force as before.
  *
  * Time is passed in; the collector's own (gc/store_time.h).
  *
@@ -97,13 +100,22 @@ VARVE_CHECK enum varve_err catalog_purge(struct catalog *c, const struct point *
  */
 void catalog_on_publish(struct catalog *c, void (*cb)(void *arg, const struct point *p), void *arg);
 
-/* Every point object there is, gone ones included; how many of them cannot be read. */
+/*
+ * Removes the marks of missing points at which the moments of all have come, and forgets the points.  What cannot be removed stays
+ * for the next call.  *dropped: how many points that were.
+ */
+VARVE_CHECK enum varve_err catalog_drop_missing(struct catalog *c, int64_t now_us, size_t *dropped,
+                                                struct varve_error *err);
+/* How many points of the domain are missing and missed: held, locked or to be undeleted, as the catalog's clock says. */
+size_t catalog_count_missed(struct catalog *c, const struct guid *domain);
+
+/* Every point object there is, gone ones included; how many others cannot be read or are missing. */
 VARVE_CHECK enum varve_err catalog_list_all(struct catalog *c, struct point ***out, size_t *count,
                                             size_t *unreadable, struct varve_error *err);
 /* Numbers up to this one are not given to new points of the vm: something else still knows it.  False: no
  * memory. */
 bool catalog_number_is_taken(struct catalog *c, const struct guid *vm, uint64_t seq);
-/* Is there an object of this name that could not be read? */
+/* Is there an object of this name that could not be read, or is the point missing? */
 bool catalog_is_unreadable(struct catalog *c, const struct guid *vm, uint64_t seq);
 
 /* Where published_at_us comes from; the wall clock until this is called. */

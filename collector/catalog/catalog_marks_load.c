@@ -41,8 +41,10 @@ note_name(void *arg, const char *name, uint64_t size)
     return true;
 }
 
+/* *domain: that of the record, NULL where it cannot be opened. */
 static enum varve_err
-read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct varve_error *err)
+read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct chunk_domain **domain,
+          struct varve_error *err)
 {
     struct store *store = chunk_store_objects(c->cs);
     uint8_t sealed[2 * MARK_RECORD_MAX + 8192]; /* the record stands twice */
@@ -59,7 +61,7 @@ read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct va
         rc = chunk_record_read(store, name, sealed, (size_t)size, err);
     }
     if (rc == VARVE_OK) {
-        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, NULL, err);
+        rc = chunk_store_open_record(c->cs, name, sealed, (size_t)size, &plain, &len, domain, err);
     }
     if (rc == VARVE_OK) {
         rc = mark_decode(&said, plain, len, err);
@@ -78,13 +80,31 @@ read_mark(struct catalog *c, struct catalog_mark *m, const char *name, struct va
     return rc;
 }
 
+/* What is known of a mark that cannot be read: a lock's moment is in its name, anything else holds. */
+static enum varve_err
+make_of_name(struct catalog_mark *m, struct varve_error *err)
+{
+    m->until_us = m->kind != MARK_LOCK                     ? 0
+                  : m->tag > (uint64_t)INT64_MAX / 1000000 ? INT64_MAX
+                                                           : (int64_t)m->tag * 1000000;
+    m->kind = m->kind == MARK_LOCK ? MARK_LOCK : MARK_HOLD;
+    m->who = strdup("");
+    m->why = strdup("its mark cannot be read");
+    if (m->who == NULL || m->why == NULL) {
+        mark_release(m);
+        return varve_error_nomem(err);
+    }
+    return VARVE_OK;
+}
+
 /* Of a point that is there. */
 static enum varve_err
 adopt_mark(struct catalog *c, struct catalog_mark *m, const char *name, const struct point *p,
            struct varve_error *err)
 {
+    struct chunk_domain *domain = NULL;
     struct varve_error why;
-    enum varve_err rc = read_mark(c, m, name, &why);
+    enum varve_err rc = read_mark(c, m, name, &domain, &why);
 
     if (rc == VARVE_ERR_NOMEM) {
         *err = why;
@@ -97,15 +117,9 @@ adopt_mark(struct catalog *c, struct catalog_mark *m, const char *name, const st
     if (rc != VARVE_OK) {
         log_error("catalog", "a mark cannot be read, its point is held object=%s reason=%s", name,
                   why.msg);
-        m->until_us = m->kind != MARK_LOCK                     ? 0
-                      : m->tag > (uint64_t)INT64_MAX / 1000000 ? INT64_MAX
-                                                               : (int64_t)m->tag * 1000000;
-        m->kind = m->kind == MARK_LOCK ? MARK_LOCK : MARK_HOLD;
-        m->who = strdup("");
-        m->why = strdup("its mark cannot be read");
-        if (m->who == NULL || m->why == NULL) {
-            mark_release(m);
-            return varve_error_nomem(err);
+        rc = make_of_name(m, err);
+        if (rc != VARVE_OK) {
+            return rc;
         }
     }
     rc = catalog_insert_mark(c, m, err);
@@ -122,13 +136,49 @@ adopt_mark(struct catalog *c, struct catalog_mark *m, const char *name, const st
     return rc;
 }
 
+/*
+ * Of a point that has no object.  Nothing is removed here: only who knows the time can tell a purge that was cut off from a point that
+ * was lost.  A gone mark of a domain whose key is not there is what a purge left before a tenant was removed.
+ */
+static enum varve_err
+adopt_without_point(struct catalog *c, struct catalog_mark *m, const char *name,
+                    struct varve_error *err)
+{
+    struct chunk_domain *domain = NULL;
+    struct varve_error why;
+    enum varve_err rc = read_mark(c, m, name, &domain, &why);
+
+    if (rc == VARVE_ERR_NOMEM) {
+        *err = why;
+        return rc;
+    }
+    if (rc != VARVE_OK) {
+        bool purged = rc == VARVE_ERR_AUTH && m->kind == MARK_GONE;
+
+        log_error("catalog", "a mark without a point cannot be read object=%s reason=%s", name,
+                  why.msg);
+        rc = make_of_name(m, err);
+        if (rc != VARVE_OK) {
+            return rc;
+        }
+        m->kind = purged ? MARK_GONE : m->kind;
+    }
+    rc = catalog_note_missing(c, m, domain == NULL ? NULL : chunk_domain_id(domain), err);
+    if (rc == VARVE_OK) {
+        rc = catalog_insert_mark(c, m, err);
+    }
+    if (rc != VARVE_OK) {
+        mark_release(m);
+    }
+    return rc;
+}
+
 static enum varve_err
 look_at_mark(struct catalog *c, struct catalog_mark *m, struct varve_error *err)
 {
     char name[STORE_NAME_MAX + 1];
     struct catalog_vm *row = NULL;
     struct point *p = NULL;
-    struct varve_error why;
     size_t at = 0;
 
     mark_object_name(m, name);
@@ -152,12 +202,7 @@ look_at_mark(struct catalog *c, struct catalog_mark *m, struct varve_error *err)
     if (row == NULL) {
         return varve_error_nomem(err);
     }
-    if (!catalog_is_unreadable(c, &m->vm, m->seq) &&
-        store_remove(chunk_store_objects(c->cs), name, &why) != VARVE_OK) {
-        log_warn("catalog", "a mark without a point could not be removed object=%s reason=%s", name,
-                 why.msg);
-    }
-    return VARVE_OK;
+    return catalog_is_damaged(c, &m->vm, m->seq) ? VARVE_OK : adopt_without_point(c, m, name, err);
 }
 
 enum varve_err
@@ -175,6 +220,9 @@ catalog_load_marks(struct catalog *c, struct varve_error *err)
     }
     for (size_t i = 0; rc == VARVE_OK && i < names.count; i++) {
         rc = look_at_mark(c, &names.list[i], err);
+    }
+    if (rc == VARVE_OK) {
+        catalog_judge_missing(c);
     }
     free(names.list);
     return rc;

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "base/log.h"
-#include "base/time.h"
 #include "catalog/point_record.h"
 #include "crypto/identity.h"
 
@@ -212,7 +211,7 @@ put_point(struct catalog *c, struct point *p, struct point **light, struct varve
 
     buf_init(&record, POINT_RECORD_MAX);
     p->seq = next_seq(c, &p->vm);
-    p->published_at_us = c->now_us != NULL ? c->now_us(c->now_arg) : time_now_us();
+    p->published_at_us = catalog_now(c);
     catalog_object_name(&p->vm, p->seq, name);
     rc = chunk_store_domain(c->cs, &p->domain, &domain, err);
     if (rc == VARVE_OK) {

@@ -332,7 +332,7 @@ gc_note_blocked(struct gc *gc, struct gc_result *r)
         (void)varve_error_set(
             &r->blocked, VARVE_ERR_CORRUPT,
             "%zu points cannot be read, so nobody knows what they need: put their "
-            "objects back, or remove them ('varve verify' names them)",
+            "objects back, or remove them and their marks ('varve verify' names them)",
             gc->uncounted);
     } else if (account_opaque(gc->account) > 0) {
         (void)varve_error_set(&r->blocked, VARVE_ERR_CORRUPT,
@@ -344,6 +344,24 @@ gc_note_blocked(struct gc *gc, struct gc_result *r)
 }
 
 /* ---- points that go ---- */
+
+/* What is left of points that are not there; their rows then have no point. */
+static enum varve_err
+drop_missing(struct gc *gc, int64_t now_us, struct cancel *cancel, struct collect_cost *cost,
+             struct varve_error *err)
+{
+    size_t dropped = 0;
+    enum varve_err rc = catalog_drop_missing(gc->catalog, now_us, &dropped, err);
+
+    if (dropped == 0) {
+        return rc;
+    }
+    cost->operations += dropped;
+    mutex_lock(&gc->pending_lock);
+    gc->rescan = true;
+    mutex_unlock(&gc->pending_lock);
+    return rc == VARVE_OK ? gc_account_turn(gc, cancel, NULL, cost, err) : rc;
+}
 
 enum varve_err
 gc_purge_turn(struct gc *gc, int64_t now_us, struct cancel *cancel, uint64_t *removed,
@@ -380,7 +398,7 @@ gc_purge_turn(struct gc *gc, int64_t now_us, struct cancel *cancel, uint64_t *re
     if (points != NULL) {
         catalog_list_free(points, count);
     }
-    return rc;
+    return rc == VARVE_OK ? drop_missing(gc, now_us, cancel, cost, err) : rc;
 }
 
 /* Does it again after making room, once. */

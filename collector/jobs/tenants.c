@@ -148,7 +148,7 @@ tenants_count_points(struct catalog *catalog, const struct guid *tenant, size_t 
         return rc;
     }
     count_list(points, count, tenant, &n);
-    *out = n;
+    *out = n + catalog_count_missed(catalog, tenant);
     return VARVE_OK;
 }
 
@@ -169,7 +169,7 @@ tenants_remove(struct state *st, struct chunk_store *cs, struct catalog *catalog
     if (rc == VARVE_OK && points > 0) {
         rc = varve_error_set(
             err, VARVE_ERR_BUSY,
-            "tenant '%.64s' still has %zu points, deleted ones that can be undeleted "
+            "tenant '%.64s' still has %zu points, deleted ones that can be undeleted and lost ones "
             "included; delete them and let their time pass first",
             t->name, points);
     }

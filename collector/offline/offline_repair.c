@@ -15,8 +15,8 @@
  * chunk_store_put() here.  So the other store may be a copy of this one or another one that holds the same
  * bytes under other keys.
  *
- * Damaged point objects come from the other store by their name, when they open with this store's keys: from a
- * copy, that is.  The damaged object is kept aside under "lost/" until the whole one is durable.
+ * Point objects that are damaged, or lost while marks speak of them, come from the other store by their name, when they open with
+ * this store's keys: from a copy, that is.  The damaged object is kept aside under "lost/" until the whole one is durable.
  */
 #define SEEN_MAX (128u * 1024 * 1024) /* per kind of name */
 
@@ -154,7 +154,7 @@ read_object(struct store *s, const char *name, uint8_t **out, size_t *len, struc
     return rc;
 }
 
-/* Puts what stands in the other store in the place of a damaged object. */
+/* Puts what stands in the other store in the place of an object that is damaged or not there. */
 static enum varve_err
 replace_object(struct repair *r, const char *name, const uint8_t *bytes, size_t len,
                struct varve_error *err)
@@ -173,6 +173,7 @@ replace_object(struct repair *r, const char *name, const uint8_t *bytes, size_t 
     }
     if (rc == VARVE_OK) {
         rc = store_remove(r->objects, name, err);
+        rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
     }
     if (rc == VARVE_OK) {
         rc = store_put(r->objects, name, &part, 1, err);
