@@ -238,6 +238,14 @@ check_whole(struct state *st, struct varve_error *err)
 }
 
 enum varve_err
+state_check(struct state *st, struct varve_error *err)
+{
+    enum varve_err rc = check_whole(st, err);
+
+    return rc == VARVE_OK ? state_check_schema(st, err) : rc;
+}
+
+enum varve_err
 state_open(struct state **out, struct fs *fs, const char *path, struct varve_error *err)
 {
     struct state *st = NULL;

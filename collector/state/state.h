@@ -38,6 +38,38 @@ VARVE_CHECK enum varve_err state_open(struct state **out, struct fs *fs, const c
                                       struct varve_error *err);
 void state_close(struct state *st); /* NULL is fine */
 
+/* ---- a copy of it ---- */
+
+/*
+ * How much was changed since it was opened; to be compared with an earlier answer.  vital: of hosts that are enrolled, of
+ * tenants and quotas, which nobody else knows.
+ */
+struct state_changes {
+    int64_t all;
+    uint64_t vital;
+};
+void state_changes(struct state *st, struct state_changes *out);
+
+/*
+ * The bytes of a whole SQLite file with what stood there at one moment, but without open invitations (their secrets) and the
+ * hosts that wait for them, and of the runs that have ended with the newest STATE_IMAGE_RUNS only.  Calls wait for the
+ * moment in which its pages are copied in memory.  A file that has rotted gives none: VARVE_ERR_CORRUPT.
+ */
+#define STATE_IMAGE_RUNS 4096u
+
+struct state_image {
+    uint8_t *bytes; /* state_image_release() */
+    size_t len;
+    uint64_t hosts; /* that are enrolled */
+    struct state_changes at;
+};
+VARVE_CHECK enum varve_err state_image(struct state *st, struct state_image *out,
+                                       struct varve_error *err);
+void state_image_release(struct state_image *image);
+/* Are these bytes such a file?  As state_open() answers; nothing is written.  name: for messages. */
+VARVE_CHECK enum varve_err state_image_check(const char *name, const uint8_t *bytes, size_t len,
+                                             uint64_t *hosts, struct varve_error *err);
+
 /* ---- hosts ---- */
 
 enum host_state { HOST_INVITED = 1, HOST_ENROLLED = 2, HOST_REVOKED = 3 }; /* numbers are on disk */

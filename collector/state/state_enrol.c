@@ -185,6 +185,7 @@ state_host_enrol(struct state *st, const uint8_t secret_id[16],
 out:
     (void)sqlite3_finalize(q);
     rc = state_end(st, rc, err);
+    st->vital++;
     if (rc == VARVE_OK) {
         rc = state_cut_log(st, err);
     }

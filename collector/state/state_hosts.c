@@ -300,6 +300,7 @@ state_host_revoke(struct state *st, const struct guid *id, struct varve_error *e
                                       16, err);
         }
         rc = state_end(st, rc, err);
+        st->vital++;
     }
     if (rc == VARVE_OK) {
         rc = state_cut_log(st, err);

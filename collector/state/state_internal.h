@@ -17,7 +17,8 @@ struct state {
     struct mutex lock; /* db */
     sqlite3 *db;
     char *path;
-    bool open; /* the file was found right */
+    bool open;      /* the file was found right */
+    uint64_t vital; /* struct state_changes */
 };
 
 /* Keeps SQLite's number; the code follows from it (FULL -> NOSPACE, CORRUPT, BUSY, ...). */
@@ -51,6 +52,10 @@ VARVE_CHECK enum varve_err state_sums_watch(struct state *st, struct varve_error
 
 /* Makes the tables, or brings those of an older version up to date. */
 VARVE_CHECK enum varve_err state_prepare_schema(struct state *st, struct varve_error *err);
+
+/* What an open checks, with nothing written; a file of an older version is fine. */
+VARVE_CHECK enum varve_err state_check(struct state *st, struct varve_error *err);
+VARVE_CHECK enum varve_err state_check_schema(struct state *st, struct varve_error *err);
 
 /* Values borrowed until the statement is reset; a failing bind shows at the step. */
 void state_bind_guid(sqlite3_stmt *q, int i, const struct guid *g);

@@ -37,6 +37,7 @@ state_quota_put(struct state *st, const struct quota *quota, struct varve_error 
             state_bind_u64(q, 7, quota->runs);
         }
         rc = state_run(st, q, err);
+        st->vital++;
     }
     (void)sqlite3_finalize(q);
     mutex_unlock(&st->lock);

@@ -145,15 +145,14 @@ check_sums(struct state *st, struct varve_error *err)
     return rc;
 }
 
-enum varve_err
-state_prepare_schema(struct state *st, struct varve_error *err)
+/* A version that this program knows; 0: there are no tables yet. */
+static enum varve_err
+read_version(struct state *st, int *out, struct varve_error *err)
 {
     int application = 0;
     int version = 0;
-    int sums_table = 0; /* in a file that is too old for one */
-    enum varve_err rc;
+    enum varve_err rc = pragma_int(st, "PRAGMA application_id", &application, err);
 
-    rc = pragma_int(st, "PRAGMA application_id", &application, err);
     if (rc == VARVE_OK) {
         rc = pragma_int(st, "PRAGMA user_version", &version, err);
     }
@@ -170,6 +169,33 @@ state_prepare_schema(struct state *st, struct varve_error *err)
                                "state file '%s' has version %d, this program knows %d; use the "
                                "version of varve-collector that wrote it, or a newer one",
                                st->path, version, STATE_SCHEMA_VERSION);
+    }
+    *out = version;
+    return VARVE_OK;
+}
+
+enum varve_err
+state_check_schema(struct state *st, struct varve_error *err)
+{
+    int version = 0;
+    bool none = false;
+    enum varve_err rc = read_version(st, &version, err);
+
+    if (rc == VARVE_OK && version == 0) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "'%s' has no tables", st->path);
+    }
+    return rc == VARVE_OK && version >= SUMS_SINCE ? state_sums_check(st, &none, err) : rc;
+}
+
+enum varve_err
+state_prepare_schema(struct state *st, struct varve_error *err)
+{
+    int version = 0;
+    int sums_table = 0; /* in a file that is too old for one */
+    enum varve_err rc = read_version(st, &version, err);
+
+    if (rc != VARVE_OK) {
+        return rc;
     }
     if (version >= SUMS_SINCE) {
         rc = check_sums(st, err);

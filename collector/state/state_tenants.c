@@ -79,6 +79,7 @@ state_tenant_add(struct state *st, const struct guid *id, const char *name, int6
         state_bind_text(q, 2, name);
         (void)sqlite3_bind_int64(q, 3, now_us);
         rc = state_run(st, q, err);
+        st->vital++;
     }
     (void)sqlite3_finalize(q);
     mutex_unlock(&st->lock);
@@ -213,6 +214,7 @@ state_tenant_remove(struct state *st, const struct guid *id, struct varve_error 
         rc = state_change_by_blob(st, "DELETE FROM tenants WHERE id = ?1", id->bytes, 16, err);
     }
     rc = state_end(st, rc, err);
+    st->vital++;
     mutex_unlock(&st->lock);
     return rc;
 }
@@ -247,6 +249,7 @@ state_host_set_tenant(struct state *st, const struct guid *host, const struct gu
         rc = state_change_by_blob(st, "DELETE FROM vms WHERE host_id = ?1", host->bytes, 16, err);
     }
     rc = state_end(st, rc, err);
+    st->vital++;
     mutex_unlock(&st->lock);
     return rc;
 }
