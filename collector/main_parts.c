@@ -11,6 +11,7 @@
 #include "gc/reserve.h"
 #include "ingest/ingest.h"
 #include "jobs/patrol.h"
+#include "jobs/state_copier.h"
 #include "jobs/tenants.h"
 #include "os/path.h"
 #include "sched/keeper.h"
@@ -278,6 +279,12 @@ open_patrol(struct parts *p, const struct collector_conf *conf, struct varve_err
     return rc;
 }
 
+static int64_t
+collector_time(void *arg)
+{
+    return store_time_now(arg);
+}
+
 static enum varve_err
 open_service(struct parts *p, const struct collector_conf *conf,
              const uint8_t operator_key[IDENTITY_KEY_SIZE], struct varve_error *err)
@@ -314,6 +321,10 @@ open_service(struct parts *p, const struct collector_conf *conf,
     if (rc == VARVE_OK) {
         port = registry_sched_port(p->c.registry);
         rc = sched_new(&p->c.sched, p->c.ingest, p->c.catalog, p->c.state, &sched, &port, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = state_copier_new(&p->copier, p->c.state, p->c.chunks, p->own, collector_time, p->time,
+                              err);
     }
     return rc;
 }
@@ -383,6 +394,7 @@ parts_close(struct parts *p)
     patrol_free(p->c.patrol);
     ingest_free(p->c.ingest);
     quotas_free(p->c.quotas);
+    state_copier_free(p->copier); /* nobody changes the state any more */
     keeper_free(p->c.keeper);
     gc_close(p->gc);
     reserve_close(p->reserve);

@@ -54,6 +54,7 @@ struct parts {
     struct gc *gc;
     struct store_time *time;
     struct reserve *reserve;
+    struct state_copier *copier;
     char *state_dir; /* absolute */
     char *store_path;
     char *access_path;

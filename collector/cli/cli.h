@@ -150,6 +150,7 @@ enum varve_err cmd_key_recovery(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_key_remove(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_store_scrub(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_store_rebuild(struct cli *cli, struct varve_error *err);
+enum varve_err cmd_store_restore_state(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_store_repair(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_verify_status(struct cli *cli, struct varve_error *err);
 enum varve_err cmd_status(struct cli *cli, struct varve_error *err);

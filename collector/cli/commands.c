@@ -417,6 +417,19 @@ const struct cli_command cli_commands[] = {
      "Reads everything that points need, so it takes as long as verify.  The collector must not "
      "run.",
      cmd_store_repair},
+    {"store restore-state",
+     "[STATE-DIR]",
+     0,
+     1,
+     {{"--store", "FOLDER", "directory of the store; must be given"},
+      KEY_OPTIONS,
+      {"--list", NULL, "list the copies, by collector, the newest last"},
+      {"--copy", "NAME", "which copy (default: the newest that is whole)"}},
+     "bring a lost collector's key and state file back",
+     "Writes collector.key and state.db into STATE-DIR, where nothing of a collector may be.  A "
+     "collector\n"
+     "that is started there knows its hosts, and they know it.",
+     cmd_store_restore_state},
     {"status", "", 0, 0, {{NULL, NULL, NULL}}, "show the state of the collector", "", cmd_status},
     {"help", "[COMMAND]", 0, 2, {{NULL, NULL, NULL}}, "show help", "", NULL},
 };

@@ -12,7 +12,7 @@
 
 /*
  * What is done to the directory of a store with no collector: reading points out of it, scrubbing,
- * rebuilding the index, mending it from another store, and its keys.  The operator's command sees the
+ * rebuilding the index, mending it from another store, its keys, and the way back of a collector that was lost.  The operator's command sees the
  * store through this header and no other.
  *
  * Reading (offline_store_open(), offline_scrub()) changes nothing, takes no lock, and needs no write access
@@ -178,6 +178,40 @@ struct offline_repair_options {
 VARVE_CHECK enum varve_err offline_repair(const struct offline_repair_options *options,
                                           struct offline_repair_result *out,
                                           struct varve_error *err);
+
+/* ---- the state of a collector ---- */
+
+struct offline_state_copy {
+    char name[64]; /* of the object */
+    int64_t made_at_us;
+    uint64_t hosts;      /* that are enrolled in it */
+    const char *problem; /* NULL, or why it cannot be used; the rest is zero then */
+};
+
+struct offline_state_options {
+    struct fs *fs;
+    const char *folder; /* of the store */
+    struct offline_secret secret;
+    const char *copy; /* to be restored; NULL: the newest that is whole */
+    void *arg;
+    /* A newer copy than the one that is restored is damaged; why names it.  May be NULL. */
+    void (*damaged)(void *arg, const char *why);
+};
+
+/* Both read the store only, and beside a running collector.  By collector, then from the oldest; false from cb ends it. */
+VARVE_CHECK enum varve_err offline_state_list(const struct offline_state_options *o,
+                                              bool (*cb)(void *arg,
+                                                         const struct offline_state_copy *copy),
+                                              struct varve_error *err);
+/*
+ * Writes collector.key and state.db into the folder, which is made where it is not there.  VARVE_ERR_EXISTS: it holds the state of
+ * a collector; nothing is overwritten.  No copy there: VARVE_ERR_NOT_FOUND.  Copies of more than one collector and none
+ * named: VARVE_ERR_INVALID.  A newest copy of a newer program is VARVE_ERR_UNSUPPORTED, never an older one.
+ */
+VARVE_CHECK enum varve_err offline_state_restore(const struct offline_state_options *o,
+                                                 const char *state_folder,
+                                                 struct offline_state_copy *out,
+                                                 struct varve_error *err);
 
 /* ---- keys ---- */
 

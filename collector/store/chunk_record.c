@@ -38,13 +38,13 @@ make_ad(const uint8_t *head, size_t head_len, const char *name,
 }
 
 static enum varve_err
-record_aead(const struct chunk_domain *d, enum aead_cipher cipher, const uint8_t *salt,
+record_aead(const struct store_keys *keys, enum aead_cipher cipher, const uint8_t *salt,
             struct aead **out, struct varve_error *err)
 {
     uint8_t key[AEAD_KEY_SIZE];
     enum varve_err rc;
 
-    store_keys_record(d->keys, salt, key);
+    store_keys_record(keys, salt, key);
     rc = aead_new(out, cipher, key, err);
     sodium_memzero(key, sizeof(key));
     return rc;
@@ -82,7 +82,7 @@ chunk_store_seal_record(struct chunk_domain *d, const char *name, const void *da
     if (rc != VARVE_OK) {
         goto out;
     }
-    rc = record_aead(d, d->cs->config.cipher, rec + 16, &aead, err);
+    rc = record_aead(d->keys, d->cs->config.cipher, rec + 16, &aead, err);
     if (rc != VARVE_OK) {
         goto out;
     }
@@ -238,28 +238,17 @@ record_domain(struct chunk_store *cs, const uint8_t *rec, size_t head, struct ch
     return rc;
 }
 
-enum varve_err
-chunk_store_open_record(struct chunk_store *cs, const char *name, const void *data, size_t len,
-                        uint8_t **out, size_t *out_len, struct chunk_domain **domain,
-                        struct varve_error *err)
+/* rec has been checked. */
+static enum varve_err
+open_with(const struct store_keys *keys, const char *name, const uint8_t *rec, size_t len,
+          size_t head, uint8_t **out, size_t *out_len, struct varve_error *err)
 {
     uint8_t ad[RECORD_HEAD_MAX + STORE_NAME_MAX];
-    const uint8_t *rec = data;
-    struct chunk_domain *d = NULL;
     struct aead *aead = NULL;
     uint8_t *plain = NULL;
     size_t ad_len = 0;
-    size_t head = 0;
-    enum varve_err rc;
+    enum varve_err rc = make_ad(rec, head, name, ad, &ad_len, err);
 
-    find_copy(name, &rec, &len);
-    rc = check_record(rec, len, &head, err);
-    if (rc == VARVE_OK) {
-        rc = record_domain(cs, rec, head, &d, err);
-    }
-    if (rc == VARVE_OK) {
-        rc = make_ad(rec, head, name, ad, &ad_len, err);
-    }
     if (rc != VARVE_OK) {
         return rc;
     }
@@ -267,7 +256,7 @@ chunk_store_open_record(struct chunk_store *cs, const char *name, const void *da
     if (plain == NULL) {
         return varve_error_nomem(err);
     }
-    rc = record_aead(d, (enum aead_cipher)rec[10], rec + 16, &aead, err);
+    rc = record_aead(keys, (enum aead_cipher)rec[10], rec + 16, &aead, err);
     if (rc != VARVE_OK) {
         goto out;
     }
@@ -282,11 +271,48 @@ chunk_store_open_record(struct chunk_store *cs, const char *name, const void *da
     *out = plain;
     *out_len = len - head - RECORD_EXTRA;
     plain = NULL;
-    if (domain != NULL) {
-        *domain = d;
-    }
 out:
     aead_free(aead);
     free(plain);
     return rc;
+}
+
+enum varve_err
+chunk_store_open_record(struct chunk_store *cs, const char *name, const void *data, size_t len,
+                        uint8_t **out, size_t *out_len, struct chunk_domain **domain,
+                        struct varve_error *err)
+{
+    const uint8_t *rec = data;
+    struct chunk_domain *d = NULL;
+    size_t head = 0;
+    enum varve_err rc;
+
+    find_copy(name, &rec, &len);
+    rc = check_record(rec, len, &head, err);
+    if (rc == VARVE_OK) {
+        rc = record_domain(cs, rec, head, &d, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = open_with(d->keys, name, rec, len, head, out, out_len, err);
+    }
+    if (rc == VARVE_OK && domain != NULL) {
+        *domain = d;
+    }
+    return rc;
+}
+
+enum varve_err
+chunk_record_open(const struct store_keys *keys, const char *name, const void *data, size_t len,
+                  uint8_t **out, size_t *out_len, struct varve_error *err)
+{
+    const uint8_t *rec = data;
+    size_t head = 0;
+    enum varve_err rc;
+
+    find_copy(name, &rec, &len);
+    rc = check_record(rec, len, &head, err);
+    if (rc == VARVE_OK && head != RECORD_HEAD) {
+        rc = varve_error_set(err, VARVE_ERR_CORRUPT, "the record is of a domain");
+    }
+    return rc == VARVE_OK ? open_with(keys, name, rec, len, head, out, out_len, err) : rc;
 }

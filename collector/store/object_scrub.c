@@ -9,11 +9,11 @@
 #include "store/store_config.h"
 
 /* Records first. */
-#define RECORDS 6u
+#define RECORDS 7u
 #define LOST    "lost/"
-static const char *const kinds[] = {"point/",          "hold/",        "lock/", "gone/",
-                                    "cfg/domain/",     "policy/",      "pack/", LOST,
-                                    STORE_CONFIG_NAME, KEY_RING_PREFIX};
+static const char *const kinds[] = {"point/",      "hold/",           "lock/",        "gone/",
+                                    "cfg/domain/", "policy/",         "state/",       "pack/",
+                                    LOST,          STORE_CONFIG_NAME, KEY_RING_PREFIX};
 
 const char *
 object_kind(size_t i)

@@ -10,7 +10,7 @@
 
 /*
  * The stored checksums of one object, whichever it is by its name (docs/format/store.md section 2): packs, cfg/store,
- * keys and recipients, domains, points, marks, policies, and what a repair has put aside.  Needs no key.  An object of a name that
+ * keys and recipients, domains, points, marks, policies, copies of the state, and what a repair has put aside.  Needs no key.  An object of a name that
  * nobody here gives is left alone: VARVE_OK.
  */
 VARVE_CHECK enum varve_err object_scrub(const char *name, const uint8_t *bytes, size_t len,

@@ -8,6 +8,7 @@
 #include "crypto/identity.h"
 #include "fault/store_lab.h"
 #include "gc/policy.h"
+#include "jobs/state_copy.h"
 #include "os/file_mem.h"
 #include "store/key_change.h"
 #include "store/object_scrub.h"
@@ -27,6 +28,8 @@
 static struct varve_error err;
 static struct mem_fs *mem;
 static const struct guid tenant = {{0x77, 0x01}};
+static const uint8_t state_file[] = "what a collector knows";
+static struct state_copy_id copy_id;
 
 static struct point *
 point_of(struct lab *l, unsigned vm, unsigned number, bool gone)
@@ -51,6 +54,41 @@ point_of(struct lab *l, unsigned vm, unsigned number, bool gone)
     }
     catalog_list_free(list, count);
     return found;
+}
+
+static void
+put_copy_of_state(struct lab *l)
+{
+    struct state_copy copy = {.made_at_us = HOUR, .db = state_file, .db_len = sizeof(state_file)};
+    struct identity *own = NULL;
+
+    assert_ok(identity_generate(&own, &err), &err);
+    copy.identity = own;
+    assert_ok(state_copy_save(l->cs, &copy, &copy_id, &err), &err);
+    identity_free(own);
+}
+
+static void
+assert_copy_of_state(struct lab *l)
+{
+    struct store *store = chunk_store_objects(l->cs);
+    char name[STORE_NAME_MAX + 1];
+    static uint8_t bytes[16384];
+    struct state_copy copy;
+    uint8_t *plain = NULL;
+    uint64_t size = 0;
+    size_t len = 0;
+
+    state_copy_name(&copy_id, name);
+    assert_ok(store_size(store, name, &size, &err), &err);
+    assert_true(size <= sizeof(bytes));
+    assert_ok(store_get(store, name, 0, bytes, size, &err), &err);
+    assert_ok(chunk_store_open_record(l->cs, name, bytes, size, &plain, &len, NULL, &err), &err);
+    assert_ok(state_copy_decode(&copy, plain, len, &err), &err);
+    assert_int_equal(copy.db_len, sizeof(state_file));
+    assert_memory_equal(copy.db, state_file, sizeof(state_file));
+    state_copy_release(&copy);
+    free(plain);
 }
 
 /* Point 1 is held, 2 locked, 3 deleted, all of vm 0; vm 1 is the tenant's. */
@@ -83,6 +121,7 @@ make_store(void)
     assert_ok(policy_assign(&set, NULL, "office", &err), &err);
     assert_ok(policy_save(l.cs, &set, &err), &err);
     policy_set_release(&set);
+    put_copy_of_state(&l);
     lab_close(&l);
 }
 
@@ -220,6 +259,7 @@ assert_all_is_there(bool collect)
     assert_int_equal(set.count, 1);
     assert_int_equal(set.policies[0].last, 2);
     policy_set_release(&set);
+    assert_copy_of_state(&l);
     lab_close(&l);
 }
 

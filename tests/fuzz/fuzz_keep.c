@@ -5,6 +5,7 @@
 #include "base/buf.h"
 #include "catalog/catalog_marks.h"
 #include "gc/policy.h"
+#include "jobs/state_copy.h"
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -45,12 +46,40 @@ try_policies(const uint8_t *data, size_t size)
     buf_release(&b);
 }
 
-/* Names of marks are read back as they were written. */
+static void
+try_state(const uint8_t *data, size_t size)
+{
+    struct state_copy c;
+    struct state_copy again;
+    struct varve_error err;
+    struct buf b;
+
+    if (crypto_init(&err) != VARVE_OK) {
+        abort();
+    }
+    if (state_copy_decode(&c, data, size, &err) != VARVE_OK) {
+        return;
+    }
+    buf_init(&b, size + c.db_len + 4096);
+    if (state_copy_encode(&c, &b, &err) == VARVE_OK) { /* there are many ways to pack it */
+        if (state_copy_decode(&again, b.data, b.len, &err) != VARVE_OK ||
+            again.db_len != c.db_len || memcmp(again.db, c.db, c.db_len) != 0 ||
+            again.made_at_us != c.made_at_us) {
+            abort();
+        }
+        state_copy_release(&again);
+    }
+    state_copy_release(&c);
+    buf_release(&b);
+}
+
+/* Names are read back as they were written. */
 static void
 try_name(const uint8_t *data, size_t size)
 {
     char name[STORE_NAME_MAX + 1];
     char again[STORE_NAME_MAX + 1];
+    struct state_copy_id copy;
     struct catalog_mark m;
 
     if (size >= sizeof(name)) {
@@ -64,6 +93,12 @@ try_name(const uint8_t *data, size_t size)
             abort();
         }
     }
+    if (state_copy_name_parse(&copy, name)) {
+        state_copy_name(&copy, again);
+        if (strcmp(again, name) != 0) {
+            abort();
+        }
+    }
 }
 
 int
@@ -71,6 +106,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     try_mark(data, size);
     try_policies(data, size);
+    try_state(data, size);
     try_name(data, size);
     return 0;
 }

@@ -8,6 +8,7 @@
 #include "crypto/identity.h"
 #include "gc/policy.h"
 #include "index/index.h"
+#include "jobs/state_copy.h"
 #include "manifest/manifest.h"
 #include "os/file.h"
 #include "store/key_change.h"
@@ -184,6 +185,29 @@ make_policies(void)
     buf_release(&b);
 }
 
+static void
+make_state_copy(void)
+{
+    static const uint8_t secret[IDENTITY_KEY_SIZE] = "corpus";
+    static const uint8_t db[4096] = "SQLite format 3";
+    struct state_copy c = {.made_at_us = 5, .db = db, .db_len = sizeof(db)};
+    struct state_copy_id id = {.number = 3};
+    char name[STORE_NAME_MAX + 1];
+    struct identity *own = NULL;
+    struct varve_error err;
+    struct buf b;
+
+    buf_init(&b, 2 * sizeof(db));
+    check(identity_from_secret(&own, secret, &err), &err);
+    c.identity = own;
+    check(state_copy_encode(&c, &b, &err), &err);
+    save("keep/state", b.data, b.len);
+    state_copy_name(&id, name);
+    save("keep/state-name", name, strlen(name));
+    identity_free(own);
+    buf_release(&b);
+}
+
 /* A store's key object with two recipients, whole and one copy of it, and a sealed record. */
 static void
 make_keys(void)
@@ -313,6 +337,7 @@ main(int argc, char **argv)
     make_point("point/packed", true, true);
     make_marks();
     make_policies();
+    make_state_copy();
     make_keys();
     make_texts();
     make_index();

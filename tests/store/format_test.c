@@ -12,6 +12,7 @@
 #include "crypto/identity.h"
 #include "gc/policy.h"
 #include "hash/crc32c.h"
+#include "jobs/state_copy.h"
 #include "manifest/manifest.h"
 #include "store/chunk_record.h"
 #include "store/key_ring.h"
@@ -325,6 +326,38 @@ policy_read(const uint8_t *p, size_t len)
     return rc;
 }
 
+static size_t
+state_make(uint8_t *out, size_t cap)
+{
+    static const uint8_t own_key[IDENTITY_KEY_SIZE] = {1};
+    struct state_copy c = {.db = own_key, .db_len = sizeof(own_key)};
+    struct identity *own = NULL;
+    struct buf b;
+    size_t len;
+
+    buf_init(&b, cap);
+    assert_ok(identity_from_secret(&own, own_key, &err), &err);
+    c.identity = own;
+    assert_ok(state_copy_encode(&c, &b, &err), &err);
+    len = b.len;
+    memcpy(out, b.data, len);
+    buf_release(&b);
+    identity_free(own);
+    return len;
+}
+
+static enum varve_err
+state_read(const uint8_t *p, size_t len)
+{
+    struct state_copy c;
+    enum varve_err rc = state_copy_decode(&c, p, len, &err);
+
+    if (rc == VARVE_OK) {
+        state_copy_release(&c);
+    }
+    return rc;
+}
+
 static const struct format {
     const char *name;
     size_t (*make)(uint8_t *out, size_t cap);
@@ -350,6 +383,7 @@ static const struct format {
     {"sealed record", sealed_make, sealed_seal, sealed_read, {8, 9, 10, 11, 13, 15}},
     {"mark", mark_make, NULL, mark_read, {3, 4, 5, 6, 7, 32, 39}},
     {"policies", policy_make, NULL, policy_read, {3}},
+    {"copy of a state", state_make, NULL, state_read, {3}},
 };
 
 static void

@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
-"""read_store.py STORE SECRET list | cat SEQ DISK [VM] | files SEQ [VM] | scan | marks | policies | domains
+"""read_store.py STORE SECRET list | cat SEQ DISK [VM] | files SEQ [VM] | scan | marks | policies | domains | states
 
 A second implementation of docs/format/store.md, made from that document and sharing no code with the
 collector.  STORE: the directory.  SECRET: key:FILE, passphrase:FILE or recovery:FILE.
@@ -9,13 +9,16 @@ list: one line a point that is not deleted: vm, seq, id, disks.  cat: the bytes 
 output; VM: the vm's id, else the first with such a number.  files: the configuration files of a point: name, size, SHA-256.  scan:
 reads every record of every pack through its footer, and once more by walking the records, and says how many there are, and
 what could not be read in the first place it was looked for.  marks, policies, domains: a line each.
+states: of each copy of a collector's state number, moment, length and SHA-256 of the state file.
 """
 import hashlib
 import os
 import struct
 import sys
 
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 
 class Bad(Exception):
@@ -394,6 +397,18 @@ class Store:
             yield ("vm " + vm.hex(), text(), [])
         need(at == len(plain), "end of " + name)
 
+    # section 15
+    def states(self):
+        for name in self.names("state"):
+            plain, _ = self.open_record(name)
+            need(plain[:4] == b"VST1", name)
+            size, made = struct.unpack("<Iq", plain[4:16])
+            public = X25519PrivateKey.from_private_bytes(plain[16:48]).public_key()
+            raw = public.public_bytes(Encoding.Raw, PublicFormat.Raw)
+            need(name.split("/")[1] == hashlib.sha256(raw).hexdigest()[:16], "collector of " + name)
+            packed = plain[48:]
+            yield int(name.split("/")[2], 16), made, packed if len(packed) == size else lz4_block(packed, size)
+
     def points(self):
         names = set(self.names("point")) | {n[len("lost/"):] for n in self.names("lost/point")}
         for name in sorted(names):
@@ -487,6 +502,9 @@ def main():
     elif sys.argv[3] == "policies":
         for what, name, numbers in store.policies():
             print(what, name, *numbers)
+    elif sys.argv[3] == "states":
+        for number, made, data in store.states():
+            print(number, made, len(data), hashlib.sha256(data).hexdigest())
     elif sys.argv[3] == "domains":
         for name, text in store.domain_names.items():
             print(name, text)

@@ -44,7 +44,7 @@ if /usr/bin/python3 "$here/read_store.py" "$store" "key:$work/s/store.key" list 
     exit 1
 fi
 
-# What a store may have besides: a domain, marks, policies.
+# What a store may have besides: a domain, marks, policies, copies of a state.
 "$VARVE_BUILD_DIR/tools/store_make" "$work/e" 3 1 150 42
 "$VARVE_BUILD_DIR/tools/store_extra" "$work/e"
 read_extra() {
@@ -62,6 +62,11 @@ policy office 3 0 14 0 0 0 168
 policy law 0 0 0 0 120 10 0
 all others office
 vm 55000000000000000000000000000000 law
+END
+read_extra states >"$work/states"
+diff - "$work/states" <<END
+1 3600000000 200000 $({ printf 'a state file' && head -c 199988 /dev/zero; } | sha256sum | cut -d' ' -f1)
+2 7200000000 12 $(printf 'a state file' | sha256sum | cut -d' ' -f1)
 END
 [ "$(read_extra domains)" = '77010000-0000-0000-0000-000000000000 Größe' ]
 [ "$(read_extra list | wc -l)" -eq 3 ] # two of the vm, one of the domain

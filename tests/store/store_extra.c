@@ -6,6 +6,7 @@
 #include "catalog/catalog_marks.h"
 #include "crypto/identity.h"
 #include "gc/policy.h"
+#include "jobs/state_copy.h"
 #include "manifest/manifest.h"
 #include "os/path.h"
 
@@ -13,7 +14,7 @@
  * store_extra FOLDER: adds to a store that store_make made what a store may have besides: a domain with a point of
  * one disk of two chunks, of which the second is short and half of it 'x', and of two configuration files, the larger one
  * packed; a hold and a lock on the first point, a deleted second one, and policies.  All with moments and texts that a
- * reader can be compared with.  store_extra FOLDER METHOD: orders a method in its policies besides.
+ * reader can be compared with; two copies of a collector's state, the first one packed.  store_extra FOLDER METHOD: orders a method in its policies besides.
  */
 #define HOUR_US    3600000000ll
 #define STATE_SIZE 200000u
@@ -112,6 +113,24 @@ put_policies(struct chunk_store *cs, const char *method)
     policy_set_release(&s);
 }
 
+static void
+put_copies_of_state(struct chunk_store *cs)
+{
+    static uint8_t db[STATE_SIZE] = "a state file";
+    uint8_t secret[IDENTITY_KEY_SIZE];
+    struct state_copy c = {.made_at_us = HOUR_US, .db = db, .db_len = sizeof(db)};
+    struct identity *own = NULL;
+
+    memset(secret, 0x42, sizeof(secret));
+    must(identity_from_secret(&own, secret, &err));
+    c.identity = own;
+    must(state_copy_save(cs, &c, NULL, &err));
+    c.made_at_us = 2 * HOUR_US;
+    c.db_len = strlen((const char *)db); /* too little to be packed */
+    must(state_copy_save(cs, &c, NULL, &err));
+    identity_free(own);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -136,6 +155,7 @@ main(int argc, char **argv)
     if (argc == 2) {
         put_domain_point(cs, catalog);
         put_marks(catalog);
+        put_copies_of_state(cs);
     }
     put_policies(cs, argc == 3 ? argv[2] : "");
     catalog_close(catalog);
