@@ -103,6 +103,9 @@ a_group_is_found_in_either_namespace_and_once_in_both(void **state)
         assert_int_equal(collection_lab_calls(&l, "wmi exec ConvertToReferencePoint"), far ? 0 : 2);
         assert_int_equal(collection_lab_calls(&l, "cluster exec DestroyReferencePoint"),
                          far ? 1 : 0);
+        /* Both vms are here, so that their host names their parts. */
+        assert_int_equal(collection_lab_calls(&l, "wmi exec ModifySystemSettings"), 4);
+        assert_int_equal(collection_lab_calls(&l, "cluster exec ModifySystemSettings"), 0);
         collection_lab_close(&l);
     }
 }
@@ -330,6 +333,85 @@ a_group_that_changes_its_namespace_is_followed(void **state)
     collection_lab_close(&l);
 }
 
+/* What the host has of the group says nothing about moments and points that may be ours in the cluster's namespace. */
+static void
+a_group_that_was_the_clusters_waits_for_it_although_the_host_has_it_too(void **state)
+{
+    const struct collection_lab_options o = {.space = SIM_SPACE_CLUSTER};
+    struct collection_lab l;
+    struct sim_error err;
+    struct varve_error why;
+
+    (void)state;
+    collection_lab_open(&l, &o);
+    collection_lab_good_run(&l);
+    must_work(group_place(collection_lab_host(&l), &l.group, SIM_SPACE_BOTH, &err));
+    capture_close(l.nodes[0].capture);
+    collection_lab_reopen(&l);
+    collection_lab_host(&l)->cluster->formed = false;
+    assert_int_equal(collection_lab_run(&l, 0, &why), VARVE_ERR_BUSY);
+    assert_non_null(strstr(why.msg, "stood in the cluster's namespace"));
+    assert_int_equal(collection_lab_calls(&l, "wmi exec CreateSnapshot"), 0);
+    assert_true(is_noted(&l));
+    collection_lab_host(&l)->cluster->formed = true;
+    collection_lab_good_run(&l);
+    collection_lab_close(&l);
+}
+
+static void
+nothing_is_done_in_the_clusters_namespace_before_it_is_written_down(void **state)
+{
+    const struct collection_lab_options o = {.space = SIM_SPACE_HOST};
+    struct collection_lab l;
+    struct sim_error why;
+    struct varve_error err;
+    char id[GUID_TEXT_SIZE];
+    char *path;
+    char *inside;
+
+    (void)state;
+    collection_lab_open(&l, &o);
+    if (group_place(collection_lab_host(&l), &l.group, SIM_SPACE_CLUSTER, &why) != SIM_OK) {
+        fail_msg("%s", why.text);
+    }
+    guid_format(&l.vms[0], id);
+    path = sim_printf("%s/%s.tmp", note_dir, id); /* where it is written first is a folder */
+    inside = sim_printf("%s/x", path);
+    assert_ok(fs_mkdir_parents(&l.job.fs, path, &err), &err);
+    assert_ok(fs_write_durable(&l.job.fs, inside, "x", 1, false, &err), &err);
+    assert_true(collection_lab_run(&l, 0, &err) != VARVE_OK);
+    assert_non_null(strstr(err.msg, path));
+    assert_int_equal(collection_lab_calls(&l, "cluster exec CreateSnapshot"), 0);
+    assert_ok(fs_remove(&l.job.fs, inside, &err), &err);
+    free(path);
+    free(inside);
+    collection_lab_good_run(&l);
+    collection_lab_close(&l);
+}
+
+static void
+a_group_that_is_no_more_is_forgotten_and_one_of_several_is_not(void **state)
+{
+    const struct collection_lab_options o = {.space = SIM_SPACE_CLUSTER};
+    const enum sim_space nowhere = (enum sim_space)0;
+    struct collection_lab l;
+    struct sim_error err;
+    struct guid other;
+
+    (void)state;
+    collection_lab_open(&l, &o);
+    collection_lab_good_run(&l);
+    must_work(
+        group_create(collection_lab_host(&l), SIM_SPACE_HOST, "other", l.vms, 2, &other, &err));
+    refuse(&l, VARVE_ERR_UNSUPPORTED, "the vm is in 2 vm groups");
+    assert_true(is_noted(&l));
+    must_work(group_place(collection_lab_host(&l), &other, nowhere, &err));
+    must_work(group_place(collection_lab_host(&l), &l.group, nowhere, &err));
+    refuse(&l, VARVE_ERR_UNSUPPORTED, "New-VMGroup");
+    assert_false(is_noted(&l));
+    collection_lab_close(&l);
+}
+
 /* ---- one call fails, or is the last; and writes to the agent's disk ---- */
 
 static void
@@ -409,6 +491,9 @@ main(void)
         cmocka_unit_test(recovery_waits_for_the_namespace_that_the_group_was_in),
         cmocka_unit_test(a_journal_without_a_word_of_it_is_recovered_too),
         cmocka_unit_test(a_group_that_changes_its_namespace_is_followed),
+        cmocka_unit_test(a_group_that_was_the_clusters_waits_for_it_although_the_host_has_it_too),
+        cmocka_unit_test(nothing_is_done_in_the_clusters_namespace_before_it_is_written_down),
+        cmocka_unit_test(a_group_that_is_no_more_is_forgotten_and_one_of_several_is_not),
         cmocka_unit_test(any_one_call_may_fail),
         cmocka_unit_test(the_agent_may_die_at_any_call),
         cmocka_unit_test(the_agent_may_die_at_any_step_of_its_journal),

@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "capture/collection/collection_internal.h"
+
 /*
  * Runs of one node of a guest cluster on the simulated host, through the ports: what a checkpoint of the group freezes, what is
  * left when any call fails or is the last thing the agent does, and what is swept when the journal is lost.
@@ -64,19 +66,56 @@ what_documents_leave_open_is_asked_for_in_both_ways(void **state)
     }
 }
 
+/* Numbers of a group's checkpoint that the field knows, each refused with the guest and without. */
+static void
+a_refusal_that_is_known_says_the_way_out(void **state)
+{
+    static const struct {
+        uint32_t number;
+        const char *words;
+    } cases[] = {{32768, "the cluster service in the guests has to answer"},
+                 {32770, "must not be a cluster shared volume"}};
+    static const struct wmi_fake_options plain;
+    struct varve_error err;
+    struct collection_lab l;
+
+    (void)state;
+    open_lab(&l, &plain, true);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        refpoint_lab_fail(&l.nodes[0].hv, "wmi exec CreateSnapshot", PORT_FAULT_BEFORE,
+                          cases[i].number, 2);
+        assert_true(collection_lab_run(&l, 0, &err) != VARVE_OK);
+        assert_int_equal(err.native, cases[i].number);
+        assert_non_null(strstr(err.msg, "vm group 'sql'"));
+        assert_non_null(strstr(err.msg, cases[i].words));
+    }
+    collection_lab_good_run(&l);
+    collection_lab_close(&l);
+}
+
 static void
 a_snapshot_that_is_only_likely_is_not_taken(void **state)
 {
     const struct wmi_fake_options options = {.no_snapshot_id = true};
     const struct guid someone = {{1}};
+    const struct guid run = {{0x51, 3}};
+    struct capture_frozen f;
+    struct notes notes = {0};
+    struct cancel none;
     struct sim_error err;
     struct varve_error why;
     struct collection_lab l;
 
     (void)state;
     open_lab(&l, &options, true);
+    cancel_init(&none);
     must_work(set_snapshot(collection_lab_host(&l), &collection_lab_host(&l)->cluster->sets[0],
                            &someone, &err));
+    assert_int_equal(l.nodes[0].capture->ops->begin(l.nodes[0].capture, &l.vms[0], &run, &none, &f,
+                                                    &notes, &why),
+                     VARVE_ERR_UNSUPPORTED);
+    assert_int_equal(collection_lab_count(&l, false), 0); /* nobody else would know of it */
+    cancel_destroy(&none);
     assert_int_equal(collection_lab_run(&l, 0, &why), VARVE_ERR_UNSUPPORTED);
     assert_non_null(strstr(why.msg, "which snapshot of"));
     must_work(
@@ -153,6 +192,63 @@ a_set_that_cannot_be_read_fails_the_run_and_leaves_nothing(void **state)
     l.set_is_away = false;
     collection_lab_good_run(&l);
     collection_lab_close(&l);
+}
+
+/* ---- change ids ---- */
+
+static void
+change_ids_of_another_way_are_stale(void **state)
+{
+    static const struct wmi_fake_options plain;
+    static const struct {
+        size_t disk;
+        const char *since;
+        const char *words;
+    } cases[] = {{0, "rctX:5", "another way"},
+                 {2, "11111111-2222-4333-8444-555555555555", "another way"},
+                 {2, COLLECTION_FAMILY "rctX:5", "no snapshot of a VHD set"}};
+    const struct guid run = {{0x51, 2}};
+    struct collection_lab l;
+    struct capture_frozen f;
+    struct notes notes = {0};
+    struct cancel none;
+    struct varve_error err;
+    struct capture *c;
+
+    (void)state;
+    open_lab(&l, &plain, true);
+    c = l.job.env.capture;
+    cancel_init(&none);
+    assert_ok(c->ops->begin(c, &l.vms[0], &run, &none, &f, &notes, &err), &err);
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint64_t done = 0;
+
+        assert_int_equal(
+            c->ops->changes(c, &f, cases[i].disk, cases[i].since, 0, 65536, NULL, &done, &err),
+            VARVE_ERR_STALE);
+        assert_non_null(strstr(err.msg, cases[i].words));
+    }
+    assert_ok(c->ops->abort(c, &l.vms[0], f.checkpoint, NULL, &err), &err);
+    capture_frozen_release(&f);
+    cancel_destroy(&none);
+    collection_lab_check_clean(&l, 0);
+    collection_lab_close(&l);
+}
+
+/* None is none: the word of the family alone would be asked about the next time. */
+static void
+a_disk_without_a_change_id_gets_none(void **state)
+{
+    char path[] = "C:\\vms\\a.vhdx";
+    struct capture_frozen_disk disks[2] = {{.path = path}, {.path = path}};
+    struct capture_frozen f = {.disks = disks, .disk_count = 2};
+    char ids[2][CAPTURE_ID_MAX] = {"", "rctX:5"};
+    struct capture_kept kept = {.change_ids = ids, .count = 2};
+
+    (void)state;
+    collection_name_ids(&f, &kept);
+    assert_string_equal(ids[0], "");
+    assert_string_equal(ids[1], COLLECTION_FAMILY "rctX:5");
 }
 
 /* ---- one call fails, or is the last (of these each third) ---- */
@@ -319,10 +415,13 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_run_of_a_node_freezes_its_group),
         cmocka_unit_test(what_documents_leave_open_is_asked_for_in_both_ways),
+        cmocka_unit_test(a_refusal_that_is_known_says_the_way_out),
         cmocka_unit_test(a_snapshot_that_is_only_likely_is_not_taken),
         cmocka_unit_test(a_node_without_a_group_is_refused_with_the_way_out),
         cmocka_unit_test(the_inventory_names_a_set_once_its_group_is_known),
         cmocka_unit_test(a_set_that_cannot_be_read_fails_the_run_and_leaves_nothing),
+        cmocka_unit_test(change_ids_of_another_way_are_stale),
+        cmocka_unit_test(a_disk_without_a_change_id_gets_none),
         cmocka_unit_test(any_one_call_may_fail),
         cmocka_unit_test(the_agent_may_die_at_any_call),
         cmocka_unit_test(what_the_journal_forgot_is_swept_and_nothing_else),

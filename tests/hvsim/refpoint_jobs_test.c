@@ -271,6 +271,54 @@ a_conversion_that_was_neither_done_nor_answered_is_asked_for_again(void **state)
     refpoint_lab_close(&l);
 }
 
+/* It went while it was asked for: that is what was wanted. */
+static void
+what_is_gone_when_it_is_to_be_destroyed_is_destroyed(void **state)
+{
+    struct capture_kept kept;
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    assert_ok(refpoint_lab_keep(&l, &m, &kept, &err), &err);
+    refpoint_lab_fail(&l, "wmi exec DestroyReferencePoint", PORT_FAULT_AFTER, 0x80041002u, 1);
+    assert_ok(l.capture->ops->drop(l.capture, &l.vm, kept.refpoint, NULL, &err), &err);
+    assert_int_equal(refpoint_lab_calls(&l, "wmi exec DestroyReferencePoint"), 1);
+    refpoint_lab_settle(&l);
+    assert_int_equal(refpoint_lab_points(&l), 0);
+    capture_kept_release(&kept);
+    refpoint_lab_close(&l);
+}
+
+static void
+what_is_in_use_or_not_answered_is_destroyed_later(void **state)
+{
+    static const struct {
+        uint32_t number;
+        unsigned times;
+    } cases[] = {{32774, 2}, {32775, 2}, {NO_ANSWER, 1}};
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+    size_t i;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+        port_script_clear_log(&l.script);
+        refpoint_lab_fail(&l, "wmi exec DestroySnapshot", PORT_FAULT_BEFORE, cases[i].number,
+                          cases[i].times);
+        refpoint_lab_end(&l, &m);
+        assert_int_equal(refpoint_lab_calls(&l, "wmi exec DestroySnapshot"), cases[i].times + 1);
+        refpoint_lab_check_clean(&l);
+    }
+    refpoint_lab_close(&l);
+}
+
 /* begin() leaves nothing after an error, whatever of it fails. */
 static void
 a_begun_run_that_fails_is_undone(void **state)
@@ -449,6 +497,8 @@ main(void)
         cmocka_unit_test(what_was_done_in_spite_of_its_verdict_is_looked_after),
         cmocka_unit_test(a_checkpoint_whose_call_was_not_answered_is_found_and_used),
         cmocka_unit_test(a_conversion_that_was_neither_done_nor_answered_is_asked_for_again),
+        cmocka_unit_test(what_is_gone_when_it_is_to_be_destroyed_is_destroyed),
+        cmocka_unit_test(what_is_in_use_or_not_answered_is_destroyed_later),
         cmocka_unit_test(a_begun_run_that_fails_is_undone),
         cmocka_unit_test(crash_consistency_that_was_asked_for_never_asks_the_guest),
         cmocka_unit_test(what_the_guest_could_not_is_frozen_without_it),

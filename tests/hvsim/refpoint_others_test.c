@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/time.h"
 #include "capture/refpoint/refpoint_internal.h"
 #include "job/journal.h"
 #include "job/runner.h"
@@ -105,6 +106,116 @@ what_cannot_be_proved_to_be_ours_is_told_and_left(void **state)
         assert_non_null(strstr(notes.text[0], names[i]));
         assert_int_equal(refpoint_lab_checkpoints(&l), 1);
     }
+    refpoint_lab_close(&l);
+}
+
+/* ---- whose a checkpoint is ---- */
+
+static enum varve_err
+find(struct refpoint_lab *l, const struct guid *run, struct guid *out)
+{
+    struct varve_error err;
+    char id[CAPTURE_ID_MAX];
+    enum varve_err rc = l->capture->ops->find(l->capture, &l->vm, run, id, &err);
+
+    if (rc == VARVE_OK) {
+        assert_true(guid_parse(out, id + strlen("Microsoft:")));
+    }
+    return rc;
+}
+
+static void
+write_note(struct refpoint_lab *l, const struct guid *run, int64_t begun_us)
+{
+    const struct capture_note note = {.begun_us = begun_us};
+    struct varve_error err;
+
+    assert_ok(refpoint_note_write((struct refpoint *)l->capture, run, &note, &err), &err);
+}
+
+static void
+a_nameless_checkpoint_is_ours_only_when_all_of_it_says_so(void **state)
+{
+    static const char another[] =
+        "varve run 03000000-0000-0000-0000-000000000000 of 11111111-2222-4333-8444-555555555555";
+    const int64_t hour = INT64_C(3600000000);
+    const struct guid run = {{7}};
+    struct refpoint_lab l;
+    struct guid ours;
+    struct guid id;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    write_note(&l, &run, time_now_us());
+    (void)user_checkpoint(&l, "Automatic Checkpoint");
+    assert_int_equal(find(&l, &run, &id), VARVE_ERR_NOT_FOUND);
+    ours = refpoint_lab_foreign(&l, false);
+    assert_int_equal(find(&l, &run, &id), VARVE_OK); /* a person's beside it changes nothing */
+    assert_true(guid_equal(&id, &ours));
+    write_note(&l, &run, time_now_us() - hour); /* begun too long ago to be the one */
+    assert_int_equal(find(&l, &run, &id), VARVE_ERR_NOT_FOUND);
+    write_note(&l, &run, time_now_us() + hour); /* it was there before */
+    assert_int_equal(find(&l, &run, &id), VARVE_ERR_NOT_FOUND);
+    write_note(&l, &run, time_now_us());
+    rename_checkpoint(&l, &ours, another); /* another agent's, made at the same time */
+    assert_int_equal(find(&l, &run, &id), VARVE_ERR_NOT_FOUND);
+    refpoint_lab_close(&l);
+}
+
+static void
+of_two_runs_each_finds_its_own_checkpoint(void **state)
+{
+    static const char second[] =
+        "varve run 02000000-0000-0000-0000-000000000000 of 11111111-2222-4333-8444-555555555555";
+    static const char third[] = "varve run 03000000-0000-0000-0000-000000000000";
+    const struct guid runs[] = {{{1}}, {{2}}, {{3}}};
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct capture_note note;
+    struct varve_error err;
+    struct guid theirs;
+    struct guid id;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    theirs = refpoint_lab_foreign(&l, false);
+    rename_checkpoint(&l, &theirs, second);
+    (void)user_checkpoint(&l, third); /* what a person named so is a person's */
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    assert_int_equal(find(&l, &runs[0], &id), VARVE_OK);
+    assert_non_null(strstr(m.frozen.checkpoint, "Microsoft:"));
+    assert_false(guid_equal(&id, &theirs));
+    assert_int_equal(find(&l, &runs[1], &id), VARVE_OK);
+    assert_true(guid_equal(&id, &theirs));
+    assert_int_equal(find(&l, &runs[2], &id), VARVE_ERR_NOT_FOUND);
+    /* By its name from now on: a note that stays would take a nameless one of the same time for it later. */
+    assert_err(refpoint_note_read((struct refpoint *)l.capture, &runs[0], &note, &err),
+               VARVE_ERR_NOT_FOUND, &err);
+    refpoint_lab_end(&l, &m);
+    assert_int_equal(refpoint_lab_checkpoints(&l), 2);
+    refpoint_lab_close(&l);
+}
+
+/* VMMS is gone from that call on: nobody can look, and what was written before is all there is to go by. */
+static void
+what_could_not_be_undone_is_known_when_the_host_is_back(void **state)
+{
+    const struct guid run = {{1}};
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+    struct guid id;
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_CRASH);
+    refpoint_lab_fail(&l, "wmi exec CreateSnapshot", PORT_FAULT_AFTER, 0x80041001u, 1);
+    l.script.die = true;
+    assert_true(refpoint_lab_begin(&l, &m, 1, NULL, &err) != VARVE_OK);
+    *l.script.dead = false;
+    l.script.die = false;
+    refpoint_lab_settle(&l);
+    assert_int_equal(refpoint_lab_checkpoints(&l), 1);
+    assert_int_equal(find(&l, &run, &id), VARVE_OK);
     refpoint_lab_close(&l);
 }
 
@@ -324,6 +435,40 @@ a_new_reference_point_is_not_ours_while_our_checkpoint_stands(void **state)
     refpoint_lab_close(&l);
 }
 
+/* An older one is somebody else's, whatever became of our checkpoint; of a new one nobody can say so while the host does
+ * not tell whether our checkpoint stands. */
+static void
+a_reference_point_is_ours_only_when_it_is_new_and_our_checkpoint_gone(void **state)
+{
+    struct capture_marks before = {0};
+    struct refpoint_lab l;
+    struct refpoint_moment m;
+    struct varve_error err;
+    char refpoint[CAPTURE_ID_MAX];
+
+    (void)state;
+    refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
+    (void)refpoint_lab_foreign(&l, true);
+    assert_ok(l.capture->ops->marks(l.capture, &l.vm, &before, &err), &err);
+    assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
+    assert_ok(l.capture->ops->abort(l.capture, &l.vm, m.frozen.checkpoint, NULL, &err), &err);
+    assert_err(
+        l.capture->ops->find_kept(l.capture, &l.vm, m.frozen.checkpoint, &before, refpoint, &err),
+        VARVE_ERR_NOT_FOUND, &err);
+    capture_frozen_release(&m.frozen);
+    assert_ok(refpoint_lab_begin(&l, &m, 2, NULL, &err), &err);
+    (void)refpoint_lab_foreign(&l, true);
+    refpoint_lab_fail(&l, "wmi assoc Msvm_SnapshotOfVirtualSystem", PORT_FAULT_BEFORE, 0x80041001u,
+                      1);
+    assert_err(
+        l.capture->ops->find_kept(l.capture, &l.vm, m.frozen.checkpoint, &before, refpoint, &err),
+        VARVE_ERR_IO, &err);
+    refpoint_lab_end(&l, &m);
+    capture_marks_release(&before);
+    refpoint_lab_check_clean(&l);
+    refpoint_lab_close(&l);
+}
+
 static void
 reference_points_of_replica_are_none_of_ours(void **state)
 {
@@ -466,12 +611,16 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_checkpoint_whose_run_nobody_knows_is_removed),
         cmocka_unit_test(what_cannot_be_proved_to_be_ours_is_told_and_left),
+        cmocka_unit_test(a_nameless_checkpoint_is_ours_only_when_all_of_it_says_so),
+        cmocka_unit_test(of_two_runs_each_finds_its_own_checkpoint),
+        cmocka_unit_test(what_could_not_be_undone_is_known_when_the_host_is_back),
         cmocka_unit_test(two_agents_on_one_host_leave_each_other_alone),
         cmocka_unit_test(an_agent_knows_itself_after_a_restart),
         cmocka_unit_test(an_agent_that_starts_sweeps_what_its_journal_has_not),
         cmocka_unit_test(of_two_new_reference_points_ours_has_our_moment),
         cmocka_unit_test(of_two_new_reference_points_none_is_taken_when_nothing_tells_them_apart),
         cmocka_unit_test(a_new_reference_point_is_not_ours_while_our_checkpoint_stands),
+        cmocka_unit_test(a_reference_point_is_ours_only_when_it_is_new_and_our_checkpoint_gone),
         cmocka_unit_test(reference_points_of_replica_are_none_of_ours),
         cmocka_unit_test(a_full_list_of_reference_points_or_checkpoints_is_named),
         cmocka_unit_test(checkpoints_of_people_may_stand_below_and_above_ours),

@@ -145,6 +145,29 @@ a_checkpoint_without_its_name_is_known_by_what_was_there_before(void **state)
     refpoint_lab_close(&l);
 }
 
+/* Another vm of the host, whose merging is off. */
+static struct guid
+add_unmerged(struct refpoint_lab *l)
+{
+    const struct vm_spec spec = {.name = "other", .generation = 2, .config_version = "9.0"};
+    struct sim_error err;
+    struct guid id;
+
+    must_work(vm_create(l->host, &spec, &id, &err));
+    must_work(vm_set(l->host, &id, NULL, -1, -1, 0, &err));
+    return id;
+}
+
+static bool
+merges(struct refpoint_lab *l, const struct guid *id)
+{
+    struct sim_vm *vm = NULL;
+    struct sim_error err;
+
+    must_work(find_vm(l->host, id, &vm, &err));
+    return vm->merge_enabled;
+}
+
 static void
 a_frozen_merge_is_switched_on_again(void **state)
 {
@@ -152,9 +175,11 @@ a_frozen_merge_is_switched_on_again(void **state)
     struct varve_error err;
     struct notes notes = {0};
     struct refpoint_moment m;
+    struct guid other;
 
     (void)state;
     lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
+    other = add_unmerged(&l); /* whose merging is no business of this vm's run */
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     set_guest(&l, -1, 0);
     assert_ok(l.capture->ops->abort(l.capture, &l.vm, m.frozen.checkpoint, NULL, &err), &err);
@@ -162,6 +187,7 @@ a_frozen_merge_is_switched_on_again(void **state)
     assert_ok(l.capture->ops->wait_merged(l.capture, &l.vm, 5000, NULL, &notes, &err), &err);
     assert_int_equal(notes.count, 1);
     assert_int_equal(refpoint_lab_files(&l), 2);
+    assert_false(merges(&l, &other));
     refpoint_lab_close(&l);
 }
 

@@ -140,6 +140,21 @@ embedded(const struct call *c, const char *name, const char *class_name, struct 
     return true;
 }
 
+/* Whether the guest is asked.  A backup is a copy: with 1 (full) the guest would cut off the logs of its databases. */
+static bool
+asks_guest(const struct call *c, const struct wmi_object *settings)
+{
+    bool knows_type = wmi_find(settings, "GuestBackupType") != NULL;
+
+    if (c->f->options.server_2016 && knows_type) {
+        port_script_violation(c->f->script, "GuestBackupType on a host that does not know it");
+    }
+    if (knows_type && wmi_integer_or(settings, "GuestBackupType", 0) != 2) {
+        port_script_violation(c->f->script, "the guest takes the backup for a full one");
+    }
+    return wmi_integer_or(settings, "ConsistencyLevel", 0) == 1;
+}
+
 static enum varve_err
 create_snapshot(const struct call *c)
 {
@@ -156,10 +171,7 @@ create_snapshot(const struct call *c)
     if (!embedded(c, "SnapshotSettings", "Msvm_VirtualSystemSnapshotSettingData", &settings)) {
         return VARVE_OK;
     }
-    application = wmi_integer_or(&settings, "ConsistencyLevel", 0) == 1;
-    if (c->f->options.server_2016 && wmi_find(&settings, "GuestBackupType") != NULL) {
-        port_script_violation(c->f->script, "GuestBackupType on a host that does not know it");
-    }
+    application = asks_guest(c, &settings);
     if (c->f->options.pass_through && !wmi_true(&settings, "IgnoreNonSnapshottableDisks")) {
         c->out->return_value = 32770;
         wmi_object_release(&settings);
@@ -401,7 +413,7 @@ create_of_group(const struct call *c)
     if (!embedded(c, "SnapshotSettings", "Msvm_VirtualSystemSnapshotSettingData", &settings)) {
         return VARVE_OK;
     }
-    application = wmi_integer_or(&settings, "ConsistencyLevel", 0) == 1;
+    application = asks_guest(c, &settings);
     wmi_object_release(&settings);
     wmi_fake_guid(group->text, id);
     return forward(
