@@ -33,27 +33,30 @@ state_copier_is_due(const struct state_copier_look *l)
     return l->have.all != l->at.all && gone >= STATE_COPIER_SLOW_MS;
 }
 
-/* *needed false: there is nothing that a copy would bring back, and none in the store that another one would replace. */
-static enum varve_err
-copy_needed(struct state_copier *c, const struct state_image *image, bool *needed,
-            struct varve_error *err)
+/* A state file without a host, and copies of one that had some: it was lost or moved away, and nobody has thought of the copies. */
+static void
+tell_of_copies(struct state_copier *c)
 {
     struct state_copy_id own;
     struct state_copy_id *list = NULL;
+    struct varve_error ignored;
+    size_t own_count = 0;
     size_t count = 0;
-    enum varve_err rc = VARVE_OK;
 
-    *needed = image->hosts > 0;
-    if (*needed) {
-        return VARVE_OK;
-    }
     state_copy_id_of(c->own, &own);
-    rc = state_copy_list(chunk_store_objects(c->cs), &list, &count, err);
-    for (size_t i = 0; rc == VARVE_OK && i < count; i++) {
-        *needed = *needed || memcmp(list[i].collector, own.collector, sizeof(own.collector)) == 0;
+    if (state_copy_list(chunk_store_objects(c->cs), &list, &count, &ignored) != VARVE_OK) {
+        return;
+    }
+    for (size_t i = 0; i < count; i++) {
+        own_count += memcmp(list[i].collector, own.collector, sizeof(own.collector)) == 0 ? 1 : 0;
+    }
+    if (own_count > 0) {
+        log_warn(
+            "state",
+            "the state file has no hosts and the store has a copy of one that had some: 'varve "
+            "store restore-state' brings it back; once hosts are enrolled it is replaced");
     }
     free(list);
-    return rc;
 }
 
 static enum varve_err
@@ -67,7 +70,10 @@ copy_now(struct state_copier *c, struct varve_error *err)
     enum varve_err rc = state_image(c->st, &image, err);
 
     if (rc == VARVE_OK) {
-        rc = copy_needed(c, &image, &needed, err);
+        needed = image.known > 0;
+        if (!needed && !c->look.copied) {
+            tell_of_copies(c);
+        }
     }
     if (rc == VARVE_OK && needed) {
         copy = (struct state_copy){.made_at_us = c->now_us(c->now_arg),

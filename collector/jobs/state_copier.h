@@ -15,7 +15,8 @@
  * later at the earliest; all else (runs, inventories) every STATE_COPIER_SLOW_MS; whatever is left when it is freed.  The first
  * copy is made soon after the start, because a killed collector may have left changes without one.
  *
- * A collector that has no host yet, and never had one, leaves the store alone.
+ * A state file that has no host, and never had one, is not copied: one that was made anew after the old one was lost must not push
+ * out the copies of that.
  *
  * A copy that cannot be made is logged and tried again after the gap; nothing else waits for it.
  */

@@ -477,6 +477,8 @@ static void
 an_end_leaves_a_copy_once_there_was_a_host(void **state)
 {
     struct place *p = *state;
+    struct place *q;
+    void *fresh = NULL;
     struct state_copy_id id;
     struct state_copy copy;
     struct guid host;
@@ -498,6 +500,20 @@ an_end_leaves_a_copy_once_there_was_a_host(void **state)
     assert_ok(state_image_check("copy", copy.db, copy.db_len, &hosts, &err), &err);
     assert_int_equal(hosts, 0);
     state_copy_release(&copy);
+
+    /* The file is lost and made anew: the copies stay, until it has a host. */
+    assert_int_equal(set_up(&fresh), 0);
+    q = fresh;
+    assert_int_equal(copies_after_an_end(&l, q), 2);
+    (void)invite(q, "waits", 1);
+    assert_int_equal(copies_after_an_end(&l, q), 2);
+    assert_ok(state_copy_read(l.objects, l.keys, &id, &copy, &err), &err);
+    state_copy_release(&copy);
+    (void)enrolled(q, "beta", 2);
+    (void)copies_after_an_end(&l, q);
+    (void)copies_after_an_end(&l, q);
+    assert_err(state_copy_read(l.objects, l.keys, &id, &copy, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_int_equal(tear_down(&fresh), 0);
     lab_close(&l);
 }
 

@@ -182,7 +182,7 @@ check_empty(struct fs *fs, const char *folder, struct varve_error *err)
     return rc;
 }
 
-/* The key last: without it a collector would make itself another one. */
+/* The key last: a collector that is started on the half of it is another one, and leaves the copies of this one alone. */
 static enum varve_err
 write_files(struct fs *fs, const char *folder, const struct state_copy *copy,
             struct varve_error *err)

@@ -61,6 +61,7 @@ struct state_image {
     uint8_t *bytes; /* state_image_release() */
     size_t len;
     uint64_t hosts; /* that are enrolled */
+    uint64_t known; /* these, and those that were revoked */
     struct state_changes at;
 };
 VARVE_CHECK enum varve_err state_image(struct state *st, struct state_image *out,

@@ -10,6 +10,8 @@
  * everything else is done there.
  */
 
+#define ENROLLED "SELECT count(*) FROM hosts WHERE state = 2"
+
 void
 state_changes(struct state *st, struct state_changes *out)
 {
@@ -85,11 +87,11 @@ strip(struct state *m, struct varve_error *err)
 }
 
 static enum varve_err
-count_hosts(struct state *m, uint64_t *out, struct varve_error *err)
+count_hosts(struct state *m, const char *sql, uint64_t *out, struct varve_error *err)
 {
     sqlite3_stmt *q = NULL;
     bool row = false;
-    enum varve_err rc = state_prepare(m, &q, "SELECT count(*) FROM hosts WHERE state = 2", err);
+    enum varve_err rc = state_prepare(m, &q, sql, err);
 
     if (rc == VARVE_OK) {
         rc = state_step(m, q, &row, err);
@@ -134,7 +136,10 @@ state_image(struct state *st, struct state_image *out, struct varve_error *err)
         rc = strip(&m, err);
     }
     if (rc == VARVE_OK) {
-        rc = count_hosts(&m, &image.hosts, err);
+        rc = count_hosts(&m, ENROLLED, &image.hosts, err);
+    }
+    if (rc == VARVE_OK) {
+        rc = count_hosts(&m, "SELECT count(*) FROM hosts", &image.known, err);
     }
     if (rc == VARVE_OK) {
         rc = serialize(&m, &image, err);
@@ -171,7 +176,7 @@ state_image_check(const char *name, const uint8_t *bytes, size_t len, uint64_t *
         rc = state_check(&m, err);
     }
     if (rc == VARVE_OK) {
-        rc = count_hosts(&m, hosts, err);
+        rc = count_hosts(&m, ENROLLED, hosts, err);
     }
     memory_close(&m);
     return rc;
