@@ -304,10 +304,7 @@ pack_copier_new(struct pack_copier **out, struct chunk_store *cs, enum chunk_kin
     c->cs = cs;
     c->kind = kind;
     c->cost = cost;
-    rc = pack_builder_init(&c->builder, err);
-    if (rc == VARVE_OK) {
-        rc = worker_take(cs, &c->from, err);
-    }
+    rc = worker_take(cs, &c->from, err);
     if (rc == VARVE_OK) {
         rc = worker_take(cs, &c->to, err);
     }
@@ -352,23 +349,31 @@ pack_copier_flush(struct pack_copier *c, struct varve_error *err)
     return rc;
 }
 
+static enum varve_err
+start_copy(struct pack_copier *c, struct varve_error *err)
+{
+    return pack_builder_start(&c->builder, c->kind, c->cs->config.cipher, &c->domain->id, err);
+}
+
 /* The record's plain bytes go to the builder as they are: packed stays packed. */
 static enum varve_err
 copy_plain(struct pack_copier *c, const struct pack_entry *e, const uint8_t *plain, size_t len,
            struct varve_error *err)
 {
     struct pack_slot slot;
-    enum varve_err rc = VARVE_OK;
+    enum varve_err rc = c->builder.count > 0 ? VARVE_OK : start_copy(c, err);
 
-    if (c->builder.count == 0) {
-        pack_builder_start(&c->builder, c->kind, c->cs->config.cipher, &c->domain->id);
+    if (rc != VARVE_OK) {
+        return rc;
     }
     if (!pack_builder_reserve(&c->builder, &e->name, e->codec, len, e->raw_len, &slot)) {
         rc = pack_copier_flush(c, err);
+        if (rc == VARVE_OK) {
+            rc = start_copy(c, err);
+        }
         if (rc != VARVE_OK) {
             return rc;
         }
-        pack_builder_start(&c->builder, c->kind, c->cs->config.cipher, &c->domain->id);
         if (!pack_builder_reserve(&c->builder, &e->name, e->codec, len, e->raw_len, &slot)) {
             return varve_error_set(err, VARVE_ERR_INTERNAL, "a record does not fit an empty pack");
         }

@@ -77,8 +77,6 @@ pending_remove_all_locked(struct chunk_store *cs, struct open_pack *pack)
 enum varve_err
 open_packs_init(struct chunk_store *cs, unsigned count, struct varve_error *err)
 {
-    enum varve_err rc;
-
     for (uint32_t i = 0; i < PENDING_BUCKETS; i++) {
         cs->buckets[i] = PENDING_NONE;
     }
@@ -90,10 +88,6 @@ open_packs_init(struct chunk_store *cs, unsigned count, struct varve_error *err)
     for (unsigned i = 0; i < count; i++) {
         struct open_pack *p = &cs->packs[i];
 
-        rc = pack_builder_init(&p->builder, err);
-        if (rc != VARVE_OK) {
-            return rc;
-        }
         p->next = malloc(PACK_BUILD_RECORDS * sizeof(p->next[0]));
         p->ready = malloc(PACK_BUILD_RECORDS);
         if (p->next == NULL || p->ready == NULL) {

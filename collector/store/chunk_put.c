@@ -36,12 +36,13 @@ check_put(struct chunk_store *cs, struct worker *w, enum chunk_kind kind, const 
 }
 
 /*
- * A pack for the domain, or NULL after something was done that will give one.  Packs that stand open for
+ * A pack for the domain; NULL: something was done that will give one.  Packs that stand open for
  * other domains are not counted, so that they neither slow this one down nor let it fill more memory
  * than it could alone; when none is left, the one that was open longest gives way.
  */
-static struct open_pack *
-start_pack_locked(struct chunk_domain *d, enum chunk_kind kind)
+static enum varve_err
+start_pack_locked(struct chunk_domain *d, enum chunk_kind kind, struct open_pack **out,
+                  struct varve_error *err)
 {
     struct chunk_store *cs = d->cs;
     struct open_pack *free_one = NULL;
@@ -62,24 +63,32 @@ start_pack_locked(struct chunk_domain *d, enum chunk_kind kind)
         }
     }
     if (free_one != NULL && busy < cs->pack_count - DOMAIN_PACKS) {
-        pack_builder_start(&free_one->builder, kind, cs->config.cipher, &d->id);
+        enum varve_err rc =
+            pack_builder_start(&free_one->builder, kind, cs->config.cipher, &d->id, err);
+
+        if (rc != VARVE_OK) {
+            return rc;
+        }
         free_one->state = OPEN_PACK_OPEN;
         free_one->domain = d;
         free_one->seq = cs->next_seq++;
         free_one->failed = false;
         d->open[kind] = free_one;
-        return free_one;
+        *out = free_one;
+        return VARVE_OK;
     }
     if (!moving) {
         open_pack_close_locked(cs, oldest);
     }
-    return NULL;
+    *out = NULL;
+    return VARVE_OK;
 }
 
-/* Waits for a place in an open pack.  False when somebody else put the name meanwhile. */
-static bool
+/* Waits for a place in an open pack; *out stays as it is when somebody else put the name meanwhile. */
+static enum varve_err
 reserve_locked(struct chunk_domain *d, enum chunk_kind kind, const struct record_name *name,
-               size_t plain_len, size_t raw_len, struct open_pack **out, struct pack_slot *slot)
+               size_t plain_len, size_t raw_len, struct open_pack **out, struct pack_slot *slot,
+               struct varve_error *err)
 {
     struct chunk_store *cs = d->cs;
     enum pack_codec codec = plain_len < raw_len ? PACK_CODEC_LZ4 : PACK_CODEC_RAW;
@@ -90,10 +99,14 @@ reserve_locked(struct chunk_domain *d, enum chunk_kind kind, const struct record
         struct open_pack *p = d->open[kind];
 
         if (pending_find_locked(cs, name, &other, &number)) {
-            return false;
+            return VARVE_OK;
         }
         if (p == NULL) {
-            p = start_pack_locked(d, kind);
+            enum varve_err rc = start_pack_locked(d, kind, &p, err);
+
+            if (rc != VARVE_OK) {
+                return rc;
+            }
         }
         if (p == NULL) {
             cond_wait(&cs->changed, &cs->lock);
@@ -104,7 +117,7 @@ reserve_locked(struct chunk_domain *d, enum chunk_kind kind, const struct record
             p->writers++;
             pending_add_locked(cs, p, slot->number);
             *out = p;
-            return true;
+            return VARVE_OK;
         }
         open_pack_close_locked(cs, p);
     }
@@ -133,14 +146,13 @@ put_checked(struct chunk_domain *d, struct worker *w, enum chunk_kind kind,
     struct chunk_store *cs = d->cs;
     struct open_pack *p = NULL;
     struct pack_slot slot;
-    bool ours;
     enum varve_err rc;
 
     mutex_lock(&cs->lock);
-    ours = reserve_locked(d, kind, name, plain_len, raw_len, &p, &slot);
+    rc = reserve_locked(d, kind, name, plain_len, raw_len, &p, &slot, err);
     mutex_unlock(&cs->lock);
-    if (!ours) {
-        return VARVE_OK;
+    if (rc != VARVE_OK || p == NULL) {
+        return rc;
     }
     rc = worker_key(d, w, &p->builder.header.id, err);
     if (rc == VARVE_OK) {

@@ -147,7 +147,7 @@ void pack_search(const uint8_t *pack, size_t len,
 /* ---- building ---- */
 
 /*
- * One pack growing in memory.  pack_builder_reserve() and pack_builder_finish() need the caller's
+ * One pack growing in memory; all zero at first.  pack_builder_reserve() and pack_builder_finish() need the caller's
  * lock; pack_builder_fill() touches only the slot it was given, so several threads may fill different
  * slots of one pack at once.
  */
@@ -165,11 +165,12 @@ struct pack_slot {
     uint32_t number;
 };
 
-VARVE_CHECK enum varve_err pack_builder_init(struct pack_builder *b, struct varve_error *err);
+/* Empty, with a fresh random id.  The memory is taken at the first start: an idle store, or one that is only read, has none. */
+VARVE_CHECK enum varve_err pack_builder_start(struct pack_builder *b, enum chunk_kind kind,
+                                              enum aead_cipher cipher, const struct guid *domain,
+                                              struct varve_error *err);
+/* As it was at first: all zero. */
 void pack_builder_release(struct pack_builder *b);
-/* Empty, with a fresh random id. */
-void pack_builder_start(struct pack_builder *b, enum chunk_kind kind, enum aead_cipher cipher,
-                        const struct guid *domain);
 /* False when it does not fit any more. */
 bool pack_builder_reserve(struct pack_builder *b, const struct record_name *name,
                           enum pack_codec codec, size_t plain_len, size_t raw_len,

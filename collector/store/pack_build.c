@@ -6,19 +6,6 @@
 
 #include "crypto/identity.h"
 
-enum varve_err
-pack_builder_init(struct pack_builder *b, struct varve_error *err)
-{
-    memset(b, 0, sizeof(*b));
-    b->buf = malloc(PACK_BUILD_SIZE);
-    b->entries = malloc(PACK_BUILD_RECORDS * sizeof(b->entries[0]));
-    if (b->buf == NULL || b->entries == NULL) {
-        pack_builder_release(b);
-        return varve_error_nomem(err);
-    }
-    return VARVE_OK;
-}
-
 void
 pack_builder_release(struct pack_builder *b)
 {
@@ -27,10 +14,19 @@ pack_builder_release(struct pack_builder *b)
     memset(b, 0, sizeof(*b));
 }
 
-void
+enum varve_err
 pack_builder_start(struct pack_builder *b, enum chunk_kind kind, enum aead_cipher cipher,
-                   const struct guid *domain)
+                   const struct guid *domain, struct varve_error *err)
 {
+    if (b->buf == NULL) {
+        b->buf = malloc(PACK_BUILD_SIZE);
+    }
+    if (b->entries == NULL) {
+        b->entries = malloc(PACK_BUILD_RECORDS * sizeof(b->entries[0]));
+    }
+    if (b->buf == NULL || b->entries == NULL) {
+        return varve_error_nomem(err);
+    }
     crypto_random(b->header.id.bytes, sizeof(b->header.id.bytes));
     b->header.kind = kind;
     b->header.cipher = cipher;
@@ -39,6 +35,7 @@ pack_builder_start(struct pack_builder *b, enum chunk_kind kind, enum aead_ciphe
     b->used = PACK_HEADER_SIZE;
     b->count = 0;
     b->raw_bytes = 0;
+    return VARVE_OK;
 }
 
 bool

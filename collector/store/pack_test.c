@@ -48,8 +48,8 @@ setup(void **state)
     struct varve_error err;
 
     assert_ok(store_keys_new(&f->keys, data_key, &err), &err);
-    assert_ok(pack_builder_init(&f->builder, &err), &err);
-    pack_builder_start(&f->builder, CHUNK_DATA, AEAD_CHACHA20POLY1305, &home);
+    assert_ok(pack_builder_start(&f->builder, CHUNK_DATA, AEAD_CHACHA20POLY1305, &home, &err),
+              &err);
     store_keys_pack(f->keys, &f->builder.header.id, key);
     assert_ok(aead_new(&f->aead, AEAD_CHACHA20POLY1305, key, &err), &err);
     for (uint32_t n = 0; n < RECORDS; n++) {
@@ -266,19 +266,18 @@ a_newer_pack_is_unsupported_not_corrupt(void **state)
 static void
 a_full_pack_refuses_one_more_and_stays_within_its_size(void **state)
 {
-    struct pack_builder b;
+    struct pack_builder b = {0};
     struct record_name name = record_name(1);
     struct pack_slot slot;
     struct varve_error err;
 
     (void)state;
-    assert_ok(pack_builder_init(&b, &err), &err);
-    pack_builder_start(&b, CHUNK_DATA, AEAD_AES256GCM, &home);
+    assert_ok(pack_builder_start(&b, CHUNK_DATA, AEAD_AES256GCM, &home, &err), &err);
     while (pack_builder_reserve(&b, &name, PACK_CODEC_RAW, 65536, 65536, &slot)) {
     }
     assert_true(b.used + pack_footer_size(b.count) + PACK_TAIL_SIZE <= PACK_BUILD_SIZE);
     assert_true(b.used > PACK_BUILD_SIZE - 2 * 65536);
-    pack_builder_start(&b, CHUNK_NODE, AEAD_AES256GCM, &home);
+    assert_ok(pack_builder_start(&b, CHUNK_NODE, AEAD_AES256GCM, &home, &err), &err);
     while (pack_builder_reserve(&b, &name, PACK_CODEC_RAW, 56, 56, &slot)) {
     }
     assert_int_equal(b.count, PACK_BUILD_RECORDS);

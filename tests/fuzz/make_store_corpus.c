@@ -49,14 +49,13 @@ make_pack(const char *name, enum chunk_kind kind, unsigned records)
     static const struct guid home;
     struct store_keys *keys = NULL;
     struct aead *aead = NULL;
-    struct pack_builder b;
+    struct pack_builder b = {0};
     struct varve_error err;
     uint8_t key[AEAD_KEY_SIZE];
     uint8_t plain[64] = "a record";
 
     check(store_keys_new(&keys, data_key, &err), &err);
-    check(pack_builder_init(&b, &err), &err);
-    pack_builder_start(&b, kind, AEAD_CHACHA20POLY1305, &home);
+    check(pack_builder_start(&b, kind, AEAD_CHACHA20POLY1305, &home, &err), &err);
     store_keys_pack(keys, &b.header.id, key);
     check(aead_new(&aead, AEAD_CHACHA20POLY1305, key, &err), &err);
     for (unsigned i = 0; i < records; i++) {
