@@ -19,7 +19,7 @@ lab_collector_start
 lab_host_new alpha
 mib=$((1024 * 1024))
 for vm in web db; do
-    lab_ctl alpha vm.create "{\"name\":\"$vm\",\"disks\":[{\"size\":$((192 * mib)),\"block_size\":$((2 * mib))},{\"size\":$((64 * mib)),\"block_size\":$((2 * mib))}]}" >/dev/null
+    lab_ctl alpha vm.create "{\"name\":\"$vm\",\"disks\":[{\"size\":$((64 * mib)),\"block_size\":$((2 * mib))},{\"size\":$((32 * mib)),\"block_size\":$((2 * mib))}]}" >/dev/null
 done
 
 writes=1
