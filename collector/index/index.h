@@ -28,6 +28,7 @@
  * Threads: all calls may run at the same time, except close.
  */
 struct index;
+struct fs;
 struct cancel;
 
 struct index_place {
@@ -171,6 +172,9 @@ struct index_options {
     uint64_t map_size;       /* first size of the map, grows by itself; 0: 16 GiB */
     uint32_t sync_seconds;   /* 0: 10 */
     const char *boot_id;     /* for tests; NULL: the machine's */
+    /* For tests: the files beside LMDB's, "state" and "filter", are in this folder of this file system.  NULL: in the index's. */
+    struct fs *files_fs;
+    const char *files_folder;
     /*
      * Fills in the pack->records names that pack holds in its order, from something that is as trustworthy
      * as what add_pack() was given.  Called by get() at the second name found in one pack, from any thread, with no lock

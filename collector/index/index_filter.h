@@ -9,6 +9,8 @@
 #include "base/error.h"
 #include "store/store_keys.h"
 
+struct fs;
+
 /*
  * A set of names in memory that answers most look-ups of absent names without the index's file: "no"
  * is certain, "maybe" is wrong once in some two hundred.  Blocked Bloom filters (8 bits in one block
@@ -46,11 +48,13 @@ struct index_filter_stamp {
 };
 
 /* Nobody adds meanwhile.  VARVE_ERR_LIMIT: it has grown too often. */
-VARVE_CHECK enum varve_err index_filter_save(const struct index_filter *f, const char *path,
+VARVE_CHECK enum varve_err index_filter_save(const struct index_filter *f, struct fs *fs,
+                                             const char *path,
                                              const struct index_filter_stamp *stamp,
                                              struct varve_error *err);
 /* VARVE_ERR_NOT_FOUND: none with this stamp; VARVE_ERR_CORRUPT. */
-VARVE_CHECK enum varve_err index_filter_load(struct index_filter **out, const char *path,
+VARVE_CHECK enum varve_err index_filter_load(struct index_filter **out, struct fs *fs,
+                                             const char *path,
                                              const struct index_filter_stamp *stamp,
                                              struct varve_error *err);
 

@@ -97,7 +97,7 @@ write_layers(const struct index_filter *f, struct index_filter_header *h, struct
 }
 
 enum varve_err
-index_filter_save(const struct index_filter *f, const char *path,
+index_filter_save(const struct index_filter *f, struct fs *fs, const char *path,
                   const struct index_filter_stamp *stamp, struct varve_error *err)
 {
     struct index_filter_header h = {.stamp = *stamp, .layers = atomic_load(&f->count)};
@@ -116,9 +116,9 @@ index_filter_save(const struct index_filter *f, const char *path,
         h.capacity[i] = f->layers[i].capacity;
         h.used[i] = atomic_load(&f->layers[i].used);
     }
-    rc = fs_remove(fs_system(), temporary, err);
+    rc = fs_remove(fs, temporary, err);
     if (rc == VARVE_OK || rc == VARVE_ERR_NOT_FOUND) {
-        rc = file_open(fs_system(), &file, temporary, FILE_CREATE_NEW, err);
+        rc = file_open(fs, &file, temporary, FILE_CREATE_NEW, err);
     }
     if (rc == VARVE_OK) {
         rc = write_layers(f, &h, file, err);
@@ -129,12 +129,12 @@ index_filter_save(const struct index_filter *f, const char *path,
     }
     file_close(file);
     if (rc == VARVE_OK) {
-        rc = fs_rename_over(fs_system(), temporary, path, err);
+        rc = fs_rename_over(fs, temporary, path, err);
     }
     if (rc != VARVE_OK) {
         struct varve_error ignored;
 
-        (void)!fs_remove(fs_system(), temporary, &ignored);
+        (void)!fs_remove(fs, temporary, &ignored);
     }
     return rc;
 }
@@ -174,7 +174,7 @@ read_layers(struct index_filter *f, const struct index_filter_header *h, struct 
 }
 
 enum varve_err
-index_filter_load(struct index_filter **out, const char *path,
+index_filter_load(struct index_filter **out, struct fs *fs, const char *path,
                   const struct index_filter_stamp *stamp, struct varve_error *err)
 {
     struct index_filter_header h;
@@ -184,7 +184,7 @@ index_filter_load(struct index_filter **out, const char *path,
     struct file_stat st;
     enum varve_err rc;
 
-    rc = file_open(fs_system(), &file, path, FILE_READ, err);
+    rc = file_open(fs, &file, path, FILE_READ, err);
     if (rc != VARVE_OK) {
         return rc;
     }

@@ -132,13 +132,14 @@ a_filter_comes_back_from_its_file(void **state)
     struct varve_error err;
 
     (void)state;
-    assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(index_filter_load(&again, fs_system(), path, &stamp, &err), VARVE_ERR_NOT_FOUND,
+               &err);
     assert_ok(index_filter_new(&f, 70000, &err), &err);
     add(f, 0, 200000);            /* two layers */
     for (int i = 0; i < 2; i++) { /* the second time over the first */
-        assert_ok(index_filter_save(f, path, &stamp, &err), &err);
+        assert_ok(index_filter_save(f, fs_system(), path, &stamp, &err), &err);
     }
-    assert_ok(index_filter_load(&again, path, &stamp, &err), &err);
+    assert_ok(index_filter_load(&again, fs_system(), path, &stamp, &err), &err);
     assert_int_equal(index_filter_bytes(again), index_filter_bytes(f));
     assert_int_equal(maybes(again, 0, 200000), 200000);
     assert_int_equal(maybes(again, 1000000, 100000), maybes(f, 1000000, 100000));
@@ -147,13 +148,15 @@ a_filter_comes_back_from_its_file(void **state)
     index_filter_free(again);
 
     other.transaction++;
-    assert_err(index_filter_load(&again, path, &other, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(index_filter_load(&again, fs_system(), path, &other, &err), VARVE_ERR_NOT_FOUND,
+               &err);
     other = stamp;
     other.index_id[0] ^= 1;
-    assert_err(index_filter_load(&again, path, &other, &err), VARVE_ERR_NOT_FOUND, &err);
+    assert_err(index_filter_load(&again, fs_system(), path, &other, &err), VARVE_ERR_NOT_FOUND,
+               &err);
 
     add(f, 200000, 500000); /* a fourth layer: made anew is better */
-    assert_err(index_filter_save(f, path, &stamp, &err), VARVE_ERR_LIMIT, &err);
+    assert_err(index_filter_save(f, fs_system(), path, &stamp, &err), VARVE_ERR_LIMIT, &err);
     index_filter_free(f);
     test_folder_remove(folder);
     free(path);
@@ -174,7 +177,7 @@ a_filter_file_that_is_torn_or_rotten_is_refused(void **state)
     (void)state;
     assert_ok(index_filter_new(&f, 0, &err), &err);
     add(f, 0, 60000);
-    assert_ok(index_filter_save(f, path, &stamp, &err), &err);
+    assert_ok(index_filter_save(f, fs_system(), path, &stamp, &err), &err);
     index_filter_free(f);
     assert_ok(file_open(fs_system(), &file, path, FILE_READ_WRITE, &err), &err);
     assert_ok(file_fstat(file, &st, &err), &err);
@@ -186,15 +189,16 @@ a_filter_file_that_is_torn_or_rotten_is_refused(void **state)
         assert_ok(file_read_exact(file, &was, 1, at, &err), &err);
         now = was ^ (uint8_t)(1u << test_random_below(&r, 8));
         assert_ok(file_write(file, &now, 1, at, &err), &err);
-        assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
+        assert_err(index_filter_load(&again, fs_system(), path, &stamp, &err), VARVE_ERR_CORRUPT,
+                   &err);
         assert_ok(file_write(file, &was, 1, at, &err), &err);
     }
-    assert_ok(index_filter_load(&again, path, &stamp, &err), &err);
+    assert_ok(index_filter_load(&again, fs_system(), path, &stamp, &err), &err);
     index_filter_free(again);
     assert_ok(file_truncate(file, st.size - 1, &err), &err);
-    assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
+    assert_err(index_filter_load(&again, fs_system(), path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
     assert_ok(file_truncate(file, 40, &err), &err);
-    assert_err(index_filter_load(&again, path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
+    assert_err(index_filter_load(&again, fs_system(), path, &stamp, &err), VARVE_ERR_CORRUPT, &err);
     file_close(file);
     test_folder_remove(folder);
     free(path);

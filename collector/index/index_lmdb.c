@@ -59,7 +59,8 @@ sync_loop(void *arg)
 
         sync_env(x);
         if (x->unclean_ends > 0 && time_mono_ns() > proven &&
-            index_state_write_dirty(x->folder, x->boot_id, 0, &err) == VARVE_OK) {
+            index_state_write_dirty(x->files_fs, x->files_folder, x->boot_id, 0, &err) ==
+                VARVE_OK) {
             x->unclean_ends = 0;
         }
     }
@@ -330,16 +331,22 @@ open_env(struct index_lmdb *x, const struct index_options *options, struct varve
 static enum varve_err
 remove_files(struct index_lmdb *x, struct varve_error *err)
 {
-    static const char *const names[] = {"index.mdb", "index.mdb-lock", "filter"};
+    const struct {
+        struct fs *fs;
+        const char *folder;
+        const char *name;
+    } files[] = {{fs_system(), x->folder, "index.mdb"},
+                 {fs_system(), x->folder, "index.mdb-lock"},
+                 {x->files_fs, x->files_folder, "filter"}};
     enum varve_err rc = VARVE_OK;
 
-    for (size_t i = 0; rc == VARVE_OK && i < sizeof(names) / sizeof(names[0]); i++) {
-        char *path = index_path_of(x->folder, names[i]);
+    for (size_t i = 0; rc == VARVE_OK && i < sizeof(files) / sizeof(files[0]); i++) {
+        char *path = index_path_of(files[i].folder, files[i].name);
 
         if (path == NULL) {
             return varve_error_nomem(err);
         }
-        rc = fs_remove(fs_system(), path, err);
+        rc = fs_remove(files[i].fs, path, err);
         if (rc == VARVE_ERR_NOT_FOUND) {
             rc = VARVE_OK;
         }
@@ -361,6 +368,7 @@ release(struct index_lmdb *x)
     mutex_destroy(&x->lock);
     free(x->ids);
     free(x->condemned);
+    free(x->files_folder);
     free(x->folder);
     free(x);
 }
@@ -381,7 +389,8 @@ lmdb_close(struct index *ix)
     r = x->unmapped ? ENOMEM : mdb_env_sync(x->env, 1); /* all threads are gone */
     if (r != 0) {
         log_warn("index", "sync at close failed reason=%s", mdb_strerror(r));
-    } else if (index_state_write_clean(x->folder, x->boot_id, &err) != VARVE_OK) {
+    } else if (index_state_write_clean(x->files_fs, x->files_folder, x->boot_id, &err) !=
+               VARVE_OK) {
         log_warn("index", "marking as clean failed reason=%s", err.msg);
     }
     release(x);
@@ -435,10 +444,11 @@ open_trusted(struct index_lmdb *x, const struct index_options *options, bool *fr
 {
     enum varve_err rc;
 
-    *fresh = !index_state_trusted(x->folder, x->boot_id, &x->unclean_ends);
+    *fresh = !index_state_trusted(x->files_fs, x->files_folder, x->boot_id, &x->unclean_ends);
     if (!*fresh) {
         /* Not trusted while we look: a crash in here must not leave "clean" beside a changed file. */
-        rc = index_state_write_dirty(x->folder, x->boot_id, x->unclean_ends, err);
+        rc =
+            index_state_write_dirty(x->files_fs, x->files_folder, x->boot_id, x->unclean_ends, err);
         if (rc != VARVE_OK) {
             return rc;
         }
@@ -457,7 +467,7 @@ open_trusted(struct index_lmdb *x, const struct index_options *options, bool *fr
     atomic_store(&x->checked, true); /* there is nothing that could have rotted */
     rc = remove_files(x, err);
     if (rc == VARVE_OK) {
-        rc = index_state_write_dirty(x->folder, x->boot_id, 0, err);
+        rc = index_state_write_dirty(x->files_fs, x->files_folder, x->boot_id, 0, err);
     }
     if (rc == VARVE_OK) {
         rc = open_env(x, options, err);
@@ -482,12 +492,13 @@ index_lmdb_open(struct index **out, const char *folder, const struct index_optio
     mutex_init(&x->lock);
     cancel_init(&x->stop);
     x->sync_seconds = options->sync_seconds == 0 ? SYNC_SECONDS : options->sync_seconds;
-    x->folder = malloc(strlen(folder) + 1);
-    if (x->folder == NULL) {
+    x->folder = strdup(folder);
+    x->files_fs = options->files_fs != NULL ? options->files_fs : fs_system();
+    x->files_folder = strdup(options->files_fs != NULL ? options->files_folder : folder);
+    if (x->folder == NULL || x->files_folder == NULL) {
         rc = varve_error_nomem(err);
         goto out;
     }
-    memcpy(x->folder, folder, strlen(folder) + 1);
     if (options->boot_id == NULL) {
         index_boot_id(x->boot_id);
     } else {

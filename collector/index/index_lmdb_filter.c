@@ -99,13 +99,13 @@ stamp_of(struct index_lmdb *x, struct index_filter_stamp *out)
 static bool
 load_file(struct index_lmdb *x)
 {
-    char *path = index_path_of(x->folder, "filter");
+    char *path = index_path_of(x->files_folder, "filter");
     struct index_filter_stamp stamp;
     struct varve_error err;
     bool loaded = false;
 
     if (path != NULL && stamp_of(x, &stamp)) {
-        enum varve_err rc = index_filter_load(&x->filter, path, &stamp, &err);
+        enum varve_err rc = index_filter_load(&x->filter, x->files_fs, path, &stamp, &err);
 
         loaded = rc == VARVE_OK;
         x->filter_kept = loaded;
@@ -121,13 +121,13 @@ load_file(struct index_lmdb *x)
 void
 lmdb_filter_save(struct index_lmdb *x)
 {
-    char *path = index_path_of(x->folder, "filter");
+    char *path = index_path_of(x->files_folder, "filter");
     struct index_filter_stamp stamp;
     struct varve_error err;
 
     if (path != NULL && x->filter != NULL && atomic_load(&x->filter_ready) && stamp_of(x, &stamp) &&
         stamp.transaction != x->filter_transaction &&
-        index_filter_save(x->filter, path, &stamp, &err) != VARVE_OK) {
+        index_filter_save(x->filter, x->files_fs, path, &stamp, &err) != VARVE_OK) {
         log_warn("index", "the filter is not kept, the next open fills it reason=%s", err.msg);
     }
     free(path);

@@ -44,6 +44,8 @@ struct index_lmdb {
     MDB_dbi ref;    /* counts of chunks */
     MDB_dbi row;
     char *folder;
+    struct fs *files_fs; /* of what stands beside LMDB's files */
+    char *files_folder;
     char boot_id[INDEX_BOOT_ID_SIZE];
     unsigned unclean_ends; /* in a row, before this use; the syncer's once it runs */
 

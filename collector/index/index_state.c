@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "base/log.h"
-#include "os/file.h"
 
 #define STATE_MAGIC "varve-index-1"
 #define STATE_MAX   256u
@@ -34,7 +33,7 @@ index_path_of(const char *folder, const char *name)
 
 /* The file as it was written: "" when it cannot be read. */
 static void
-state_read(const char *folder, char out[STATE_MAX])
+state_read(struct fs *fs, const char *folder, char out[STATE_MAX])
 {
     struct varve_error err;
     uint8_t *text = NULL;
@@ -42,8 +41,7 @@ state_read(const char *folder, char out[STATE_MAX])
     size_t len = 0;
 
     out[0] = '\0';
-    if (path != NULL &&
-        fs_read_all(fs_system(), path, STATE_MAX - 1, &text, &len, &err) == VARVE_OK) {
+    if (path != NULL && fs_read_all(fs, path, STATE_MAX - 1, &text, &len, &err) == VARVE_OK) {
         memcpy(out, text, len);
         out[len] = '\0';
     }
@@ -65,11 +63,11 @@ state_begins(const char *text, const char *state, const char *boot_id, const cha
 }
 
 bool
-index_state_trusted(const char *folder, const char *boot_id, unsigned *ends)
+index_state_trusted(struct fs *fs, const char *folder, const char *boot_id, unsigned *ends)
 {
     char text[STATE_MAX];
 
-    state_read(folder, text);
+    state_read(fs, folder, text);
     return index_state_decode(text, folder, boot_id, ends);
 }
 
@@ -102,7 +100,7 @@ index_state_decode(const char *text, const char *folder, const char *boot_id, un
 }
 
 static enum varve_err
-state_write(const char *folder, const char *text, struct varve_error *err)
+state_write(struct fs *fs, const char *folder, const char *text, struct varve_error *err)
 {
     char *path = index_path_of(folder, "state");
     enum varve_err rc;
@@ -110,26 +108,27 @@ state_write(const char *folder, const char *text, struct varve_error *err)
     if (path == NULL) {
         return varve_error_nomem(err);
     }
-    rc = fs_write_durable(fs_system(), path, text, strlen(text), false, err);
+    rc = fs_write_durable(fs, path, text, strlen(text), false, err);
     free(path);
     return rc;
 }
 
 enum varve_err
-index_state_write_clean(const char *folder, const char *boot_id, struct varve_error *err)
+index_state_write_clean(struct fs *fs, const char *folder, const char *boot_id,
+                        struct varve_error *err)
 {
     char text[STATE_MAX];
 
     (void)snprintf(text, sizeof(text), "%s\nclean\n%s\n", STATE_MAGIC, boot_id);
-    return state_write(folder, text, err);
+    return state_write(fs, folder, text, err);
 }
 
 enum varve_err
-index_state_write_dirty(const char *folder, const char *boot_id, unsigned ends,
+index_state_write_dirty(struct fs *fs, const char *folder, const char *boot_id, unsigned ends,
                         struct varve_error *err)
 {
     char text[STATE_MAX];
 
     (void)snprintf(text, sizeof(text), "%s\ndirty\n%s\n%u\n", STATE_MAGIC, boot_id, ends);
-    return state_write(folder, text, err);
+    return state_write(fs, folder, text, err);
 }

@@ -5,6 +5,7 @@
 #include <stdbool.h>
 
 #include "base/error.h"
+#include "os/file.h"
 #include "os/process.h"
 
 /*
@@ -25,17 +26,18 @@ void index_boot_id(char out[INDEX_BOOT_ID_SIZE]);
 
 /* True when the index in folder ended cleanly, or uncleanly in this same boot and not for the
  * INDEX_UNCLEAN_ENDS_MAXth time in a row.  *ends: unclean ends so far, 0 after a clean one. */
-bool index_state_trusted(const char *folder, const char *boot_id, unsigned *ends);
+bool index_state_trusted(struct fs *fs, const char *folder, const char *boot_id, unsigned *ends);
 
 /* The same of the file's text; folder is for the log. */
 bool index_state_decode(const char *text, const char *folder, const char *boot_id, unsigned *ends);
 
 /* Durable when it returns VARVE_OK. */
-VARVE_CHECK enum varve_err index_state_write_clean(const char *folder, const char *boot_id,
-                                                   struct varve_error *err);
+VARVE_CHECK enum varve_err index_state_write_clean(struct fs *fs, const char *folder,
+                                                   const char *boot_id, struct varve_error *err);
 /* In use, after that many unclean ends in a row. */
-VARVE_CHECK enum varve_err index_state_write_dirty(const char *folder, const char *boot_id,
-                                                   unsigned ends, struct varve_error *err);
+VARVE_CHECK enum varve_err index_state_write_dirty(struct fs *fs, const char *folder,
+                                                   const char *boot_id, unsigned ends,
+                                                   struct varve_error *err);
 
 /* "folder/name"; the caller frees. */
 char *index_path_of(const char *folder, const char *name);

@@ -311,7 +311,7 @@ index_doubt(struct chunk_store *cs)
     if (cs->quarantine.doubt == NULL || atomic_exchange(&cs->quarantine.doubted, true)) {
         return;
     }
-    rc = fs_write_durable(fs_system(), cs->quarantine.doubt, "", 0, true, &err);
+    rc = fs_write_durable(cs->quarantine.fs, cs->quarantine.doubt, "", 0, true, &err);
     if (rc == VARVE_OK) {
         log_error("store",
                   "the index does not agree with the packs: it is built anew when the store is "
@@ -348,26 +348,35 @@ index_is_believed(struct chunk_store *cs)
     return believed;
 }
 
-/* The index is deleted by the file that says whether it can be trusted going first. */
-enum varve_err
-index_doubt_settle(const char *folder, struct varve_error *err)
+static enum varve_err
+remove_if_there(struct fs *fs, const char *folder, const char *name, struct varve_error *err)
 {
-    static const char *const names[] = {"state", "doubt"};
+    char path[4096];
+    enum varve_err rc;
+
+    (void)snprintf(path, sizeof(path), "%s/%s", folder, name);
+    rc = fs_remove(fs, path, err);
+    return rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+}
+
+/* The index is deleted by the file that says whether it can be trusted going first, durably: a power cut that kept the second removal
+ * and not the first would leave an index that is trusted and wrong. */
+enum varve_err
+index_doubt_settle(struct fs *fs, const char *folder, struct varve_error *err)
+{
     struct file_stat st;
     char path[4096];
     enum varve_err rc;
 
     (void)snprintf(path, sizeof(path), "%s/doubt", folder);
-    rc = fs_stat(fs_system(), path, &st, err);
+    rc = fs_stat(fs, path, &st, err);
     if (rc != VARVE_OK) {
         return rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
     }
     log_warn("store", "the index was found wrong before, building it anew folder=%s", folder);
-    rc = VARVE_OK;
-    for (size_t i = 0; rc == VARVE_OK && i < sizeof(names) / sizeof(names[0]); i++) {
-        (void)snprintf(path, sizeof(path), "%s/%s", folder, names[i]);
-        rc = fs_remove(fs_system(), path, err);
-        rc = rc == VARVE_ERR_NOT_FOUND ? VARVE_OK : rc;
+    rc = remove_if_there(fs, folder, "state", err);
+    if (rc == VARVE_OK) {
+        rc = fs_sync_dir(fs, folder, err);
     }
-    return rc;
+    return rc == VARVE_OK ? remove_if_there(fs, folder, "doubt", err) : rc;
 }

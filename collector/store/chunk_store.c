@@ -58,7 +58,7 @@ set_paths(struct chunk_store *cs, const struct chunk_store_options *options,
         rc = path_in(&cs->quarantine.path, notes, "quarantine", err);
     }
     if (rc == VARVE_OK && options->index_path != NULL) {
-        rc = path_in(&cs->quarantine.doubt, options->index_path, "doubt", err);
+        rc = path_in(&cs->quarantine.doubt, notes, "doubt", err);
     }
     if (rc == VARVE_OK && options->index_path != NULL) {
         rc = path_in(&cs->scratch, options->index_path, "scratch", err);
@@ -83,6 +83,9 @@ open_index(struct chunk_store *cs, const struct chunk_store_options *store_optio
 {
     const char *path = store_options->index_path;
     struct index_options options = {.store_id = cs->config.id,
+                                    .boot_id = store_options->boot_id,
+                                    .files_fs = store_options->notes_fs,
+                                    .files_folder = store_options->notes_path,
                                     .pack_names = pack_contents_names,
                                     .pack_names_arg = cs,
                                     .rotten = index_is_rotten,
@@ -93,7 +96,9 @@ open_index(struct chunk_store *cs, const struct chunk_store_options *store_optio
     if (rc == VARVE_OK && path == NULL) {
         rc = index_mem_open(&cs->index, err);
     } else if (rc == VARVE_OK) {
-        rc = index_doubt_settle(path, err);
+        rc = index_doubt_settle(cs->quarantine.fs,
+                                store_options->notes_fs != NULL ? store_options->notes_path : path,
+                                err);
         if (rc == VARVE_OK) {
             rc = index_lmdb_open(&cs->index, path, &options, &fresh, err);
         }

@@ -51,9 +51,10 @@ struct chunk_store_options {
     /* Completing the index goes on: packs of total done.  May be NULL. */
     void (*progress)(void *arg, size_t packs, size_t total);
     void *progress_arg;
-    /* For tests: what is known of damage is kept in this folder of this file system, not beside the index. */
+    /* For tests: all that is kept beside the index, LMDB's own files and scratch excepted, is in this folder of this file system. */
     struct fs *notes_fs;
     const char *notes_path;
+    const char *boot_id; /* for tests; NULL: the machine's */
 };
 
 /*

@@ -91,7 +91,7 @@ struct quarantine {
     _Atomic unsigned vain; /* searches of all footers that found nothing */
     char *doubt;           /* file that says: build the index anew; NULL: the index is in memory */
     char *path;            /* NULL: kept in memory only */
-    struct fs *fs;         /* it is in this one */
+    struct fs *fs;         /* both are in this one */
     struct mutex lock;     /* everything below */
     struct quarantined *list;
     size_t count;
@@ -159,7 +159,8 @@ void index_doubt(struct chunk_store *cs);
  * that was done within the last hour, since a page that rotted may have lost the name.
  */
 bool index_is_believed(struct chunk_store *cs);
-VARVE_CHECK enum varve_err index_doubt_settle(const char *folder, struct varve_error *err);
+VARVE_CHECK enum varve_err index_doubt_settle(struct fs *fs, const char *folder,
+                                              struct varve_error *err);
 void quarantine_release(struct chunk_store *cs);
 /* The bytes at *place are wrong: flagged in the index and written down. */
 VARVE_CHECK enum varve_err quarantine_add(struct chunk_store *cs, const struct record_name *name,
