@@ -12,26 +12,36 @@
 
 points_json() { "$BIN/varve" point list "$1" --json; }
 
-# A checkpoint's tag carries the run id; so does the point.
+# points_truths HOST SHOWN: of a point as `varve point show --json` has it, each disk's id and image, one a line.  A checkpoint's tag
+# carries the run id; so does the point.
+points_truths() {
+    local vm run
+    IFS=$'\t' read -r vm run < <(jq -r '[(.vm_id | ascii_upcase), .run_id] | @tsv' <<<"$2")
+    lab_ctl "$1" truth.list "{\"vm\":\"$vm\"}" |
+        jq -r --arg run "$run" '.truths[] | select(.tag | ascii_downcase | contains($run)) | .disks[] | [.id, .path] | @tsv'
+}
 points_truth() {
-    local run
-    run=$("$BIN/varve" point show "$2" --json | jq -r .run_id)
-    lab_ctl "$1" truth.list "{\"vm\":\"$(points_vm "$2")\"}" |
-        jq -r --arg run "$run" --arg disk "${3^^}" \
-            '.truths[] | select(.tag | ascii_downcase | contains($run)) | .disks[] | select(.id == $disk) | .path'
+    points_truths "$1" "$("$BIN/varve" point show "$2" --json)" | awk -F'\t' -v disk="${3^^}" '$1 == disk { print $2 }'
 }
 points_vm() { "$BIN/varve" point show "$1" --json | jq -r '.vm_id | ascii_upcase'; }
 
 points_check_raw() {
-    local host=$1 point=$2 out disk name truth
+    local host=$1 point=$2 out disk name truth shown compared=0
+    local -A image=()
     out=$(mktemp -d "$LAB/restore.XXXXXX")
     rmdir "$out"
     "$BIN/varve" restore "$point" --format raw "$out" --quiet || lab_die "restoring $point failed"
+    shown=$("$BIN/varve" point show "$point" --json)
+    while IFS=$'\t' read -r disk truth; do
+        image[${disk^^}]=$truth
+    done < <(points_truths "$host" "$shown")
     while IFS=$'\t' read -r disk name; do
-        truth=$(points_truth "$host" "$point" "$disk")
+        truth=${image[${disk^^}]:-}
         [ -f "$truth" ] || lab_die "no truth for point $point disk $disk"
         cmp "$out/$name" "$truth" || lab_die "point $point, disk $name: not what the disk held"
-    done < <("$BIN/varve" point show "$point" --json | jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv')
+        compared=$((compared + 1))
+    done < <(jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv' <<<"$shown")
+    [ "$compared" -gt 0 ] && [ "$compared" = "$(jq '.disks | length' <<<"$shown")" ] || lab_die "point $point: $compared disks were compared"
     rm -rf "$out"
 }
 

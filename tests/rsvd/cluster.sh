@@ -83,8 +83,9 @@ set_snapshot() { # POINT
 }
 
 check_point() { # NAME
-    local point out disk name truth
+    local point out disk name truth shown compared=0
     point=$(newest "$1")
+    shown=$("$BIN/varve" point show "$point" --json)
     out=$DIR/restored
     rm -rf "$out"
     "$BIN/varve" restore "$point" --format raw "$out" --quiet
@@ -95,7 +96,9 @@ check_point() { # NAME
             truth=$(points_truth hv "$point" "$disk")
         fi
         cmp "$out/$name" "$truth" || die "point of $1, disk $name: not what the disk held"
-    done < <("$BIN/varve" point show "$point" --json | jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv')
+        compared=$((compared + 1))
+    done < <(jq -r '.disks[] | [.id, (.name | sub("\\.[^.]*$"; ".raw"))] | @tsv' <<<"$shown")
+    [ "$compared" -gt 0 ] && [ "$compared" = "$(jq '.disks | length' <<<"$shown")" ] || die "point of $1: $compared disks were compared"
 }
 
 # The group has so many reference points of ours, nothing frozen; the set has as many references and no snapshot with data.
