@@ -124,6 +124,36 @@ a_snapshot_that_is_only_likely_is_not_taken(void **state)
     collection_lab_close(&l);
 }
 
+/* After a restart too: a set that is opened without a snapshot is what the guests write now. */
+static void
+a_run_that_goes_on_reads_the_snapshot_of_its_checkpoint(void **state)
+{
+    const struct wmi_fake_options options = {.no_snapshot_id = true};
+    const struct guid run = {{0x51, 4}};
+    struct capture_frozen f;
+    struct capture_frozen again;
+    struct notes notes = {0};
+    struct cancel none;
+    struct varve_error err;
+    struct collection_lab l;
+    struct capture *c;
+
+    (void)state;
+    open_lab(&l, &options, true);
+    c = l.job.env.capture;
+    cancel_init(&none);
+    assert_ok(c->ops->begin(c, &l.vms[0], &run, &none, &f, &notes, &err), &err);
+    assert_ok(c->ops->attach(c, &l.vms[0], f.checkpoint, &again, &err), &err);
+    assert_memory_equal(again.disks[2].stamp,
+                        collection_lab_host(&l)->cluster->sets[0].snapshots[0].id.bytes, 16);
+    assert_ok(c->ops->abort(c, &l.vms[0], f.checkpoint, NULL, &err), &err);
+    capture_frozen_release(&f);
+    capture_frozen_release(&again);
+    cancel_destroy(&none);
+    collection_lab_check_clean(&l, 0);
+    collection_lab_close(&l);
+}
+
 static void
 a_node_without_a_group_is_refused_with_the_way_out(void **state)
 {
@@ -417,6 +447,7 @@ main(void)
         cmocka_unit_test(what_documents_leave_open_is_asked_for_in_both_ways),
         cmocka_unit_test(a_refusal_that_is_known_says_the_way_out),
         cmocka_unit_test(a_snapshot_that_is_only_likely_is_not_taken),
+        cmocka_unit_test(a_run_that_goes_on_reads_the_snapshot_of_its_checkpoint),
         cmocka_unit_test(a_node_without_a_group_is_refused_with_the_way_out),
         cmocka_unit_test(the_inventory_names_a_set_once_its_group_is_known),
         cmocka_unit_test(a_set_that_cannot_be_read_fails_the_run_and_leaves_nothing),

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hvsim/refpoint_lab.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -79,6 +80,9 @@ a_checkpoint_whose_run_nobody_knows_is_removed(void **state)
     assert_int_equal(refpoint_lab_checkpoints(&l), 1); /* that of a person */
     sweep(&l, &other, &notes);
     assert_int_equal(notes.count, 0);
+    l.vm.bytes[0] ^= 1; /* one that has moved */
+    sweep(&l, &other, &notes);
+    l.vm.bytes[0] ^= 1;
     refpoint_lab_close(&l);
 }
 
@@ -89,10 +93,15 @@ what_cannot_be_proved_to_be_ours_is_told_and_left(void **state)
         "Backup", "varve run 03000000-0000-0000-0000-000000000000",
         "varve run 03000000-0000-0000-0000-000000000000 of 11111111-2222-4333-8444-555555555555",
         "varve run 03000000-0000-0000-0000-000000000000 of nobody"};
+    static const char *const around[][2] = {{"spare", ""}, {"varve", " (copy)"}};
     struct guid other = {{2}};
     struct refpoint_lab l;
     struct notes notes;
+    struct varve_error err;
+    struct guid owner;
     struct guid id;
+    char text[GUID_TEXT_SIZE];
+    char *name;
     size_t i;
 
     (void)state;
@@ -104,6 +113,17 @@ what_cannot_be_proved_to_be_ours_is_told_and_left(void **state)
         assert_int_equal(notes.count, 1);
         assert_non_null(strstr(notes.text[0], "left alone"));
         assert_non_null(strstr(notes.text[0], names[i]));
+        assert_int_equal(refpoint_lab_checkpoints(&l), 1);
+    }
+    /* Our own id in a name that is not ours proves nothing. */
+    assert_ok(refpoint_owner((struct refpoint *)l.capture, &owner, &err), &err);
+    guid_format(&owner, text);
+    for (i = 0; i < sizeof(around) / sizeof(around[0]); i++) {
+        name = sim_printf("%s run 03000000-0000-0000-0000-000000000000 of %s%s", around[i][0], text,
+                          around[i][1]);
+        rename_checkpoint(&l, &id, name);
+        free(name);
+        sweep(&l, &other, &notes);
         assert_int_equal(refpoint_lab_checkpoints(&l), 1);
     }
     refpoint_lab_close(&l);
@@ -173,6 +193,9 @@ of_two_runs_each_finds_its_own_checkpoint(void **state)
     struct refpoint_moment m;
     struct capture_note note;
     struct varve_error err;
+    char checkpoint[CAPTURE_ID_MAX];
+    char text[GUID_TEXT_SIZE];
+    struct guid persons;
     struct guid theirs;
     struct guid id;
 
@@ -180,7 +203,7 @@ of_two_runs_each_finds_its_own_checkpoint(void **state)
     refpoint_lab_start(&l, NULL, REFPOINT_APPLICATION);
     theirs = refpoint_lab_foreign(&l, false);
     rename_checkpoint(&l, &theirs, second);
-    (void)user_checkpoint(&l, third); /* what a person named so is a person's */
+    persons = user_checkpoint(&l, third); /* what a person named so is a person's */
     assert_ok(refpoint_lab_begin(&l, &m, 1, NULL, &err), &err);
     assert_int_equal(find(&l, &runs[0], &id), VARVE_OK);
     assert_non_null(strstr(m.frozen.checkpoint, "Microsoft:"));
@@ -192,6 +215,12 @@ of_two_runs_each_finds_its_own_checkpoint(void **state)
     assert_err(refpoint_note_read((struct refpoint *)l.capture, &runs[0], &note, &err),
                VARVE_ERR_NOT_FOUND, &err);
     refpoint_lab_end(&l, &m);
+    assert_int_equal(refpoint_lab_checkpoints(&l), 2);
+    assert_int_equal(find(&l, &runs[1], &id), VARVE_OK); /* it was ours that went */
+    /* Whatever is told of it, a person's is destroyed by nobody. */
+    guid_format_upper(&persons, text);
+    (void)snprintf(checkpoint, sizeof(checkpoint), "Microsoft:%s", text);
+    assert_ok(l.capture->ops->abort(l.capture, &l.vm, checkpoint, NULL, &err), &err);
     assert_int_equal(refpoint_lab_checkpoints(&l), 2);
     refpoint_lab_close(&l);
 }
@@ -582,6 +611,7 @@ a_merge_below_a_checkpoint_of_a_person_is_waited_for(void **state)
     struct refpoint_moment m;
     struct sim_options o;
     struct notes notes = {0};
+    struct cancel end;
     struct varve_error why;
     struct sim_error err;
     unsigned i;
@@ -599,6 +629,11 @@ a_merge_below_a_checkpoint_of_a_person_is_waited_for(void **state)
     assert_ok(l.capture->ops->abort(l.capture, &l.vm, m.frozen.checkpoint, NULL, &why), &why);
     capture_frozen_release(&m.frozen);
     assert_true(vm_merging(refpoint_lab_vm(&l)));
+    cancel_init(&end);
+    cancel_set(&end); /* the agent is to end */
+    assert_err(l.capture->ops->wait_merged(l.capture, &l.vm, 20000, &end, &notes, &why),
+               VARVE_ERR_CANCELLED, &why);
+    cancel_destroy(&end);
     assert_ok(l.capture->ops->wait_merged(l.capture, &l.vm, 20000, NULL, &notes, &why), &why);
     assert_false(vm_merging(refpoint_lab_vm(&l)));
     assert_int_equal(refpoint_lab_checkpoints(&l), 1);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "hvsim/refpoint_lab.h"
 
+#include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -142,6 +144,70 @@ a_checkpoint_without_its_name_is_known_by_what_was_there_before(void **state)
     assert_err(l.capture->ops->find(l.capture, &l.vm, &run, id, &err), VARVE_ERR_NOT_FOUND, &err);
     note.begun_us -= INT64_C(3600000000);
     refpoint_note_remove((struct refpoint *)l.capture, &run);
+    refpoint_lab_close(&l);
+}
+
+/* A list of what was there that is not whole would make somebody else's checkpoint a new one. */
+static void
+a_damaged_note_makes_no_checkpoint_ours(void **state)
+{
+    static const char *const forms[][2] = {{"varve-refpoint 1", ""}, {"varve-refpoint 9", "end\n"}};
+    const struct guid run = {{7}};
+    struct refpoint_lab l;
+    struct varve_error err;
+    char id[CAPTURE_ID_MAX];
+    char text[GUID_TEXT_SIZE];
+    char *path;
+    size_t i;
+
+    (void)state;
+    lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
+    (void)refpoint_lab_foreign(&l, false);
+    guid_format(&run, text);
+    path = sim_printf("%s/refpoint", l.dir);
+    assert_ok(fs_mkdir(fs_system(), path, &err), &err);
+    free(path);
+    path = sim_printf("%s/refpoint/%s", l.dir, text);
+    for (i = 0; i < sizeof(forms) / sizeof(forms[0]); i++) {
+        char note[96];
+        int len = snprintf(note, sizeof(note), "%s\nbegun %" PRId64 "\n%s", forms[i][0],
+                           time_now_us(), forms[i][1]);
+
+        assert_ok(fs_write_durable(fs_system(), path, note, (size_t)len, false, &err), &err);
+        assert_err(l.capture->ops->find(l.capture, &l.vm, &run, id, &err), VARVE_ERR_NOT_FOUND,
+                   &err);
+    }
+    free(path);
+    refpoint_lab_close(&l);
+}
+
+/* A name with an owner that is forgotten would be somebody else's after a restart. */
+static void
+an_owner_that_could_not_be_written_is_none(void **state)
+{
+    struct refpoint_lab l;
+    struct refpoint *r;
+    struct varve_error err;
+    struct guid first;
+    struct guid again;
+    char *path;
+    char *inside;
+
+    (void)state;
+    lab_open_plain(&l, &plain, REFPOINT_APPLICATION);
+    r = (struct refpoint *)l.capture;
+    path = sim_printf("%s/refpoint/owner.tmp", l.dir); /* where it is written first is a folder */
+    inside = sim_printf("%s/x", path);
+    assert_ok(fs_mkdir_parents(fs_system(), inside, &err), &err);
+    assert_true(refpoint_owner(r, &first, &err) != VARVE_OK);
+    assert_ok(fs_remove(fs_system(), inside, &err), &err);
+    assert_ok(fs_remove(fs_system(), path, &err), &err);
+    assert_ok(refpoint_owner(r, &first, &err), &err);
+    memset(&r->owner, 0, sizeof(r->owner)); /* as a new process is */
+    assert_ok(refpoint_owner(r, &again, &err), &err);
+    assert_true(guid_equal(&first, &again));
+    free(path);
+    free(inside);
     refpoint_lab_close(&l);
 }
 
@@ -406,6 +472,8 @@ main(void)
         cmocka_unit_test(a_physical_disk_is_reported_and_the_others_are_backed_up),
         cmocka_unit_test(checkpoints_of_others_are_never_touched),
         cmocka_unit_test(a_checkpoint_without_its_name_is_known_by_what_was_there_before),
+        cmocka_unit_test(a_damaged_note_makes_no_checkpoint_ours),
+        cmocka_unit_test(an_owner_that_could_not_be_written_is_none),
         cmocka_unit_test(a_frozen_merge_is_switched_on_again),
         cmocka_unit_test(a_moved_vm_goes_on_with_its_chain_on_the_new_host),
         cmocka_unit_test(reads_of_any_alignment_give_the_bytes_of_the_disk),

@@ -238,11 +238,13 @@ fake_query_changes(struct vdisk *disk, const char *change_id, uint64_t off, uint
     json_array_foreach(json_object_get(o, "ranges"), i, pair)
     {
         ranges[i].offset = (uint64_t)json_integer_value(json_array_get(pair, 0));
-        ranges[i].length = (uint64_t)json_integer_value(json_array_get(pair, 1));
+        ranges[i].length = (uint64_t)json_integer_value(json_array_get(pair, 1)) +
+                           (d->port->options.past_end ? 1024 * 1024 : 0);
         (*count)++;
     }
     *processed =
         d->port->options.stuck ? 0 : (uint64_t)json_integer_value(json_object_get(o, "processed"));
+    *processed += d->port->options.too_far ? 512 : 0;
     json_decref(o);
     return VARVE_OK;
 }

@@ -10,6 +10,8 @@
 struct vdisk_fake_options {
     bool no_query_changes; /* a system older than Server 2016 */
     bool stuck;            /* questions for changes are answered without getting on */
+    bool too_far;          /* ... with more than was asked for */
+    bool past_end;         /* ... with ranges that end a MiB late */
     bool no_privilege;     /* SE_MANAGE_VOLUME_PRIVILEGE is not held: attaching fails with 1300 */
 };
 
