@@ -7,7 +7,8 @@
 
 /*
  * Inside the fake peer: peer_fake.c is the connection and the runs, peer_fake_disk.c what a disk's
- * offers and puts must look like and what becomes of them.  One lock guards all of it.
+ * offers and puts must look like and what becomes of them, peer_fake_seen.c what tests see and set.
+ * One lock guards all of it.
  */
 #define FAKE_QUEUE   256u
 #define FAKE_BUCKETS 4096u
@@ -96,6 +97,8 @@ void fake_check_offer(struct peer_fake *f, const struct fake_disk *d, const stru
 void fake_keep_offer(struct peer_fake *f, struct fake_disk *d, const struct peer_offer *o);
 void fake_take_put(struct peer_fake *f, struct fake_disk *d, const struct peer_put *put);
 void fake_disk_close(struct peer_fake *f, struct fake_disk *d);
+void fake_drop_files(struct peer_fake *f);
+void fake_keep_files(struct peer_fake *f, const struct peer_commit *commit);
 /* The place `disk` is that disk's from now on, with what the last point had of it. */
 void fake_place_disk(struct peer_fake *f, uint32_t disk, const struct guid *id);
 void fake_drop_offers(struct fake_disk *d);

@@ -76,8 +76,8 @@ lmdb_count_decode(const MDB_val *key, const MDB_val *v, uint32_t *out)
 
 /* ---- the sum over names and places ---- */
 
-uint64_t
-lmdb_sum_of(const void *key, size_t key_len, const uint8_t place[PLACE_SIZE])
+static uint64_t
+sum_of(const void *key, size_t key_len, const uint8_t place[PLACE_SIZE])
 {
     uint64_t check = lmdb_check_of(key, key_len, place, PLACE_SIZE);
 
@@ -87,13 +87,13 @@ lmdb_sum_of(const void *key, size_t key_len, const uint8_t place[PLACE_SIZE])
 void
 lmdb_sum_add(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE])
 {
-    x->sum_change += lmdb_sum_of(key->mv_data, key->mv_size, place);
+    x->sum_change += sum_of(key->mv_data, key->mv_size, place);
 }
 
 void
 lmdb_sum_take(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE])
 {
-    x->sum_change -= lmdb_sum_of(key->mv_data, key->mv_size, place);
+    x->sum_change -= sum_of(key->mv_data, key->mv_size, place);
 }
 
 int
@@ -269,7 +269,7 @@ check_place(struct checking *c, const char *table, const uint8_t *key, size_t ke
         !number_is_known(c, get_le32(value))) {
         return rotten(err, table);
     }
-    c->sum_found += lmdb_sum_of(key, key_len, value);
+    c->sum_found += sum_of(key, key_len, value);
     return go_on(c, err);
 }
 

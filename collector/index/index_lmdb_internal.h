@@ -167,8 +167,6 @@ bool lmdb_place_is_damaged(const MDB_val *place);
 /* Is the place in a condemned pack, or in one that there is not?  Any thread. */
 bool lmdb_place_is_condemned(struct index_lmdb *x, const MDB_val *place);
 int lmdb_pack_id(struct index_lmdb *x, uint32_t number, struct pack_id *out);
-/* Adds to the live bytes of the pack with this number; worse: it becomes a candidate. */
-int lmdb_live_add(struct index_lmdb *x, MDB_txn *txn, uint32_t number, int64_t change, bool worse);
 /* The place of a referenced name moves; from NULL: from nowhere. */
 int lmdb_place_moved(struct index_lmdb *x, MDB_txn *txn, const struct record_name *name,
                      const MDB_val *from, const MDB_val *to);
@@ -187,7 +185,6 @@ MDB_val lmdb_pack_seal(const MDB_val *key, uint8_t value[PACK_SIZE]);
  * writes it down.
  */
 #define LMDB_META_SUM "sum"
-uint64_t lmdb_sum_of(const void *key, size_t key_len, const uint8_t place[PLACE_SIZE]);
 void lmdb_sum_add(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE]);
 void lmdb_sum_take(struct index_lmdb *x, const MDB_val *key, const uint8_t place[PLACE_SIZE]);
 int lmdb_sum_write(struct index_lmdb *x, MDB_txn *txn);

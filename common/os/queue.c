@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "os/queue.h"
 
+#include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 
-#include "base/time.h"
 #include "os/thread.h"
 
 #define QUEUE_FIRST_CAP 16u
-#define NS_PER_MS       UINT64_C(1000000)
 
 struct slot {
     void *item;
@@ -16,8 +16,8 @@ struct slot {
 
 struct queue {
     struct mutex lock;
-    struct cond not_empty; /* or closed or aborted */
-    struct cond not_full;  /* or closed or aborted */
+    struct cond not_empty; /* or aborted */
+    struct cond not_full;  /* or aborted */
 
     /* A ring: count slots from head on.  Grows by doubling; budget / QUEUE_ITEM_MIN + 1 slots at
      * most are ever needed. */
@@ -28,7 +28,6 @@ struct queue {
 
     size_t bytes;
     size_t budget; /* constant */
-    bool closed;
     bool aborted;
     void (*drop)(void *item); /* constant */
 };
@@ -101,22 +100,15 @@ grow_locked(struct queue *q, struct varve_error *err)
 }
 
 static enum varve_err
-push_locked(struct queue *q, void *item, size_t bytes, bool wait, struct varve_error *err)
+push_locked(struct queue *q, void *item, size_t bytes, struct varve_error *err)
 {
     enum varve_err rc;
 
-    while (!q->closed && !q->aborted && !has_room_locked(q, bytes)) {
-        if (!wait) {
-            return varve_error_set(err, VARVE_ERR_BUSY, "the queue is full (%zu of %zu bytes)",
-                                   q->bytes, q->budget);
-        }
+    while (!q->aborted && !has_room_locked(q, bytes)) {
         cond_wait(&q->not_full, &q->lock);
     }
     if (q->aborted) {
         return varve_error_set(err, VARVE_ERR_CANCELLED, "the queue was aborted");
-    }
-    if (q->closed) {
-        return varve_error_set(err, VARVE_ERR_CLOSED, "the queue is closed");
     }
     if (q->count == q->cap) {
         rc = grow_locked(q, err);
@@ -131,27 +123,15 @@ push_locked(struct queue *q, void *item, size_t bytes, bool wait, struct varve_e
     return VARVE_OK;
 }
 
-static enum varve_err
-push(struct queue *q, void *item, size_t bytes, bool wait, struct varve_error *err)
+enum varve_err
+queue_push(struct queue *q, void *item, size_t bytes, struct varve_error *err)
 {
     enum varve_err rc;
 
     mutex_lock(&q->lock);
-    rc = push_locked(q, item, bytes < QUEUE_ITEM_MIN ? QUEUE_ITEM_MIN : bytes, wait, err);
+    rc = push_locked(q, item, bytes < QUEUE_ITEM_MIN ? QUEUE_ITEM_MIN : bytes, err);
     mutex_unlock(&q->lock);
     return rc;
-}
-
-enum varve_err
-queue_push(struct queue *q, void *item, size_t bytes, struct varve_error *err)
-{
-    return push(q, item, bytes, true, err);
-}
-
-enum varve_err
-queue_try_push(struct queue *q, void *item, size_t bytes, struct varve_error *err)
-{
-    return push(q, item, bytes, false, err);
 }
 
 static void *
@@ -177,44 +157,12 @@ queue_pop(struct queue *q)
     void *item;
 
     mutex_lock(&q->lock);
-    while (q->count == 0 && !q->closed && !q->aborted) {
+    while (q->count == 0 && !q->aborted) {
         cond_wait(&q->not_empty, &q->lock);
     }
     item = take_locked(q);
     mutex_unlock(&q->lock);
     return item;
-}
-
-void *
-queue_pop_timed(struct queue *q, uint32_t timeout_ms)
-{
-    uint64_t deadline = time_mono_ns() + timeout_ms * NS_PER_MS;
-    void *item;
-
-    mutex_lock(&q->lock);
-    while (q->count == 0 && !q->closed && !q->aborted) {
-        uint64_t now = time_mono_ns();
-
-        if (now >= deadline) {
-            break;
-        }
-        /* Rounded up, so that the last wait does not become a loop of zero waits. */
-        (void)cond_timedwait(&q->not_empty, &q->lock,
-                             (uint32_t)((deadline - now + NS_PER_MS - 1) / NS_PER_MS));
-    }
-    item = take_locked(q);
-    mutex_unlock(&q->lock);
-    return item;
-}
-
-void
-queue_close(struct queue *q)
-{
-    mutex_lock(&q->lock);
-    q->closed = true;
-    cond_broadcast(&q->not_empty);
-    cond_broadcast(&q->not_full);
-    mutex_unlock(&q->lock);
 }
 
 void
@@ -225,37 +173,4 @@ queue_abort(struct queue *q)
     cond_broadcast(&q->not_empty);
     cond_broadcast(&q->not_full);
     mutex_unlock(&q->lock);
-}
-
-bool
-queue_is_done(struct queue *q)
-{
-    bool done;
-
-    mutex_lock(&q->lock);
-    done = q->aborted || (q->closed && q->count == 0);
-    mutex_unlock(&q->lock);
-    return done;
-}
-
-size_t
-queue_bytes(struct queue *q)
-{
-    size_t bytes;
-
-    mutex_lock(&q->lock);
-    bytes = q->bytes;
-    mutex_unlock(&q->lock);
-    return bytes;
-}
-
-size_t
-queue_count(struct queue *q)
-{
-    size_t count;
-
-    mutex_lock(&q->lock);
-    count = q->count;
-    mutex_unlock(&q->lock);
-    return count;
 }
