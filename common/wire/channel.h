@@ -125,7 +125,5 @@ VARVE_CHECK enum varve_err channel_pending_finish(struct channel_pending *p, str
                                                   const struct channel_policy *policy,
                                                   bool *enrolled, struct varve_error *err);
 void channel_pending_drop(struct channel_pending *p);
-/* Who wants in, for log lines; valid until finish or drop. */
-const char *channel_pending_address(const struct channel_pending *p);
 
 #endif

@@ -225,12 +225,6 @@ channel_pending_drop(struct channel_pending *p)
     free(p);
 }
 
-const char *
-channel_pending_address(const struct channel_pending *p)
-{
-    return p->address;
-}
-
 static void
 refuse(struct channel_pending *p, enum handshake_status status)
 {

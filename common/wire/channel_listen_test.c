@@ -207,7 +207,6 @@ a_pending_connection_may_outlive_its_listener(void **state)
     testing_pair_listen(&p, TCP);
     fd = testing_connect(p.url, 1);
     assert_int_equal(channel_listener_accept(p.listener, &pending, &err), VARVE_OK);
-    assert_memory_equal(channel_pending_address(pending), "tcp://127.0.0.1:", 16);
     channel_listener_stop(p.listener);
     channel_listener_close(p.listener);
     p.listener = NULL;
