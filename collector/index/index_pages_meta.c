@@ -61,7 +61,7 @@ enum varve_err
 pages_read_meta(struct index_pages *p, uint64_t txn, struct varve_error *err)
 {
     uint8_t *pages = malloc((size_t)2 * PAGE_MAX);
-    const uint8_t *meta = NULL;
+    const uint8_t *meta = pages;
     struct file_stat st;
     uint64_t last = 0;
     enum varve_err rc = pages == NULL ? varve_error_nomem(err) : VARVE_OK;

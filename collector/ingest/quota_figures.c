@@ -136,6 +136,7 @@ quota_survey_locked(struct quotas *q, enum quota_scope scope, const struct guid 
     for (size_t i = 0, end = 0; i < count; i = end) {
         const struct point *newest = seen[i].point;
 
+        end = i + 1;
         while (end < count && guid_equal(&seen[end].point->vm, &newest->vm)) {
             end++;
         }

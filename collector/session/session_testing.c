@@ -222,7 +222,7 @@ peer_answer(struct peer *p, uint64_t id, struct envelope_in *in)
         if (got.head->body_case == VARVE__V1__ENVELOPE__BODY_ERROR) {
             rc = error_of(&got);
             envelope_release(&got);
-            return rc;
+            return rc == VARVE_OK ? VARVE_ERR_INTERNAL : rc;
         }
         *in = got;
         return VARVE_OK;

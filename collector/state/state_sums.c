@@ -60,17 +60,21 @@ sql_row(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 static void
 sql_add(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
+    uint64_t sum = (uint64_t)sqlite3_value_int64(argv[0]);
+
     (void)argc;
-    sqlite3_result_int64(ctx, (sqlite3_int64)((uint64_t)sqlite3_value_int64(argv[0]) +
-                                              (uint64_t)sqlite3_value_int64(argv[1])));
+    sum += (uint64_t)sqlite3_value_int64(argv[1]);
+    sqlite3_result_int64(ctx, (sqlite3_int64)sum);
 }
 
 static void
 sql_take(sqlite3_context *ctx, int argc, sqlite3_value **argv)
 {
+    uint64_t sum = (uint64_t)sqlite3_value_int64(argv[0]);
+
     (void)argc;
-    sqlite3_result_int64(ctx, (sqlite3_int64)((uint64_t)sqlite3_value_int64(argv[0]) -
-                                              (uint64_t)sqlite3_value_int64(argv[1])));
+    sum -= (uint64_t)sqlite3_value_int64(argv[1]);
+    sqlite3_result_int64(ctx, (sqlite3_int64)sum);
 }
 
 static enum varve_err

@@ -57,7 +57,7 @@ set_paths(struct chunk_store *cs, const struct chunk_store_options *options,
     if (notes != NULL) {
         rc = path_in(&cs->quarantine.path, notes, "quarantine", err);
     }
-    if (rc == VARVE_OK && options->index_path != NULL) {
+    if (rc == VARVE_OK && options->index_path != NULL && notes != NULL) {
         rc = path_in(&cs->quarantine.doubt, notes, "doubt", err);
     }
     if (rc == VARVE_OK && options->index_path != NULL) {

@@ -29,7 +29,7 @@ scribble() { # MIB: scattered writes to every disk
         for disk in 0 1; do
             extents=
             for ((i = 0; i < $1 * 8; i++)); do
-                extents+="${extents:+,}[$((RANDOM % (480 + 480 * (1 - disk)) * 65536 + RANDOM % 16 * 4096)),$((4096 * (1 + RANDOM % 60)))]"
+                extents+="${extents:+,}[$((RANDOM % (160 + 160 * (1 - disk)) * 65536 + RANDOM % 16 * 4096)),$((4096 * (1 + RANDOM % 60)))]"
             done
             writes=$((writes + 1))
             lab_ctl alpha guest.write "{\"vm\":\"$(lab_vm_id alpha $vm)\",\"disk\":\"$(lab_disk_id alpha $vm $disk)\",\"seed\":$writes,\"extents\":[$extents]}" >/dev/null

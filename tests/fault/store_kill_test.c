@@ -17,11 +17,11 @@
 #include "store/store_testing.h"
 
 /*
- * A process that backs up without end is killed with SIGKILL at a random moment, thirty times, on the
- * machine's own file system with the LMDB index.  After each kill the store is opened as it is.
+ * A process that backs up without end is killed with SIGKILL at a random moment, thirty times, in the
+ * folder that TMPDIR names, with the LMDB index.  After each kill the store is opened as it is.
  */
 #define ROUNDS     30u
-#define MAX_MS     250u
+#define MAX_MS     100u
 #define RUNS_LIMIT (LAB_RUNS_MAX - 2)
 
 struct line {

@@ -296,6 +296,7 @@ each_call(bool die)
     (void)collection_lab_foreign(&l, true);
     collection_lab_good_run(&l);
     f = collection_lab_faults(&l);
+    f.step = VARVE_SANITIZED ? 3 : 1;
     if (die) {
         (void)fault_loop_deaths(&f, 0x80041001u, 3, 60);
     } else {
