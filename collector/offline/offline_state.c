@@ -70,12 +70,12 @@ read_one(struct copies *c, const struct state_copy_id *id, struct state_copy *ou
     memset(about, 0, sizeof(*about));
     (void)snprintf(about->name, sizeof(about->name), "%s", name);
     if (rc == VARVE_OK) {
-        about->made_at_us = out->made_at_us;
         rc = state_image_check(name, out->db, out->db_len, &about->hosts, err);
         if (rc != VARVE_OK) {
             state_copy_release(out);
         }
     }
+    about->made_at_us = rc == VARVE_OK ? out->made_at_us : 0;
     return rc;
 }
 

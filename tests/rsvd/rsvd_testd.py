@@ -231,6 +231,7 @@ class Rsvd(testd_smb.Server):
         node.initiator = b"\1" * 16
 
     def close(self, node):
+        """The client closes it, so that nothing is under way; a connection that breaks may have lost requests."""
         if node.requests and max(node.requests) - min(node.requests) + 1 != len(node.requests):
             self.violation(f"request ids not counted up: {sorted(node.requests)}")
 

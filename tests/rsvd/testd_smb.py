@@ -449,9 +449,6 @@ class Connection:
         except (Gone, OSError, struct.error) as why:
             self.server.note(f"connection over: {why!r}")
         finally:
-            with self.server.lock:
-                for opened in self.opens.values():
-                    self.server.close(opened.node)
             self.sock.close()
 
 
